@@ -1,0 +1,39 @@
+# `make demo` and `make test` each set up all they need in .venv and run.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+WORKERS ?= 2
+
+.PHONY: demo test test-all lint bench clean
+
+demo: $(VENV)/.stamp-run
+	$(PY) tools/demo.py
+
+test: $(VENV)/.stamp-test lint
+	$(PY) -m pytest -q -n $(WORKERS) -m "not slow"
+
+test-all: $(VENV)/.stamp-test lint
+	$(PY) -m pytest -q -n $(WORKERS)
+
+lint: $(VENV)/.stamp-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: $(VENV)/.stamp-test
+	$(PY) bench/run.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --upgrade pip
+
+$(VENV)/.stamp-run: pyproject.toml | $(VENV)/bin/python
+	$(PY) -m pip install -q -e .
+	touch $@
+
+$(VENV)/.stamp-test: pyproject.toml | $(VENV)/bin/python
+	$(PY) -m pip install -q -e . --group test
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

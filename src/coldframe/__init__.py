@@ -1,0 +1,1 @@
+"""TensorFlow's checkpoints and .pb files, read, written, frozen and run without TensorFlow."""
