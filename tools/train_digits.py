@@ -7,7 +7,7 @@ Run with TensorFlow and scikit-learn installed: ``python tools/train_digits.py``
 - ``train.npz``: the 1,437 images and labels it was trained on, so that training can be resumed;
 - ``answers.json``: the names of the tensors, the step, TensorFlow's accuracy and the loss on the test set.
 
-The network is what a TF1 graph of 2017 holds: reference variables, fused batch norms under ``tf.cond`` (Switch and Merge)
+The network is what a TF1 graph of 2017 holds: reference variables, fused batch norms under ``tf.cond`` (Switch, Merge)
 with moving averages in UPDATE_OPS, max pooling, dropout by a placeholder, and Adam.
 """
 
