@@ -1,0 +1,22 @@
+"""The op table: what each TensorFlow op computes, one module per family.
+
+`table` builds it from the explicit list of families below; there is no registry that imports fill.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+
+from coldframe.ops.table import Op, OpTable
+
+FAMILIES = ("math",)
+
+
+@functools.cache
+def table() -> OpTable:
+    """Return the table of all ops coldframe runs."""
+    return OpTable.of(*(import_module(f"{__name__}.{family}") for family in FAMILIES))
+
+
+__all__ = ["FAMILIES", "Op", "OpTable", "table"]

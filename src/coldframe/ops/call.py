@@ -1,0 +1,174 @@
+"""Calling an op: from a node's flat inputs and raw attributes to its body's arguments, and back to flat outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from coldframe.dtypes import DType
+from coldframe.errors import GraphError, UnsupportedAttributeError
+from coldframe.graph.signatures import ArgDef, AttrDef, OpSignature, expand, signature
+from coldframe.graph.values import FuncRef, TensorValue, base_type
+from coldframe.ops.table import Body, Op
+
+Bind = Callable[[FuncRef], Callable[..., list[Any]]]
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Call:
+    """An op with one node's attributes bound: ``call.run(xp, inputs)`` gives the flat outputs.
+
+    Attributes:
+        op: its row of the op table.
+        attrs: all attributes by name, defaults filled in, as Python values.
+        inputs, outputs: what flows, in order: the op's argument and the dtype.
+    """
+
+    op: Op
+    attrs: Mapping[str, Any]
+    inputs: tuple[tuple[ArgDef, DType], ...]
+    outputs: tuple[tuple[ArgDef, DType], ...]
+    kwargs: dict[str, Any]
+    _groups: tuple[tuple[int, int] | int, ...]
+    _rule_kwargs: dict[str, dict[str, Any]]
+
+    def run(self, xp: Any, inputs: Sequence[Any], *, aspect: str = "", state: Any = None) -> list[Any]:
+        """Run the body, or the rule called `aspect` where the op has one, and return its outputs in order."""
+        fn = self.op.rules.get(aspect)
+        kwargs = self.kwargs if fn is None else self._rule_kwargs[aspect]
+        args = [inputs[g] if isinstance(g, int) else list(inputs[g[0] : g[1]]) for g in self._groups]
+        if self.op.stateful:
+            args.insert(0, state)
+        return self._flat((fn or self.op.body)(xp, *args, **kwargs))
+
+    def _flat(self, result: Any) -> list[Any]:
+        if len(self.outputs) == 1 and not isinstance(result, (list, tuple)):
+            return [result]
+        if result is None:
+            return []
+        if isinstance(result, list):
+            return result
+        flat: list[Any] = []
+        for r in result:
+            flat.extend(r) if isinstance(r, list) else flat.append(r)
+        return flat
+
+    def static_inputs(self) -> tuple[int, ...]:
+        """Return the flat positions of the inputs that must be known when compiling."""
+        return tuple(i for i, (arg, _) in enumerate(self.inputs) if arg.name in self.op.static)
+
+
+def bind(op: Op, attrs: Mapping[str, Any], *, functions: Bind | None = None) -> Call:
+    """Bind a node's attributes to `op`.
+
+    Raises:
+        UnsupportedAttributeError: an attribute has a value that the op's body does not understand.
+        GraphError: an attribute that has no default is missing or of a wrong kind.
+    """
+    sig = signature(op.name)
+    full = complete(sig, attrs)
+    inputs, outputs = tuple(expand(sig.inputs, full)), tuple(expand(sig.outputs, full))
+    makes = functools.partial(_arguments, op, sig, attrs, full, functions)
+    rules = {name: makes(fn) for name, fn in op.rules.items() if name != "gradient"}
+    return Call(op, full, inputs, outputs, makes(op.body), _group(sig.inputs, full), rules)
+
+
+def complete(sig: OpSignature, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `attrs` with defaults filled in, references as their base dtypes, internal (``_x``) ones left out.
+
+    Raises:
+        GraphError: an attribute without a default is missing, or has a kind that the signature does not allow.
+    """
+    full: dict[str, Any] = {}
+    for name, spec in sig.attrs.items():
+        if name in attrs:
+            value = base_type(attrs[name])
+            _check(sig, spec, value)
+            full[name] = value
+        elif spec.has_default:
+            full[name] = spec.default
+        else:
+            raise GraphError(f"{sig.name} lacks its attribute `{name}`", expected=f"a value of type {spec.type}")
+    return full
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,), "float": (float, int), "bool": (bool,), "string": (bytes,), "type": (DType,), "func": (FuncRef,),
+    "tensor": (TensorValue,),
+}  # fmt: skip
+
+
+def _check(sig: OpSignature, spec: AttrDef, value: Any) -> None:
+    element = spec.type.removeprefix("list(").removesuffix(")")
+    values = value if spec.type.startswith("list(") else (value,)
+    if spec.type.startswith("list(") and not isinstance(value, tuple):
+        raise GraphError(f"{sig.name}: attribute `{spec.name}`", expected=spec.type, found=repr(value))
+    kinds = _KINDS.get(element)
+    for v in values:
+        if kinds is not None and not isinstance(v, kinds):
+            raise GraphError(f"{sig.name}: attribute `{spec.name}`", expected=spec.type, found=repr(v))
+        if spec.allowed and (v.decode("latin-1") if isinstance(v, bytes) else v) not in spec.allowed:
+            some = ", ".join(str(a) for a in spec.allowed)
+            raise GraphError(f"{sig.name}: attribute `{spec.name}`", expected=f"one of {some}", found=repr(v))
+    least = spec.minimum
+    if least is not None and (len(value) if isinstance(value, tuple) else value) < least:
+        raise GraphError(f"{sig.name}: attribute `{spec.name}`", expected=f"at least {least}", found=repr(value))
+
+
+def _arguments(
+    op: Op, sig: OpSignature, given: Mapping[str, Any], full: Mapping[str, Any], functions: Bind | None, fn: Body
+) -> dict[str, Any]:
+    takes = _keywords(fn)
+    for name in given:
+        if name in takes or name.startswith("_") or name in op.ignores:
+            continue
+        spec = sig.attrs.get(name)
+        if spec is None:
+            raise UnsupportedAttributeError(
+                f"{op.name} has no attribute `{name}`", expected=", ".join(sig.attrs) or "none",
+                hint="the graph was made by a newer TensorFlow, or by hand",
+            )  # fmt: skip
+        if name not in _deduced(op.name) and not (spec.has_default and full[name] == spec.default):
+            raise UnsupportedAttributeError(
+                f"{op.name}: attribute `{name}` is not supported", expected=spec.default, found=full[name]
+            )
+    return {name: _argument(full[name], functions) for name in takes if name in full}
+
+
+@functools.cache
+def _keywords(fn: Body) -> tuple[str, ...]:
+    return tuple(p.name for p in inspect.signature(fn).parameters.values() if p.kind is p.KEYWORD_ONLY)
+
+
+@functools.cache
+def _deduced(name: str) -> frozenset[str]:
+    """Attributes that the inputs and outputs themselves tell: their dtypes and the lengths of lists."""
+    args = signature(name).inputs + signature(name).outputs
+    return frozenset(n for a in args for n in (a.type_attr, a.number_attr, a.type_list_attr) if n is not None)
+
+
+def _argument(value: Any, functions: Bind | None) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, FuncRef):
+        return functions(value) if functions is not None else value
+    if isinstance(value, tuple):
+        return tuple(_argument(v, functions) for v in value)
+    return value
+
+
+def _group(args: Sequence[ArgDef], attrs: Mapping[str, Any]) -> tuple[tuple[int, int] | int, ...]:
+    groups: list[tuple[int, int] | int] = []
+    at = 0
+    for a in args:
+        if a.number_attr is None and a.type_list_attr is None:
+            groups.append(at)
+            at += 1
+        else:
+            n = attrs[a.number_attr] if a.number_attr is not None else len(attrs[a.type_list_attr or ""])
+            groups.append((at, at + n))
+            at += n
+    return tuple(groups)

@@ -1,0 +1,37 @@
+"""Constructors for the ops that are one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from coldframe.ops.table import Op
+
+
+def unary(name: str, body: Callable[[Any, Any], Any], doc: str, *, onnx: str = "", **fields: Any) -> Op:
+    """Return an elementwise op of one tensor. `onnx` names the ONNX op that is the same, if one is."""
+
+    def run(xp: Any, x: Any) -> Any:
+        return body(xp, x)
+
+    return _documented(Op(name, run, **fields), doc, onnx)
+
+
+def binary(name: str, body: Callable[[Any, Any, Any], Any], doc: str, *, onnx: str = "", **fields: Any) -> Op:
+    """Return an elementwise op of two tensors that broadcast."""
+
+    def run(xp: Any, x: Any, y: Any) -> Any:
+        return body(xp, x, y)
+
+    return _documented(Op(name, run, **fields), doc, onnx)
+
+
+def _documented(o: Op, doc: str, onnx: str) -> Op:
+    o.body.__doc__ = doc
+    if onnx:
+
+        def direct(xp: Any, *inputs: Any) -> Any:
+            return xp.typed(onnx, list(inputs))
+
+        o.rules["onnx"] = direct
+    return o

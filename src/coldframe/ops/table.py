@@ -1,0 +1,165 @@
+"""The op table: one `Op` per TensorFlow op, everything about it in one place.
+
+An op is a value: its TensorFlow name, and a body written over primitives ``xp``. Given another ``xp`` the same body is
+another aspect of the op: numpy runs it, the ONNX interpreter emits nodes for ONNX Runtime. Rules (``@softmax.onnx``,
+``@softmax.gradient``) give an aspect directly where that is better.
+
+A body takes ``xp``, the op's inputs in TensorFlow's order (a list input is one argument, a list), and the attributes
+it understands as keyword-only parameters without defaults, under TensorFlow's names. Strings arrive as ``str``, dtypes
+as `DType`, shapes as `Shape`, functions as callables. An attribute that no parameter takes must have its default
+value, or the call is refused: nothing is silently ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from coldframe.errors import MisuseError, UnsupportedOpError, near_names
+
+Body = Callable[..., Any]
+
+
+class OpTableError(MisuseError):
+    """A definition in the op table is malformed or duplicated."""
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Op:
+    """One TensorFlow op.
+
+    Attributes:
+        name: TensorFlow's name.
+        body: ``body(xp, *inputs, **attrs)``; stateful ops take ``body(xp, state, *inputs, **attrs)``.
+        rules: other aspects by name: ``onnx``, ``gradient``.
+        host: why the body runs on numpy only (strings, data-dependent shapes, ...); empty when it can be compiled.
+        static: names of inputs whose values must be known when an island is compiled.
+        ignores: attributes that do not change the result (tuning hints).
+        stateful: the body reads or writes the session's state (variables, tables).
+        random: the result differs from run to run; never folded.
+        effect: it acts beyond its outputs (prints, asserts, writes): it runs whenever it is asked for, never folded.
+        heavy: dense work that a compiler does far better than numpy; decides what `auto` compiles.
+        control: what it is to V1 control flow (``switch``, ``merge``, ``enter``, ``exit``, ``next``, ``loopcond``).
+        const: its output is its attribute ``value``.
+        placeholder: must be fed.
+        variable: ``ref`` or ``resource`` where it makes a variable.
+        role: what else a pass may need to know: ``identity``, ``read``, ``assign``, ``noop``, ``call``, ...
+    """
+
+    name: str
+    body: Body
+    rules: dict[str, Body] = dataclasses.field(default_factory=dict)
+    host: str = ""
+    static: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
+    stateful: bool = False
+    random: bool = False
+    effect: bool = False
+    heavy: bool = False
+    control: str = ""
+    const: bool = False
+    placeholder: bool = False
+    variable: str = ""
+    role: str = ""
+
+    def rule(self, aspect: str) -> Callable[[Body], Body]:
+        """Attach another aspect of this op, next to its definition."""
+
+        def attach(fn: Body) -> Body:
+            if aspect in self.rules:
+                raise OpTableError(f"{self.name} already has a rule for `{aspect}`")
+            self.rules[aspect] = fn
+            return fn
+
+        return attach
+
+    @property
+    def onnx(self) -> Callable[[Body], Body]:
+        """Decorate a body that emits ONNX more directly than tracing the main body would."""
+        return self.rule("onnx")
+
+    @property
+    def gradient(self) -> Callable[[Body], Body]:
+        """Decorate a rule that builds TensorFlow's gradient nodes."""
+        return self.rule("gradient")
+
+    @property
+    def pure(self) -> bool:
+        """Whether equal inputs always give equal outputs and nothing else happens: such a node may be folded."""
+        return not (self.stateful or self.random or self.effect or self.placeholder or self.control)
+
+    @property
+    def attrs(self) -> tuple[str, ...]:
+        """The attributes its body understands."""
+        return tuple(p.name for p in inspect.signature(self.body).parameters.values() if p.kind is p.KEYWORD_ONLY)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the body's docstring."""
+        return (inspect.getdoc(self.body) or "").split("\n")[0]
+
+    @property
+    def defined_in(self) -> str:
+        """``module:line`` of the body."""
+        code = getattr(self.body, "__code__", None)
+        return f"{self.body.__module__}:{code.co_firstlineno}" if code else self.body.__module__
+
+
+def op(name: str, **fields: Any) -> Callable[[Body], Op]:
+    """Define an op by decorating its body; `fields` are those of `Op`."""
+
+    def define(body: Body) -> Op:
+        return Op(name, body, **fields)
+
+    return define
+
+
+def alias(name: str, of: Op, **fields: Any) -> Op:
+    """Return an op called `name` that does what `of` does (TensorFlow keeps old names of an op)."""
+    return dataclasses.replace(of, name=name, rules=dict(of.rules), **fields)
+
+
+class OpTable(Mapping[str, Op]):
+    """An immutable mapping from op names to ops, built from explicit modules."""
+
+    def __init__(self, ops: Iterable[Op]) -> None:
+        self._ops: dict[str, Op] = {}
+        for o in ops:
+            if o.name in self._ops:
+                raise OpTableError(
+                    f"{o.name} is defined twice", where=f"in {self._ops[o.name].defined_in} and {o.defined_in}"
+                )
+            self._ops[o.name] = o
+
+    @classmethod
+    def of(cls, *modules: ModuleType) -> OpTable:
+        """Collect the ops that `modules` hold: module values that are an `Op`, and lists of them (family tables)."""
+        return cls(o for m in modules for o in _ops_of(m))
+
+    def __getitem__(self, name: str) -> Op:
+        try:
+            return self._ops[name]
+        except KeyError:
+            raise UnsupportedOpError(
+                f"op `{name}` is not in the op table of {len(self)} ops", hint=near_names(name, self._ops)
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ops
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ops)
+
+    def __len__(self) -> int:
+        return len(self._ops)
+
+
+def _ops_of(module: ModuleType) -> Iterator[Op]:
+    for value in vars(module).values():
+        if isinstance(value, Op):
+            yield value
+        elif isinstance(value, list) and value and all(isinstance(v, Op) for v in value):
+            yield from value

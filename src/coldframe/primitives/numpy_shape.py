@@ -1,0 +1,225 @@
+"""Verbs that move elements without computing: shape, layout, gather and scatter, on numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.dtypes import DType
+from coldframe.primitives.base import refuse
+
+Array = npt.NDArray[Any]
+LIMIT = 2**40  # elements; a shape beyond it is a mistake or an attack, not a tensor
+
+
+def dims(shape: Any) -> tuple[int, ...]:
+    """Return a shape given as array or sequence as Python integers; refuse sizes no machine holds."""
+    out = tuple(int(d) for d in (shape.tolist() if isinstance(shape, np.ndarray) else shape))
+    n = 1
+    for d in out:
+        n *= max(d, 1)
+    if n > LIMIT:
+        raise refuse("the shape is too large", expected=f"at most {LIMIT} elements", found=list(out))
+    return out
+
+
+class ShapeNumpy:
+    """Shape and layout verbs."""
+
+    name = "numpy"
+
+    # --- asking -------------------------------------------------------------------------------------------------
+    def asarray(self, value: Any, dtype: DType) -> Any:
+        """Make a constant."""
+        return np.asarray(value, dtype.numpy)
+
+    def static(self, x: Any, why: str = "") -> Array:
+        """Return the values of `x`; other interpreters may not know them and so refuse."""
+        return np.asarray(x)
+
+    def dtype(self, x: Array) -> np.dtype[Any]:
+        """The numpy dtype of `x`."""
+        return x.dtype
+
+    def rank(self, x: Array) -> int:
+        return x.ndim
+
+    def shape(self, x: Array) -> Any:
+        """The shape as an int64 vector."""
+        return np.array(x.shape, np.int64)
+
+    def dim(self, x: Array, axis: int) -> Any:
+        """One dimension, as an integer (or a symbolic scalar)."""
+        return x.shape[axis]
+
+    def size(self, x: Array) -> Any:
+        """The number of elements, an int64 scalar."""
+        return np.int64(x.size)
+
+    # --- making -------------------------------------------------------------------------------------------------
+    def full(self, shape: Any, value: Any, dtype: DType | None = None) -> Any:
+        """A tensor of `shape` filled with the scalar `value`."""
+        return np.full(dims(shape), value, dtype.numpy if dtype else np.asarray(value).dtype)
+
+    def zeros_like(self, x: Array) -> Any:
+        return np.full(x.shape, b"", object) if x.dtype.kind == "O" else np.zeros(x.shape, x.dtype)
+
+    def ones_like(self, x: Array) -> Any:
+        return np.ones(x.shape, x.dtype)
+
+    def arange(self, start: Any, limit: Any, delta: Any) -> Any:
+        """start, start + delta, ... before limit, in the dtype of `start`."""
+        dtype = np.asarray(start).dtype
+        work = np.float64 if dtype.kind not in "iu" else object
+        a, b, d = (np.asarray(v).astype(work)[()] for v in (start, limit, delta))
+        if d == 0:
+            raise refuse("range with a delta of 0")
+        if (a < b) != (d > 0) and a != b:
+            raise refuse("range runs away from its limit", found=f"start {start}, limit {limit}, delta {delta}")
+        n = max(-((a - b) // d) if work is object else int(np.ceil(abs((b - a) / d))), 0)
+        dims([n])
+        return (np.asarray(start) + np.arange(n).astype(dtype) * np.asarray(delta)).astype(dtype)
+
+    # --- layout -------------------------------------------------------------------------------------------------
+    def reshape(self, x: Array, shape: Any) -> Any:
+        """Row-major reshape; one dimension may be -1."""
+        return np.reshape(x, dims(shape))
+
+    def transpose(self, x: Array, perm: Sequence[int]) -> Any:
+        return np.transpose(x, tuple(int(p) for p in perm))
+
+    def expand_dims(self, x: Array, axes: Sequence[int]) -> Any:
+        return np.expand_dims(x, tuple(int(a) for a in axes))
+
+    def squeeze(self, x: Array, axes: Sequence[int]) -> Any:
+        return np.squeeze(x, tuple(int(a) for a in axes))
+
+    def broadcast_to(self, x: Array, shape: Any) -> Any:
+        return np.broadcast_to(x, dims(shape))
+
+    def concat(self, xs: Sequence[Array], axis: int) -> Any:
+        return np.concatenate(xs, axis=int(axis))
+
+    def stack(self, xs: Sequence[Array], axis: int) -> Any:
+        return np.stack(xs, axis=int(axis))
+
+    def split(self, x: Array, sizes: Sequence[int], axis: int) -> list[Any]:
+        """Cut `x` along `axis` into parts of `sizes`."""
+        return list(np.split(x, np.cumsum([int(s) for s in sizes])[:-1], axis=axis))
+
+    def pad(self, x: Array, paddings: Any, value: Any = 0) -> Any:
+        """Add constant `value`s: `paddings` is [rank, 2], before and after each dimension."""
+        widths = [(int(a), int(b)) for a, b in np.asarray(paddings)]
+        out = np.full(dims([d + a + b for d, (a, b) in zip(x.shape, widths, strict=True)]), value, x.dtype)
+        out[tuple(slice(a, a + d) for d, (a, _) in zip(x.shape, widths, strict=True))] = x
+        return out
+
+    def mirror_pad(self, x: Array, paddings: Any, symmetric: bool) -> Any:
+        """Pad with the mirrored content, repeating the border (`symmetric`) or not."""
+        widths = [(int(a), int(b)) for a, b in np.asarray(paddings)]
+        return np.pad(x, widths, mode="symmetric" if symmetric else "reflect")
+
+    def tile(self, x: Array, multiples: Any) -> Any:
+        m = dims(multiples)
+        dims([a * b for a, b in zip(x.shape, m, strict=True)])
+        return np.tile(x, m)
+
+    def slice(self, x: Array, starts: Any, sizes: Any) -> Any:
+        """A box: `starts` and `sizes` per dimension; a size of -1 reaches to the end."""
+        begin, size = np.asarray(starts).tolist(), np.asarray(sizes).tolist()
+        ends = [d if n == -1 else b + n for d, b, n in zip(x.shape, begin, size, strict=True)]
+        return x[tuple(slice(b, e) for b, e in zip(begin, ends, strict=True))]
+
+    def slice_axis(self, x: Array, axis: int, start: int, stop: int | None, step: int = 1) -> Any:
+        """Python's ``x[..., start:stop:step, ...]`` along `axis`."""
+        index: list[Any] = [slice(None)] * x.ndim
+        index[axis] = slice(start, stop, step)
+        return x[tuple(index)]
+
+    def reverse(self, x: Array, axes: Sequence[int]) -> Any:
+        return np.flip(x, tuple(int(a) for a in axes))
+
+    # --- gather and scatter -------------------------------------------------------------------------------------
+    def gather(self, x: Array, indices: Any, axis: int = 0) -> Any:
+        """X's slices along `axis` at `indices`; out of range is refused."""
+        indices = np.asarray(indices)
+        check_range(indices, x.shape[axis], axis)
+        return np.take(x, indices, axis=axis)
+
+    def gather_nd(self, x: Array, indices: Array, batch_dims: int = 0) -> Any:
+        """The slices of `x` at the coordinates in the last dimension of `indices`."""
+        k = indices.shape[-1]
+        for j in range(k):
+            check_range(indices[..., j], x.shape[batch_dims + j], batch_dims + j)
+        lead = tuple(
+            np.arange(n).reshape((-1,) + (1,) * (indices.ndim - 2 - i)) for i, n in enumerate(x.shape[:batch_dims])
+        )
+        if not k and not lead:
+            return np.broadcast_to(x, indices.shape[:-1] + x.shape)
+        return x[lead + tuple(indices[..., j] for j in range(k))]
+
+    def take_along_axis(self, x: Array, indices: Array, axis: int) -> Any:
+        return np.take_along_axis(x, indices, axis)
+
+    def scatter_nd(self, x: Array, indices: Array, updates: Array, how: str = "update") -> Any:
+        """A copy of `x` with `updates` at `indices`; repeated indices combine by `how`.
+
+        `how` is one of update, add, subtract, multiply, divide, maximum, minimum.
+        """
+        out = x.copy()
+        k = indices.shape[-1]
+        for j in range(k):
+            check_range(indices[..., j], x.shape[j], j)
+        at = tuple(indices[..., j] for j in range(k))
+        if how == "update":
+            out[at] = updates
+        else:
+            ufunc = np.true_divide if how == "divide" and x.dtype.kind not in "iu" else getattr(np, _UFUNCS[how])
+            ufunc.at(out, at, updates.astype(x.dtype))
+        return out
+
+    def one_hot(self, indices: Array, depth: int, axis: int = -1) -> Any:
+        """A bool tensor with a new dimension of `depth` at `axis`, true where the index points."""
+        at = axis if axis >= 0 else indices.ndim + 1 + axis
+        dims([*indices.shape, depth])
+        line = np.arange(int(depth), dtype=np.int64).reshape((-1,) + (1,) * (indices.ndim - at))
+        return np.expand_dims(indices, at).astype(np.int64) == line
+
+    def nonzero(self, x: Array) -> Any:
+        """The coordinates of what is not zero, [n, rank] int64, in row-major order."""
+        return np.argwhere(x).astype(np.int64).reshape(-1, x.ndim)
+
+    def top_k(self, x: Array, k: int) -> tuple[Any, Any]:
+        """The `k` largest of the last dimension in descending order, the lower index first among equals, and where."""
+        order = np.argsort(-_sortable(x), axis=-1, kind="stable")[..., : int(k)]
+        return np.take_along_axis(x, order, -1), order.astype(np.int32)
+
+
+_UFUNCS = {
+    "add": "add", "subtract": "subtract", "multiply": "multiply", "divide": "floor_divide", "maximum": "maximum",
+    "minimum": "minimum",
+}  # fmt: skip
+
+
+def _sortable(x: Array) -> Array:
+    """Values whose negation reverses the order: wide enough that no minimum overflows."""
+    if x.dtype.kind in "ib":
+        return ~x.astype(np.int64) * -1 - 1 if x.dtype.itemsize < 8 else x.astype(object)
+    if x.dtype.kind == "u":
+        return x.astype(np.int64) if x.dtype.itemsize < 8 else x.astype(object)
+    return x.astype(np.float64)
+
+
+def check_range(indices: Array, size: int, axis: int) -> None:
+    """Refuse indices outside ``[0, size)``, naming the first."""
+    bad = (indices < 0) | (indices >= size)
+    if np.any(bad):
+        at = tuple(int(i) for i in np.argwhere(np.atleast_1d(bad))[0])
+        value = np.atleast_1d(indices)[at]
+        raise refuse(
+            f"index {value} at {list(at)} is out of range for dimension {axis}", expected=f"0 to {size - 1}",
+            found=int(value),
+        )  # fmt: skip

@@ -1,0 +1,383 @@
+"""Emitting ONNX: symbolic values, nodes, weights, and what ONNX Runtime's CPU kernels accept.
+
+An `OnnxValue` knows its dtype and its rank always, its dimensions and its values where they are known. A value whose
+array is known is a constant: it becomes an initializer only when a node reads it. Where a kernel lacks a dtype the
+builder computes in a wider one and casts back; where no wider one gives the same numbers it raises `Unlowerable`.
+
+Messages come from coldframe's own descriptors; the ``onnx`` package is not needed to run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.formats import messages
+from coldframe.primitives.base import Unlowerable
+
+Array = npt.NDArray[Any]
+Dims = tuple[int | None, ...]
+
+OPSET: Final = 21
+IR_VERSION: Final = 10
+_INLINE_LIMIT: Final = 1024  # bytes; larger weights are handed to the runtime beside the model, without a copy
+
+# Where a kernel lacks a dtype: the dtypes that hold all its values, nearest first.
+_WIDER: Final[Mapping[str, tuple[DType, ...]]] = {
+    "bool": (dtypes.uint8, dtypes.int32, dtypes.int64, dtypes.float32),
+    "int8": (dtypes.int16, dtypes.int32, dtypes.int64),
+    "uint8": (dtypes.int16, dtypes.int32, dtypes.int64),
+    "int16": (dtypes.int32, dtypes.int64),
+    "uint16": (dtypes.int32, dtypes.int64),
+    "int32": (dtypes.int64,),
+    "uint32": (dtypes.int64,),
+    "float16": (dtypes.float32, dtypes.float64),
+    "bfloat16": (dtypes.float32, dtypes.float64),
+    "float32": (dtypes.float64,),
+}
+
+
+@functools.lru_cache(maxsize=1)
+def kernels() -> Mapping[str, frozenset[str]]:
+    """The dtypes that ONNX Runtime's CPU kernels take, by ONNX op (probed by ``tools/probe_onnxruntime.py``)."""
+    text = Path(__file__).with_name("onnx_kernels.json").read_bytes()
+    return {op: frozenset(names) for op, names in json.loads(text).items()}
+
+
+def carrier(kernel: str, dtype: DType, *, modular: bool = False) -> DType:
+    """Return the dtype in which `kernel` computes on `dtype`: itself, or a wider one with the same numbers.
+
+    Args:
+        kernel: an ONNX op, or a row of the probe such as ``Pad.reflect``.
+        dtype: the tensor's dtype.
+        modular: the result modulo 2**64 is all that counts, so that uint64 may travel as int64.
+
+    Raises:
+        Unlowerable: no kernel.
+    """
+    has = kernels().get(kernel)
+    if has is None:
+        raise Unlowerable(f"ONNX Runtime has no kernel `{kernel}`")
+    if dtype.name in has:
+        return dtype
+    wider = _WIDER.get(dtype.name, ()) + ((dtypes.int64,) if modular and dtype is dtypes.uint64 else ())
+    for w in wider:
+        if w.name in has:
+            return w
+    raise Unlowerable(f"ONNX Runtime has no {kernel.partition('.')[0]} on {dtype.name}")
+
+
+def wire(dtype: DType) -> DType:
+    """Return the dtype in which a tensor enters and leaves a model: numpy and ONNX Runtime share no bfloat16."""
+    return dtypes.float32 if dtype is dtypes.bfloat16 else dtype
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class OnnxValue:
+    """A tensor of the model being built. Arithmetic operators call the interpreter's verbs.
+
+    Attributes:
+        xp: the interpreter it belongs to.
+        dtype, dims: what is known; the rank always is.
+        name: its name in the model; empty for a constant that no node has read yet.
+        const: its values where known.
+        partial: for an integer vector or scalar, its elements where known (shapes with open dimensions).
+    """
+
+    xp: Any
+    dtype: DType
+    dims: Dims
+    name: str = ""
+    const: Array | None = None
+    partial: tuple[int | None, ...] | None = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.dims)
+
+    def known(self) -> tuple[int | None, ...] | None:
+        """The elements of an integer vector or scalar, as far as known; None where nothing is."""
+        if self.const is not None:
+            return tuple(int(v) for v in self.const.ravel()) if self.const.dtype.kind in "iu" else None
+        return self.partial
+
+    def __add__(self, o: Any) -> Any:
+        return self.xp.add(self, o)
+
+    def __radd__(self, o: Any) -> Any:
+        return self.xp.add(o, self)
+
+    def __sub__(self, o: Any) -> Any:
+        return self.xp.subtract(self, o)
+
+    def __rsub__(self, o: Any) -> Any:
+        return self.xp.subtract(o, self)
+
+    def __mul__(self, o: Any) -> Any:
+        return self.xp.multiply(self, o)
+
+    def __rmul__(self, o: Any) -> Any:
+        return self.xp.multiply(o, self)
+
+    def __truediv__(self, o: Any) -> Any:
+        return self.xp.divide(self, o)
+
+    def __rtruediv__(self, o: Any) -> Any:
+        return self.xp.divide(o, self)
+
+    def __neg__(self) -> Any:
+        return self.xp.neg(self)
+
+    def __lt__(self, o: Any) -> Any:
+        return self.xp.less(self, o)
+
+    def __le__(self, o: Any) -> Any:
+        return self.xp.less_equal(self, o)
+
+    def __gt__(self, o: Any) -> Any:
+        return self.xp.greater(self, o)
+
+    def __ge__(self, o: Any) -> Any:
+        return self.xp.greater_equal(self, o)
+
+    def __eq__(self, o: object) -> Any:
+        return self.xp.equal(self, o)
+
+    def __ne__(self, o: object) -> Any:
+        return self.xp.not_equal(self, o)
+
+    def __and__(self, o: Any) -> Any:
+        return self.xp.logical_and(self, o)
+
+    def __or__(self, o: Any) -> Any:
+        return self.xp.logical_or(self, o)
+
+    def __invert__(self) -> Any:
+        return self.xp.logical_not(self) if self.dtype is dtypes.bool_ else self.xp.invert(self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise Unlowerable("the body branches on a value that is not known when compiling")
+
+    def __index__(self) -> int:
+        if self.const is None:
+            raise Unlowerable("a dimension is not known when compiling")
+        return int(self.const)
+
+    __int__ = __index__
+
+    def __float__(self) -> float:
+        if self.const is None:
+            raise Unlowerable("a value is not known when compiling")
+        return float(self.const)
+
+
+class Builder:
+    """Collects the nodes and weights of one ONNX model."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.inputs: list[OnnxValue] = []
+        self.inline: dict[str, Array] = {}
+        self.weights: dict[str, Array] = {}
+        self._lifted: dict[int, tuple[Array, str]] = {}
+        self._cast: dict[tuple[str, DType], OnnxValue] = {}
+        self._count = 0
+
+    def fresh(self, hint: str = "t") -> str:
+        self._count += 1
+        return f"{hint}_{self._count}"
+
+    # --- values -------------------------------------------------------------------------------------------------
+    def input(self, name: str, dtype: DType, dims: Dims) -> OnnxValue:
+        """Declare a model input, fed in the dtype `wire` tells."""
+        if dtype.onnx is None or dtype.name not in kernels()["Identity"]:
+            raise Unlowerable(f"ONNX Runtime does not take {dtype.name}")
+        value = OnnxValue(self, wire(dtype), dims, name)
+        self.inputs.append(value)
+        return self.cast(value, dtype)
+
+    def constant(self, array: Any, dtype: DType | None = None) -> OnnxValue:
+        """Make a constant from an array or a scalar."""
+        a = np.asarray(array, dtype.numpy if dtype is not None else None)
+        return OnnxValue(self, dtype or dtypes.from_numpy(a.dtype), a.shape, const=a)
+
+    def lift(self, x: Any, like: OnnxValue | None = None, dtype: DType | None = None) -> OnnxValue:
+        """Return `x` as a value: Python scalars take the dtype of `like`, or `dtype`."""
+        if isinstance(x, OnnxValue):
+            return x
+        if isinstance(x, (bool, int, float, list, tuple)) and not isinstance(x, np.generic):
+            if isinstance(x, (list, tuple)):
+                return self.constant(np.asarray(x, (dtype or dtypes.int64).numpy))
+            return self.constant(x, dtype or (like.dtype if like is not None else None))
+        return self.constant(x)
+
+    def name_of(self, v: OnnxValue) -> str:
+        """Return the name under which nodes read `v`; a constant becomes an initializer here."""
+        if v.name:
+            return v.name
+        if v.const is None:
+            raise Unlowerable("a value without a name or a constant")
+        known = self._lifted.get(id(v.const))
+        if known is None:
+            a = v.const
+            if a.dtype.kind == "O" or a.dtype.name not in kernels()["Identity"]:
+                raise Unlowerable(f"ONNX Runtime does not take constants of {a.dtype}")
+            name = self.fresh("w")
+            (self.weights if a.nbytes > _INLINE_LIMIT else self.inline)[name] = a
+            self._lifted[id(a)] = known = (a, name)  # holding the array keeps its id its own
+        v.name = known[1]
+        return v.name
+
+    # --- nodes --------------------------------------------------------------------------------------------------
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[OnnxValue | None],
+        *,
+        dtype: DType | None = None,
+        dims: Dims | None = None,
+        domain: str = "",
+        **attrs: Any,
+    ) -> OnnxValue:
+        """Emit a node of one output. dtype and dims default to those of the first input. None skips an input."""
+        first = inputs[0]
+        dtype = dtype or (first.dtype if first is not None else dtypes.float32)
+        dims = dims if dims is not None else (first.dims if first is not None else ())
+        return self.nodes_out(op_type, inputs, [(dtype, dims)], domain=domain, **attrs)[0]
+
+    def nodes_out(
+        self,
+        op_type: str,
+        inputs: Sequence[OnnxValue | None],
+        outputs: Sequence[tuple[DType, Dims]],
+        *,
+        domain: str = "",
+        **attrs: Any,
+    ) -> list[OnnxValue]:
+        """Emit a node of several outputs, each given as dtype and dims."""
+        names = ["" if i is None else self.name_of(i) for i in inputs]
+        out = [OnnxValue(self, d, s, self.fresh()) for d, s in outputs]
+        message = messages.onnx.NodeProto(op_type=op_type, domain=domain, input=names, output=[o.name for o in out])
+        message.attribute.extend(_attribute(k, v) for k, v in attrs.items() if v is not None)
+        self.nodes.append(message)
+        return out
+
+    def typed(
+        self,
+        kernel: str,
+        inputs: Sequence[OnnxValue],
+        *,
+        dims: Dims | None = None,
+        dtype: DType | None = None,
+        modular: bool = False,
+        more: Sequence[OnnxValue | None] = (),
+        **attrs: Any,
+    ) -> OnnxValue:
+        """Emit `kernel` on `inputs` of one dtype, through a wider one where it lacks theirs.
+
+        Args:
+            kernel: an ONNX op or a row of the probe; what follows a dot only selects the row.
+            inputs: inputs of the probed type.
+            dims: the result's dims; default those of the first input.
+            dtype: the result's dtype where it is not the inputs' (comparisons).
+            modular: see `carrier`.
+            more: further inputs, of types of their own.
+            attrs: the node's attributes.
+        """
+        own = inputs[0].dtype
+        work = carrier(kernel, own, modular=modular)
+        cast = [self.cast(i, work) for i in inputs]
+        op_type = kernel.partition(".")[0]
+        out = self.node(op_type, [*cast, *more], dtype=dtype or work, dims=dims, **attrs)
+        return out if dtype is not None else self.cast(out, own)
+
+    def cast(self, x: OnnxValue, dtype: DType) -> OnnxValue:
+        """Convert as C does; the same conversion of one value is emitted once."""
+        if x.dtype is dtype or (x.dtype.numpy == dtype.numpy and x.dtype.onnx == dtype.onnx):
+            return x
+        if x.const is not None:
+            return self.constant(x.const.astype(dtype.numpy), dtype)
+        key = (x.name, dtype)
+        if key not in self._cast:
+            if dtype.name not in kernels().get(f"Cast.{x.dtype.name}", frozenset()):
+                raise Unlowerable(f"ONNX Runtime does not cast {x.dtype.name} to {dtype.name}")
+            self._cast[key] = self.node("Cast", [x], dtype=dtype, to=dtype.onnx)
+        out = self._cast[key]
+        keep = x.partial if dtype.is_integer else None
+        return dataclasses.replace(out, partial=keep) if keep is not None else out
+
+    # --- the model ----------------------------------------------------------------------------------------------
+    def model(self, outputs: Iterable[tuple[str, OnnxValue]]) -> tuple[bytes, dict[str, Array]]:
+        """Return the serialized model with `outputs` (name, value), and the weights to hand over beside it."""
+        m = messages.onnx.ModelProto(ir_version=IR_VERSION, producer_name="coldframe")
+        for domain, version in (("", OPSET), ("com.microsoft", 1)):
+            m.opset_import.add(domain=domain, version=version)
+        g = m.graph
+        g.name = "island"
+        for i in self.inputs:
+            g.input.append(_info(i.name, i.dtype, i.dims))
+        for name, result in outputs:
+            value = self.cast(result, wire(result.dtype))
+            self.nodes.append(messages.onnx.NodeProto(op_type="Identity", input=[self.name_of(value)], output=[name]))
+            g.output.append(_info(name, value.dtype, value.dims))
+        g.node.extend(self.nodes)
+        for name, array in self.inline.items():
+            g.initializer.append(tensor(name, array))
+        for name, array in self.weights.items():
+            t = messages.onnx.TensorProto(name=name, dims=array.shape, data_type=dtypes.from_numpy(array.dtype).onnx)
+            t.data_location = 1  # EXTERNAL: the array is given to the session, nothing is read from a file
+            for key, text in (("location", "memory"), ("offset", "0"), ("length", str(array.nbytes))):
+                t.external_data.add(key=key, value=text)
+            g.initializer.append(t)
+        return m.SerializeToString(), self.weights
+
+
+def tensor(name: str, array: Array) -> Any:
+    """Return `array` as an ONNX TensorProto with raw data."""
+    a = np.ascontiguousarray(array)
+    return messages.onnx.TensorProto(
+        name=name, dims=array.shape, data_type=dtypes.from_numpy(array.dtype).onnx, raw_data=a.tobytes()
+    )
+
+
+def _info(name: str, dtype: DType, dims: Dims) -> Any:
+    info = messages.onnx.ValueInfoProto(name=name)
+    t = info.type.tensor_type
+    t.elem_type = dtype.onnx
+    t.shape.SetInParent()
+    for d in dims:
+        dim = t.shape.dim.add()
+        if d is not None:
+            dim.dim_value = d
+    return info
+
+
+def _attribute(name: str, value: Any) -> Any:
+    a = messages.onnx.AttributeProto(name=name)
+    if isinstance(value, (bool, int, np.integer)):
+        a.type, a.i = 2, int(value)
+    elif isinstance(value, (float, np.floating)):
+        a.type, a.f = 1, float(value)
+    elif isinstance(value, str):
+        a.type, a.s = 3, value.encode()
+    elif isinstance(value, np.ndarray):
+        a.type = 4
+        a.t.CopyFrom(tensor("", value))
+    elif all(isinstance(v, (int, np.integer)) for v in value):
+        a.type = 7
+        a.ints.extend(int(v) for v in value)
+    else:
+        a.type = 6
+        a.floats.extend(float(v) for v in value)
+    return a

@@ -1,0 +1,313 @@
+"""Elementwise verbs and reductions, as ONNX nodes. What they mean: `numpy_elementwise`."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.primitives.base import Unlowerable
+from coldframe.primitives.numpy_xp import NumpyPrimitives
+from coldframe.primitives.onnx_builder import Builder, Dims, OnnxValue, carrier
+from coldframe.shapes import Shape, broadcast
+
+_NUMPY = NumpyPrimitives()
+Axes = Sequence[int] | None
+
+
+def folds(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Let numpy compute `verb` where all tensors it takes are constants."""
+
+    @functools.wraps(verb)
+    def folding(self: Builder, *args: Any, **kwargs: Any) -> Any:
+        if _constant(args) and _constant(kwargs.values()):
+            same = getattr(_NUMPY, verb.__name__)
+            return _lifted(self, same(*_arrays(args), **{k: _arrays(v) for k, v in kwargs.items()}))
+        return verb(self, *args, **kwargs)
+
+    return folding
+
+
+def _constant(args: Any) -> bool:
+    return all(
+        a.const is not None if isinstance(a, OnnxValue) else _constant(a) if isinstance(a, (list, tuple)) else True
+        for a in args
+    )
+
+
+def _arrays(a: Any) -> Any:
+    if isinstance(a, OnnxValue):
+        return a.const
+    return type(a)(_arrays(v) for v in a) if type(a) in (list, tuple) else a
+
+
+def _lifted(b: Builder, result: Any) -> Any:
+    if isinstance(result, (list, tuple)):
+        return type(result)(_lifted(b, r) for r in result)
+    return b.constant(result)
+
+
+def joined(x: OnnxValue, y: OnnxValue) -> Dims:
+    """The dims of an elementwise result."""
+    return broadcast(Shape(x.dims), Shape(y.dims)).dims or ()
+
+
+def _unary(name: str, kernel: str, dtype: DType | None = None) -> Any:
+    def verb(self: Builder, x: OnnxValue) -> OnnxValue:
+        return self.typed(kernel, [x], dtype=dtype)
+
+    verb.__name__ = name
+    return folds(verb)
+
+
+def _binary(name: str, kernel: str, dtype: DType | None = None, *, modular: bool = False) -> Any:
+    def verb(self: Any, x: Any, y: Any) -> OnnxValue:
+        a, b = self.pair(x, y)
+        return self.typed(kernel, [a, b], dims=joined(a, b), dtype=dtype, modular=modular)  # type: ignore[no-any-return]
+
+    verb.__name__ = name
+    return folds(verb)
+
+
+def _missing(name: str, why: str) -> Any:
+    def verb(self: Builder, *args: Any, **kwargs: Any) -> OnnxValue:
+        raise Unlowerable(why)
+
+    verb.__name__ = name
+    return folds(verb)
+
+
+class ElementwiseOnnx(Builder):
+    """Elementwise verbs."""
+
+    neg = _unary("neg", "Neg")
+    abs = _unary("abs", "Abs")
+    sign = _unary("sign", "Sign")
+    exp = _unary("exp", "Exp")
+    log = _unary("log", "Log")
+    sqrt = _unary("sqrt", "Sqrt")
+    sin = _unary("sin", "Sin")
+    cos = _unary("cos", "Cos")
+    tan = _unary("tan", "Tan")
+    asin = _unary("asin", "Asin")
+    acos = _unary("acos", "Acos")
+    atan = _unary("atan", "Atan")
+    sinh = _unary("sinh", "Sinh")
+    cosh = _unary("cosh", "Cosh")
+    tanh = _unary("tanh", "Tanh")
+    asinh = _unary("asinh", "Asinh")
+    acosh = _unary("acosh", "Acosh")
+    atanh = _unary("atanh", "Atanh")
+    floor = _unary("floor", "Floor")
+    ceil = _unary("ceil", "Ceil")
+    round = _unary("round", "Round")
+    isnan = _unary("isnan", "IsNaN", dtypes.bool_)
+    isinf = _unary("isinf", "IsInf", dtypes.bool_)
+    logical_not = _unary("logical_not", "Not", dtypes.bool_)
+    invert = _unary("invert", "BitwiseNot")
+    erf = _unary("erf", "Erf")
+    erfc = _missing("erfc", "1 - erf(x) would lose the tail")
+    real = _missing("real", "ONNX Runtime has no complex numbers")
+    imag = _missing("imag", "ONNX Runtime has no complex numbers")
+    conj = _missing("conj", "ONNX Runtime has no complex numbers")
+    angle = _missing("angle", "ONNX Runtime has no complex numbers")
+    complex = _missing("complex", "ONNX Runtime has no complex numbers")
+    atan2 = _missing("atan2", "ONNX has no atan2")
+
+    add = _binary("add", "Add", modular=True)
+    subtract = _binary("subtract", "Sub", modular=True)
+    multiply = _binary("multiply", "Mul", modular=True)
+    equal = _binary("equal", "Equal", dtypes.bool_)
+    less = _binary("less", "Less", dtypes.bool_)
+    less_equal = _binary("less_equal", "LessOrEqual", dtypes.bool_)
+    greater = _binary("greater", "Greater", dtypes.bool_)
+    greater_equal = _binary("greater_equal", "GreaterOrEqual", dtypes.bool_)
+    logical_and = _binary("logical_and", "And", dtypes.bool_)
+    logical_or = _binary("logical_or", "Or", dtypes.bool_)
+    logical_xor = _binary("logical_xor", "Xor", dtypes.bool_)
+    bitwise_and = _binary("bitwise_and", "BitwiseAnd")
+    bitwise_or = _binary("bitwise_or", "BitwiseOr")
+    bitwise_xor = _binary("bitwise_xor", "BitwiseXor")
+    maximum = _binary("maximum", "Max")
+    minimum = _binary("minimum", "Min")
+    left_shift = _missing("left_shift", "ONNX shifts unsigned numbers only")
+    right_shift = _missing("right_shift", "ONNX shifts unsigned numbers only")
+
+    def pair(self, x: Any, y: Any) -> tuple[OnnxValue, OnnxValue]:
+        """Lift two operands; a Python scalar takes the other's dtype."""
+        a = self.lift(x, like=y if isinstance(y, OnnxValue) else None)
+        b = self.lift(y, like=a)
+        if a.dtype is not b.dtype:
+            raise Unlowerable(f"operands of {a.dtype} and {b.dtype}")
+        return a, b
+
+    @folds
+    def expm1(self, x: OnnxValue) -> Any:
+        return self.tanh(x * 0.5) * (self.exp(x) + 1.0)  # exp(x) - 1 would cancel near 0
+
+    @folds
+    def log1p(self, x: OnnxValue) -> Any:
+        u = x + 1.0  # what rounding took from 1 + x is put back by x / (u - 1)
+        small = self.where(self.equal(u, 1.0), x, self.log(u) * (x / (u - 1.0)))
+        return self.where(self.isinf(u), u, small)
+
+    @folds
+    def isfinite(self, x: OnnxValue) -> Any:
+        return self.logical_not(self.logical_or(self.isnan(x), self.isinf(x)))
+
+    @folds
+    def trunc(self, x: OnnxValue) -> Any:
+        return self.where(self.less(x, 0.0), self.ceil(x), self.floor(x))
+
+    @folds
+    def not_equal(self, x: Any, y: Any) -> Any:
+        return self.logical_not(self.equal(x, y))
+
+    @folds
+    def divide(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        if not a.dtype.is_float:
+            raise Unlowerable("true division of integers")
+        return self.typed("Div", [a, b], dims=joined(a, b))
+
+    @folds
+    def power(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        if not a.dtype.is_float:
+            raise Unlowerable("integer powers refuse negative exponents, which ONNX does not")
+        return self.typed("Pow", [a, b], dims=joined(a, b))
+
+    @folds
+    def reciprocal(self, x: OnnxValue) -> Any:
+        return self.typed("Reciprocal", [x]) if x.dtype.is_float else self.trunc_divide(1, x)
+
+    @folds
+    def floor_divide(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        if a.dtype.is_float:
+            return self.floor(self.divide(a, b))
+        q = self.trunc_divide(a, b)
+        down = self.logical_and(self.less(a, 0), self.not_equal(q * b, a))
+        return q - self.cast(down, a.dtype) if a.dtype.kind == "i" else q
+
+    @folds
+    def trunc_divide(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        _safe_divisor(b)
+        return self.typed("Div", [a, b], dims=joined(a, b))
+
+    @folds
+    def floor_mod(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        if not a.dtype.is_float:
+            _safe_divisor(b)
+            return self.typed("Mod", [a, b], dims=joined(a, b))
+        m = self.trunc_mod(a, b)
+        other_sign = self.logical_xor(self.less(m, 0.0), self.less(b, 0.0))
+        return self.where(self.logical_and(self.not_equal(m, 0.0), other_sign), m + b, m)
+
+    @folds
+    def trunc_mod(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        if not a.dtype.is_float:
+            _safe_divisor(b)
+        return self.typed("Mod.fmod", [a, b], dims=joined(a, b), fmod=1)
+
+    @folds
+    def where(self, c: OnnxValue, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        work = carrier("Where", a.dtype, modular=True)
+        dims = broadcast(Shape(c.dims), Shape(joined(a, b))).dims
+        out = self.node("Where", [c, self.cast(a, work), self.cast(b, work)], dtype=work, dims=dims)
+        return self.cast(out, a.dtype)
+
+    @folds
+    def clip(self, x: OnnxValue, low: Any, high: Any) -> Any:
+        return self.minimum(self.maximum(x, low), high)
+
+    def cast(self, x: OnnxValue, dtype: DType) -> OnnxValue:
+        """C's conversion."""
+        if x.const is not None:
+            return self.constant(_NUMPY.cast(x.const, dtype), dtype)
+        if "c" in (x.dtype.kind, dtype.kind):
+            raise Unlowerable("ONNX Runtime has no complex numbers")
+        return super().cast(x, dtype)
+
+
+def _safe_divisor(b: OnnxValue) -> None:
+    """Integer division traps on 0, and on the lowest number by -1: only known, positive divisors may reach the CPU."""
+    if b.const is None or not np.all(b.const > 0):
+        raise Unlowerable("integer division by what may be 0")
+
+
+class ReduceOnnx(ElementwiseOnnx):
+    """Reductions."""
+
+    def _reduce(self, kernel: str, x: OnnxValue, axis: Axes, keepdims: bool) -> OnnxValue:
+        axes = sorted({int(a) % x.ndim for a in (range(x.ndim) if axis is None else axis)}) if x.ndim else []
+        if not axes:
+            return x
+        kept = [1 if i in axes else d for i, d in enumerate(x.dims)]
+        dims = tuple(kept if keepdims else [d for i, d in enumerate(x.dims) if i not in axes])
+        where = self.constant(np.array(axes, np.int64))
+        return self.typed(kernel, [x], dims=dims, more=[where], keepdims=keepdims)
+
+    @folds
+    def sum(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
+        return self._reduce("ReduceSum", x, axis, keepdims)
+
+    @folds
+    def prod(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
+        return self._reduce("ReduceProd", x, axis, keepdims)
+
+    @folds
+    def max(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
+        return self._reduce("ReduceMax", x, axis, keepdims)
+
+    @folds
+    def min(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
+        return self._reduce("ReduceMin", x, axis, keepdims)
+
+    @folds
+    def mean(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
+        if not x.dtype.is_float:
+            raise Unlowerable("the mean of integers divides towards zero")
+        return self._reduce("ReduceMean", x, axis, keepdims)
+
+    @folds
+    def all(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
+        return self._reduce("ReduceMin", x, axis, keepdims)
+
+    @folds
+    def any(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
+        return self._reduce("ReduceMax", x, axis, keepdims)
+
+    @folds
+    def argmax(self, x: OnnxValue, axis: int) -> Any:
+        return self._arg("ArgMax", x, int(axis))
+
+    @folds
+    def argmin(self, x: OnnxValue, axis: int) -> Any:
+        return self._arg("ArgMin", x, int(axis))
+
+    def _arg(self, kernel: str, x: OnnxValue, axis: int) -> OnnxValue:
+        at = axis % x.ndim
+        dims = x.dims[:at] + x.dims[at + 1 :]
+        return self.typed(kernel, [x], dtype=dtypes.int64, dims=dims, axis=at, keepdims=0)
+
+    @folds
+    def cumsum(self, x: OnnxValue, axis: int, exclusive: bool = False, reverse: bool = False) -> Any:
+        where = self.constant(np.array(int(axis) % x.ndim, np.int64))
+        return self.typed("CumSum", [x], more=[where], exclusive=exclusive, reverse=reverse)
+
+    cumprod = _missing("cumprod", "ONNX has no cumulative product")
+
+
+def product(dims: Sequence[int | None]) -> int | None:
+    """The product of dims, None where one is open."""
+    return None if None in dims else math.prod(d for d in dims if d is not None)

@@ -1,0 +1,367 @@
+"""Verbs that move elements without computing, as ONNX nodes. What they mean: `numpy_shape`.
+
+A shape argument is a vector value, an array, or a sequence that mixes integers and symbolic scalars. Its length must be
+known, since the rank of the result depends on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.primitives.base import Unlowerable
+from coldframe.primitives.onnx_builder import Dims, OnnxValue, carrier
+from coldframe.primitives.onnx_elementwise import ElementwiseOnnx, folds, joined, product
+
+_END = np.iinfo(np.int64).max
+
+
+class AskOnnx(ElementwiseOnnx):
+    """What is known of a tensor, and shapes as vectors."""
+
+    def asarray(self, value: Any, dtype: DType) -> OnnxValue:
+        """Make a constant."""
+        return value if isinstance(value, OnnxValue) else self.constant(value, dtype)
+
+    def static(self, x: Any, why: str = "") -> npt.NDArray[Any]:
+        """Return the values of `x`, or raise `Unlowerable` where they are not known."""
+        if not isinstance(x, OnnxValue):
+            return np.asarray(x)
+        if x.const is None:
+            raise Unlowerable(f"{why or 'an input'} is not known when compiling")
+        return x.const
+
+    def dtype(self, x: OnnxValue) -> np.dtype[Any]:
+        """The numpy dtype of `x`."""
+        return x.dtype.numpy
+
+    def rank(self, x: OnnxValue) -> int:
+        return x.ndim
+
+    def shape(self, x: OnnxValue) -> OnnxValue:
+        """The shape as an int64 vector."""
+        if None not in x.dims:
+            return self.constant(np.array(x.dims, np.int64))
+        out = self.node("Shape", [x], dtype=dtypes.int64, dims=(x.ndim,))
+        return dataclasses.replace(out, partial=x.dims)
+
+    def dim(self, x: OnnxValue, axis: int) -> Any:
+        """One dimension: an integer where known, else a symbolic int64 scalar."""
+        known = x.dims[axis]
+        if known is not None:
+            return known
+        at = self.constant(np.int64(axis % x.ndim))
+        return self.node("Gather", [self.shape(x), at], dtype=dtypes.int64, dims=(), axis=0)
+
+    def size(self, x: OnnxValue) -> OnnxValue:
+        n = product(x.dims)
+        return self.constant(np.int64(n)) if n is not None else self.node("Size", [x], dtype=dtypes.int64, dims=())
+
+    def vector(self, shape: Any) -> tuple[OnnxValue, Dims]:
+        """Return a shape argument as an int64 vector and its elements as far as known (-1 stays)."""
+        if isinstance(shape, OnnxValue):
+            if shape.ndim != 1 or shape.dims[0] is None:
+                raise Unlowerable("the length of a shape is not known when compiling")
+            return self.cast(shape, dtypes.int64), shape.known() or (None,) * shape.dims[0]
+        items = shape.tolist() if isinstance(shape, np.ndarray) else list(shape)
+        known = tuple(_known(i) for i in items)
+        if None not in known:
+            return self.constant(np.array(known, np.int64)), known
+        one = self.constant(np.array([1], np.int64))
+        parts = [
+            self.node("Reshape", [self.cast(i, dtypes.int64), one], dims=(1,))
+            if isinstance(i, OnnxValue) and i.const is None
+            else self.constant(np.array([int(i)], np.int64))
+            for i in items
+        ]
+        out = self.node("Concat", parts, dims=(len(parts),), axis=0)
+        return dataclasses.replace(out, partial=known), known
+
+
+def _known(item: Any) -> int | None:
+    if isinstance(item, OnnxValue):
+        k = item.known()
+        return k[0] if k else None
+    return int(item)
+
+
+class ShapeOnnx(AskOnnx):
+    """Shape and layout verbs."""
+
+    # --- making -------------------------------------------------------------------------------------------------
+    @folds
+    def full(self, shape: Any, value: Any, dtype: DType | None = None) -> Any:
+        v = self.lift(value, dtype=dtype)
+        vector, known = self.vector(shape)
+        return self.typed("Expand", [v], dims=known, more=[vector])
+
+    @folds
+    def zeros_like(self, x: OnnxValue) -> Any:
+        return self.full(self.shape(x), self.constant(0, x.dtype))
+
+    @folds
+    def ones_like(self, x: OnnxValue) -> Any:
+        return self.full(self.shape(x), self.constant(1, x.dtype))
+
+    @folds
+    def arange(self, start: Any, limit: Any, delta: Any) -> Any:
+        like = next(v for v in (start, limit, delta) if isinstance(v, OnnxValue))
+        a, b, d = (self.lift(v, like=like) for v in (start, limit, delta))
+        if d.const is None or not d.const.all():
+            raise Unlowerable("the step of a range is not known when compiling")
+        return self.typed("Range", [a, b, d], dims=(None,))
+
+    # --- layout -------------------------------------------------------------------------------------------------
+    @folds
+    def reshape(self, x: OnnxValue, shape: Any) -> Any:
+        vector, known = self.vector(shape)
+        total, rest = product(x.dims), product([k for k in known if k != -1])
+        open_ = total // rest if total is not None and rest else None
+        dims = tuple(open_ if k == -1 else k for k in known)
+        zero = 1 if any(k is None or k == 0 for k in known) else 0  # 0 is a size in TensorFlow, "copy" in ONNX
+        out = self.typed("Reshape", [x], dims=dims, more=[vector], allowzero=zero)
+        return dataclasses.replace(out, partial=x.partial) if x.partial is not None and len(dims) <= 1 else out
+
+    @folds
+    def transpose(self, x: OnnxValue, perm: Sequence[int]) -> Any:
+        p = [int(i) for i in perm]
+        if p == list(range(x.ndim)):
+            return x
+        return self.typed("Transpose", [x], dims=tuple(x.dims[i] for i in p), perm=p)
+
+    @folds
+    def expand_dims(self, x: OnnxValue, axes: Sequence[int]) -> Any:
+        rank = x.ndim + len(axes)
+        at = sorted(int(a) % rank for a in axes)
+        dims = list(x.dims)
+        for a in at:
+            dims.insert(a, 1)
+        out = self.typed("Unsqueeze", [x], dims=tuple(dims), more=[self.constant(np.array(at, np.int64))])
+        return dataclasses.replace(out, partial=x.partial) if rank == 1 else out
+
+    @folds
+    def squeeze(self, x: OnnxValue, axes: Sequence[int]) -> Any:
+        at = sorted(int(a) % x.ndim for a in axes)
+        if not at:
+            return x
+        dims = tuple(d for i, d in enumerate(x.dims) if i not in at)
+        out = self.typed("Squeeze", [x], dims=dims, more=[self.constant(np.array(at, np.int64))])
+        return dataclasses.replace(out, partial=x.partial) if not dims else out
+
+    @folds
+    def broadcast_to(self, x: OnnxValue, shape: Any) -> Any:
+        vector, known = self.vector(shape)
+        return self.typed("Expand", [x], dims=known, more=[vector])
+
+    @folds
+    def concat(self, xs: Sequence[OnnxValue], axis: int) -> Any:
+        if len(xs) == 1:
+            return xs[0]
+        at = int(axis) % xs[0].ndim
+        along = [x.dims[at] for x in xs]
+        total = None if None in along else sum(d for d in along if d is not None)
+        dims = [next((x.dims[i] for x in xs if x.dims[i] is not None), None) for i in range(xs[0].ndim)]
+        dims[at] = total
+        out = self.typed("Concat", list(xs), dims=tuple(dims), axis=at)
+        return dataclasses.replace(out, partial=_concat_known(xs, along))
+
+    @folds
+    def stack(self, xs: Sequence[OnnxValue], axis: int) -> Any:
+        return self.concat([self.expand_dims(x, [axis]) for x in xs], axis)
+
+    @folds
+    def split(self, x: OnnxValue, sizes: Sequence[int], axis: int) -> list[Any]:
+        at = int(axis) % x.ndim
+        parts = [int(s) for s in sizes]
+        if len(parts) == 1:
+            return [x]
+        outs = [(x.dtype, (*x.dims[:at], n, *x.dims[at + 1 :])) for n in parts]
+        return self.nodes_out("Split", [x, self.constant(np.array(parts, np.int64))], outs, axis=at)
+
+    @folds
+    def pad(self, x: OnnxValue, paddings: Any, value: Any = 0) -> Any:
+        ends, known = self._pads(x, paddings)
+        fill = self.lift(value, like=x)
+        return self.typed("Pad", [x], dims=known, more=[ends, self._filler(fill, x)])
+
+    def _filler(self, fill: OnnxValue, x: OnnxValue) -> OnnxValue:
+        return self.cast(fill, carrier("Pad", x.dtype))
+
+    @folds
+    def mirror_pad(self, x: OnnxValue, paddings: Any, symmetric: bool) -> Any:
+        if symmetric:
+            raise Unlowerable("ONNX has no symmetric padding")
+        ends, known = self._pads(x, paddings)
+        return self.typed("Pad.reflect", [x], dims=known, more=[ends], mode="reflect")
+
+    def _pads(self, x: OnnxValue, paddings: Any) -> tuple[OnnxValue, Dims]:
+        """ONNX wants all the befores, then all the afters, in one vector."""
+        if isinstance(paddings, OnnxValue) and paddings.const is None:
+            turned = self.transpose(self.cast(paddings, dtypes.int64), [1, 0])
+            return self.reshape(turned, [-1]), (None,) * x.ndim
+        p = np.asarray(paddings.const if isinstance(paddings, OnnxValue) else paddings, np.int64).reshape(-1, 2)
+        known = tuple(None if d is None else d + int(a + b) for d, (a, b) in zip(x.dims, p, strict=True))
+        return self.constant(p.T.ravel()), known
+
+    @folds
+    def tile(self, x: OnnxValue, multiples: Any) -> Any:
+        vector, known = self.vector(multiples)
+        dims = tuple(None if d is None or m is None else d * m for d, m in zip(x.dims, known, strict=True))
+        return self.typed("Tile", [x], dims=dims, more=[vector])
+
+    @folds
+    def slice(self, x: OnnxValue, starts: Any, sizes: Any) -> Any:
+        begin, from_ = self.vector(starts)
+        size, n = self.vector(sizes)
+        if None in n:
+            ends = self.where(self.equal(size, -1), self.constant(np.int64(_END)), begin + size)
+        elif -1 in n:
+            ends = self.where(self.constant(np.array(n) == -1), self.constant(np.int64(_END)), begin + size)
+        else:
+            ends = begin + size
+        dims = tuple(_box(d, b, k) for d, b, k in zip(x.dims, from_, n, strict=True))
+        axes = self.constant(np.arange(x.ndim, dtype=np.int64))
+        out = self.typed("Slice", [x], dims=dims, more=[begin, ends, axes])
+        if x.partial is not None and x.ndim == 1 and dims[0] is not None and from_[0] is not None:
+            return dataclasses.replace(out, partial=x.partial[from_[0] : from_[0] + dims[0]])
+        return out
+
+    @folds
+    def slice_axis(self, x: OnnxValue, axis: int, start: int, stop: int | None, step: int = 1) -> Any:
+        at = int(axis) % x.ndim
+        end = (_END if step > 0 else -_END) if stop is None else int(stop)
+        d = x.dims[at]
+        n = None if d is None else len(range(*slice(start, stop, step).indices(d)))
+        vectors = [self.constant(np.array([v], np.int64)) for v in (start, end, at, step)]
+        out = self.typed("Slice", [x], dims=(*x.dims[:at], n, *x.dims[at + 1 :]), more=vectors)
+        if x.partial is not None and x.ndim == 1:
+            return dataclasses.replace(out, partial=x.partial[start:stop:step])
+        return out
+
+    @folds
+    def reverse(self, x: OnnxValue, axes: Sequence[int]) -> Any:
+        if not len(axes):
+            return x
+        at = np.array([int(a) % x.ndim for a in axes], np.int64)
+        vectors = [
+            np.full(len(at), -1, np.int64),
+            np.full(len(at), -_END, np.int64),
+            at,
+            np.full(len(at), -1, np.int64),
+        ]
+        return self.typed("Slice", [x], more=[self.constant(v) for v in vectors])
+
+    # --- gather and scatter -------------------------------------------------------------------------------------
+    @folds
+    def gather(self, x: OnnxValue, indices: Any, axis: int = 0) -> Any:
+        at = int(axis) % x.ndim
+        i = self.indices(self.lift(indices, dtype=dtypes.int64))
+        dims = x.dims[:at] + i.dims + x.dims[at + 1 :]
+        out = self.typed("Gather", [x], dims=dims, more=[i], axis=at)
+        if x.partial is not None and x.ndim == 1 and i.const is not None and i.ndim < 2:
+            picked = tuple(x.partial[int(k)] for k in i.const.ravel())
+            return dataclasses.replace(out, partial=picked)
+        return out
+
+    def indices(self, i: OnnxValue) -> OnnxValue:
+        """Return indices in a dtype that ONNX takes for them."""
+        return i if i.dtype in (dtypes.int32, dtypes.int64) else self.cast(i, dtypes.int64)
+
+    @folds
+    def gather_nd(self, x: OnnxValue, indices: OnnxValue, batch_dims: int = 0) -> Any:
+        k = indices.dims[-1]
+        if k is None:
+            raise Unlowerable("the length of coordinates is not known when compiling")
+        if k == 0:
+            raise Unlowerable("coordinates of length 0")
+        dims = indices.dims[:-1] + x.dims[batch_dims + k :]
+        return self.typed("GatherND", [x], dims=dims, more=[self.cast(indices, dtypes.int64)], batch_dims=batch_dims)
+
+    @folds
+    def take_along_axis(self, x: OnnxValue, indices: OnnxValue, axis: int) -> Any:
+        return self.typed(
+            "GatherElements", [x], dims=indices.dims, more=[self.indices(indices)], axis=int(axis) % x.ndim
+        )
+
+    @folds
+    def scatter_nd(self, x: OnnxValue, indices: OnnxValue, updates: OnnxValue, how: str = "update") -> Any:
+        reduction = {"update": "none", "add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}.get(how)
+        if how == "subtract":
+            updates, reduction = self.neg(updates), "add"
+        if reduction is None:
+            raise Unlowerable(f"ONNX does not scatter by {how}")
+        if indices.dims[-1] in (None, 0):
+            raise Unlowerable("the length of coordinates is not known when compiling")
+        kernel = "ScatterND" if reduction == "none" else "ScatterND.add"
+        i = self.cast(indices, dtypes.int64)
+        if x.dtype.name in ("bool", "float16", "bfloat16") and reduction != "none":
+            raise Unlowerable(f"ONNX Runtime does not scatter {x.dtype} by {how}")
+        return self.node(kernel.partition(".")[0], [x, i, updates], dims=x.dims, reduction=reduction)
+
+    @folds
+    def one_hot(self, indices: OnnxValue, depth: Any, axis: int = -1) -> Any:
+        at = axis if axis >= 0 else indices.ndim + 1 + axis
+        line = self.arange(self.constant(np.int64(0)), self.lift(depth, dtype=dtypes.int64), self.constant(np.int64(1)))
+        line = self.reshape(line, [-1] + [1] * (indices.ndim - at))
+        return self.equal(self.expand_dims(self.cast(indices, dtypes.int64), [at]), line)
+
+    @folds
+    def nonzero(self, x: OnnxValue) -> Any:
+        if not x.ndim:
+            raise Unlowerable("coordinates of a scalar")
+        if not x.dtype.is_integer and x.dtype is not dtypes.bool_ and not x.dtype.is_float:
+            raise Unlowerable(f"ONNX Runtime has no NonZero on {x.dtype}")
+        flag = x if x.dtype is dtypes.bool_ else self.not_equal(x, 0)
+        return self.transpose(self.node("NonZero", [flag], dtype=dtypes.int64, dims=(x.ndim, None)), [1, 0])
+
+    @folds
+    def top_k(self, x: OnnxValue, k: Any) -> tuple[Any, Any]:
+        work = carrier("TopK", x.dtype)
+        count, known = self.vector([k])
+        dims = (*x.dims[:-1], known[0])
+        values, where = self.nodes_out(
+            "TopK", [self.cast(x, work), count], [(work, dims), (dtypes.int64, dims)], axis=-1
+        )
+        return self.cast(values, x.dtype), self.cast(where, dtypes.int32)
+
+
+def _box(d: int | None, begin: int | None, size: int | None) -> int | None:
+    if size is not None and size >= 0:
+        return size
+    return None if size is None or d is None or begin is None else d - begin
+
+
+def _concat_known(xs: Sequence[OnnxValue], along: Sequence[int | None]) -> tuple[int | None, ...] | None:
+    """The known elements of concatenated integer vectors."""
+    if xs[0].ndim != 1 or not xs[0].dtype.is_integer or None in along:
+        return None
+    out: list[int | None] = []
+    for x, n in zip(xs, along, strict=True):
+        out.extend(x.known() or (None,) * (n or 0))
+    return tuple(out)
+
+
+class LinearOnnx(ShapeOnnx):
+    """Matrix products."""
+
+    @folds
+    def matmul(self, x: OnnxValue, y: OnnxValue) -> Any:
+        batch_x, batch_y = dataclasses.replace(x, dims=x.dims[:-2]), dataclasses.replace(y, dims=y.dims[:-2])
+        return self.typed("MatMul", [x, y], dims=(*joined(batch_x, batch_y), x.dims[-2], y.dims[-1]))
+
+    @folds
+    def einsum(self, equation: str, *xs: OnnxValue) -> Any:
+        terms, _, out = equation.partition("->")
+        sizes: dict[str, int | None] = {}
+        for term, x in zip(terms.split(","), xs, strict=True):
+            if "." in term or len(set(term)) != len(term):
+                raise Unlowerable("einsum with an ellipsis or a diagonal")
+            for label, d in zip(term, x.dims, strict=True):
+                sizes[label] = d if sizes.get(label) is None else sizes[label]
+        return self.typed("Einsum", list(xs), dims=tuple(sizes[label] for label in out), equation=equation)

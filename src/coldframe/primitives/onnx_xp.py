@@ -1,0 +1,11 @@
+"""The ONNX interpreter: op bodies that ask for ONNX nodes, for ONNX Runtime and for export."""
+
+from __future__ import annotations
+
+from coldframe.primitives.onnx_elementwise import ReduceOnnx
+from coldframe.primitives.onnx_shape import LinearOnnx
+from coldframe.primitives.onnx_windows import WindowsOnnx
+
+
+class OnnxPrimitives(WindowsOnnx, LinearOnnx, ReduceOnnx):
+    """All verbs as ONNX nodes, and the builder's own ``node`` and ``typed`` for ``onnx`` rules."""
