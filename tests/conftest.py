@@ -1,0 +1,19 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # one set of kernels on every machine
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _quiet_numpy() -> Iterator[None]:
+    """Let arithmetic overflow and divide as the engines do: like IEEE hardware, without warnings."""
+    with np.errstate(all="ignore"):
+        yield
