@@ -1,0 +1,201 @@
+"""Opening a checkpoint by whatever path people have at hand, as a mapping from tensor names to arrays."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy.typing as npt
+
+from coldframe.checkpoint.state import latest_checkpoint
+from coldframe.errors import CorruptError, NotFoundError, WrongFileError, near_names
+from coldframe.formats.bundle import BundleReader, index_path
+from coldframe.formats.bundle_writer import readable_prefix
+from coldframe.formats.checkpoint_file import CheckpointFile
+from coldframe.formats.checkpoint_state import STATE_FILE, exists
+from coldframe.formats.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
+from coldframe.formats.v1 import V1Reader
+from coldframe.shapes import TensorSpec
+
+_FILE_SUFFIX: Final = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+
+
+def open_checkpoint(path: str | os.PathLike[str], *, verify: bool = True) -> Checkpoint:
+    """Open a checkpoint, V2 or V1, for reading.
+
+    Args:
+        path: its prefix (``dir/model.ckpt-1000``), one of its files, a folder (its latest checkpoint is opened), a
+            state file, or a SavedModel folder.
+        verify: whether to check the stored CRCs of what is read.
+
+    Returns:
+        A read-only mapping from tensor names to arrays. Nothing is read before it is asked for.
+
+    Raises:
+        NotFoundError: there is no such checkpoint, or a file of it is missing.
+        CorruptError: it is damaged.
+        UnsupportedFormatError: it demands a newer reader.
+        WrongFileError: the file is something else.
+    """
+    prefix = find_prefix(path)
+    if index_path(prefix).is_file() or index_path(readable_prefix(prefix)).is_file():
+        return Checkpoint(BundleReader(readable_prefix(prefix), verify=verify))
+    return Checkpoint(V1Reader(prefix, verify=verify))
+
+
+def find_prefix(path: str | os.PathLike[str]) -> str:
+    """Return the prefix of the checkpoint that `path` means, as `open_checkpoint` does.
+
+    Raises:
+        NotFoundError: none is there.
+        WrongFileError: the folder holds several, and no state file says which is the latest.
+    """
+    text = os.fspath(path)
+    if exists(text) and os.path.basename(text) != STATE_FILE:
+        return text if not _FILE_SUFFIX.search(text) else _FILE_SUFFIX.sub("", text)
+    if os.path.isdir(text):
+        return _of_folder(Path(text))
+    if os.path.basename(text) == STATE_FILE and os.path.isfile(text):
+        return _of_folder(Path(text).parent)
+    stem = _FILE_SUFFIX.sub("", text)
+    if exists(stem):
+        return stem
+    if index_path(readable_prefix(stem)).is_file():
+        return stem
+    folder = Path(stem).parent
+    names = _prefixes(folder) if folder.is_dir() else []
+    hint = near_names(Path(stem).name, names) if folder.is_dir() else f"the folder `{folder}` does not exist"
+    raise NotFoundError(f"no checkpoint is called `{text}`", expected=f"a file {index_path(stem)}", hint=hint)
+
+
+def _of_folder(folder: Path) -> str:
+    if latest := latest_checkpoint(folder):
+        return latest
+    for candidate in (folder / "variables" / "variables", folder / "variables"):
+        if exists(os.fspath(candidate)):
+            return os.fspath(candidate)
+    names = _prefixes(folder)
+    if len(names) == 1:
+        return os.fspath(folder / names[0])
+    if names:
+        raise WrongFileError(
+            f"folder `{folder}` holds several checkpoints and no state file",
+            expected=f"a file `{STATE_FILE}` that names the latest",
+            found=", ".join(f"`{n}`" for n in names[:5]) + (", ..." if len(names) > 5 else ""),
+            hint=f"open one by its prefix: `{folder / names[-1]}`",
+        )
+    raise NotFoundError(f"no checkpoint in folder `{folder}`", expected="an .index file")
+
+
+def _prefixes(folder: Path) -> list[str]:
+    return sorted(p.name.removesuffix(".index") for p in folder.glob("*.index"))
+
+
+class Checkpoint(Mapping[str, npt.NDArray[Any]]):
+    """An open checkpoint: a mapping from tensor names, sorted, to arrays that are read when asked for.
+
+    ``ckpt["layer/weights"]`` may be a read-only view of the file; copy it to change it. Strings are objects of bytes.
+    """
+
+    def __init__(self, file: CheckpointFile) -> None:
+        self._file = file
+
+    @property
+    def prefix(self) -> str:
+        """The path that names the checkpoint."""
+        return self._file.prefix
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that make it up."""
+        return self._file.files
+
+    @property
+    def version(self) -> str:
+        """The format: ``V2``, or the older ``V1``."""
+        return self._file.version
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Name, dtype and shape of each tensor; no tensor bytes are read for it."""
+        return self._file.specs
+
+    @functools.cached_property
+    def object_graph(self) -> ObjectGraph | None:
+        """The objects that ``tf.train.Checkpoint`` or Keras saved, or None in a checkpoint by names."""
+        if OBJECT_GRAPH_KEY not in self._file:
+            return None
+        value = self._file.read(OBJECT_GRAPH_KEY)
+        if value.shape != () or not isinstance(value.item(), bytes):
+            raise CorruptError(
+                "object graph is not a string", where=f"in {self.prefix}", found=f"{value.dtype}{list(value.shape)}"
+            )
+        return ObjectGraph.parse(value.item(), where=f"in {self.prefix}")
+
+    @functools.cached_property
+    def by_full_name(self) -> Mapping[str, str]:
+        """Tensor name by variable name as a TF1 graph has it: the same in a checkpoint by names."""
+        graph = self.object_graph
+        return graph.by_full_name if graph is not None else {name: name for name in self.specs}
+
+    def read(self, name: str, *, verify: bool | None = None) -> npt.NDArray[Any]:
+        """Return a tensor.
+
+        Args:
+            name: the tensor's name.
+            verify: whether to check its CRC; by default as the checkpoint was opened.
+
+        Raises:
+            NotFoundError: no such tensor, or its data file is missing.
+            CorruptError: its bytes are damaged.
+        """
+        return self._file.read(name, verify=verify)
+
+    def read_slice(self, name: str, starts: Sequence[int], sizes: Sequence[int]) -> npt.NDArray[Any]:
+        """Return ``tensor[starts[0]:starts[0]+sizes[0], ...]``, reading little more than its bytes.
+
+        The CRC of a tensor, or of a stored slice of it, is checked only where all of that is read.
+
+        Raises:
+            MisuseError: the slice does not fit the tensor.
+            NotFoundError: no such tensor, or its data file is missing.
+            CorruptError: its bytes are damaged.
+        """
+        return self._file.read_slice(name, starts, sizes)
+
+    def verify(self) -> None:
+        """Check the CRC of every tensor; raise `CorruptError` for the first that fails."""
+        for name in self.specs:
+            self._file.verify(name)
+
+    def close(self) -> None:
+        """Let go of the files. Arrays that were read stay valid."""
+        self._file.close()
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self._file.read(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._file
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.specs)
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self.version} checkpoint `{self.prefix}`: {len(self)} tensors>"

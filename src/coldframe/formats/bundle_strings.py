@@ -1,0 +1,150 @@
+"""How a bundle stores tensors whose elements vary in size.
+
+::
+
+    string   [varint64 length] x n  [masked CRC of the lengths, uint32]  [bytes] x n
+             The CRC runs over each length as uint32 (uint64 beyond 4 GiB). The entry's CRC goes on from it, over the
+             four checksum bytes and all strings.
+    variant  ([varint64 length] [VariantTensorDataProto] [masked CRC so far, uint32]) x n
+             The CRC, also the entry's, runs over each length as uint64, the bytes, and the stored checksums.
+
+Integers are in the bundle's byte order. Follows ``WriteStringTensor``, ``WriteVariantTensor`` and their readers in
+tensorflow/core/util/tensor_bundle/tensor_bundle.cc. Variants stay opaque: their serialized messages are handed over.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.errors import CorruptError, TruncatedError
+from coldframe.formats import crc32c
+from coldframe.formats.bundle_entry import ByteOrder
+from coldframe.formats.wire import decode_varint, encode_varint
+
+_UINT32_MAX: Final = 0xFFFFFFFF
+_MAX_VARINT: Final = 10
+_CHUNK: Final = 1 << 20
+
+
+def write_strings(values: Sequence[bytes], write: Callable[[bytes], object]) -> tuple[int, int]:
+    """Write the elements of a string tensor; return the number of bytes and their CRC, not masked."""
+    lengths = [len(v) for v in values]
+    head = bytes(lengths) if max(lengths, default=0) < 0x80 else b"".join(map(encode_varint, lengths))
+    crc = _crc_of_lengths(lengths, "little")
+    checksum = crc32c.mask(crc).to_bytes(4, "little")
+    crc = crc32c.extend(crc, checksum)
+    write(head + checksum)
+    for chunk in _chunks(values):
+        crc = crc32c.extend(crc, chunk)
+        write(chunk)
+    return len(head) + 4 + sum(lengths), crc
+
+
+def _chunks(values: Sequence[bytes]) -> Iterator[bytes]:
+    """Join small strings, so that neither calls nor copies add up."""
+    pending: list[bytes] = []
+    size = 0
+    for value in values:
+        pending.append(value)
+        size += len(value)
+        if size >= _CHUNK:
+            yield b"".join(pending) if len(pending) > 1 else value
+            pending, size = [], 0
+    if size:
+        yield b"".join(pending)
+
+
+def read_strings(
+    data: memoryview, count: int, order: ByteOrder, *, verify: bool, stored_crc: int, where: str
+) -> npt.NDArray[Any]:
+    """Decode `count` strings into a flat object array of bytes; raise `CorruptError`."""
+    if count + 4 > len(data):  # at least a byte of length each: nothing is allocated for what cannot be there
+        raise TruncatedError(
+            "string tensor is too small", where=where, expected=f"at least {count + 4} bytes", found=len(data)
+        )
+    lengths, at = _lengths(data, count, where)
+    total = sum(lengths)
+    if at + 4 + total != len(data):
+        raise CorruptError(
+            "string tensor of another size", where=where, expected=f"{at + 4 + total} bytes", found=len(data)
+        )
+    body = bytes(data[at + 4 :])
+    if verify:
+        crc = _crc_of_lengths(lengths, order)
+        crc32c.check(int.from_bytes(data[at : at + 4], order), crc, where=f"of the string lengths {where}")
+        crc32c.check(stored_crc, crc32c.extend(crc32c.extend(crc, bytes(data[at : at + 4])), body), where=where)
+    out = np.empty(count, object)
+    ends = list(itertools.accumulate(lengths))
+    out[:] = [body[end - n : end] for end, n in zip(ends, lengths, strict=True)]
+    return out
+
+
+def _lengths(data: memoryview, count: int, where: str) -> tuple[list[int], int]:
+    head = np.frombuffer(data[: count * _MAX_VARINT], np.uint8)
+    if not (head[:count] & 0x80).any():
+        return head[:count].tolist(), count
+    lengths = []
+    at = 0
+    try:
+        for _ in range(count):
+            length, at = decode_varint(data, at, len(data))
+            lengths.append(length)
+    except ValueError:
+        raise CorruptError("damaged string lengths", where=where) from None
+    if at + 4 > len(data):
+        raise TruncatedError("string tensor is too small", where=where, expected=f"{at + 4} bytes", found=len(data))
+    return lengths, at
+
+
+def _crc_of_lengths(lengths: Sequence[int], order: ByteOrder) -> int:
+    if max(lengths, default=0) <= _UINT32_MAX:
+        return crc32c.value(np.array(lengths, np.dtype(np.uint32).newbyteorder("<" if order == "little" else ">")))
+    return crc32c.value(b"".join(n.to_bytes(4 if n <= _UINT32_MAX else 8, order) for n in lengths))
+
+
+def write_variants(values: Sequence[bytes], write: Callable[[bytes], object]) -> tuple[int, int]:
+    """Write serialized ``VariantTensorDataProto`` messages; return the number of bytes and their CRC, not masked."""
+    crc = size = 0
+    for value in values:
+        head = encode_varint(len(value))
+        crc = crc32c.extend(crc32c.extend(crc, len(value).to_bytes(8, "little")), value)
+        checksum = crc32c.mask(crc).to_bytes(4, "little")
+        crc = crc32c.extend(crc, checksum)
+        write(head + value + checksum)
+        size += len(head) + len(value) + 4
+    return size, crc
+
+
+def read_variants(data: memoryview, count: int, *, verify: bool, stored_crc: int, where: str) -> npt.NDArray[Any]:
+    """Decode `count` variants into a flat object array of serialized messages; raise `CorruptError`."""
+    if count * 5 > len(data):
+        raise TruncatedError(
+            "variant tensor is too small", where=where, expected=f"at least {count * 5} bytes", found=len(data)
+        )
+    out = np.empty(count, object)
+    crc = at = 0
+    for i in range(count):
+        try:
+            length, at = decode_varint(data, at, len(data))
+        except ValueError:
+            raise CorruptError("damaged variant length", where=f"of element {i} {where}") from None
+        end = at + length
+        if end + 4 > len(data):
+            raise TruncatedError("variant beyond the end", where=f"of element {i} {where}", found=f"{length} bytes")
+        out[i] = bytes(data[at:end])
+        checksum = bytes(data[end : end + 4])
+        if verify:
+            crc = crc32c.extend(crc32c.extend(crc, length.to_bytes(8, "little")), out[i])
+            crc32c.check(int.from_bytes(checksum, "little"), crc, where=f"of element {i} {where}")
+            crc = crc32c.extend(crc, checksum)
+        at = end + 4
+    if at != len(data):
+        raise CorruptError("variant tensor of another size", where=where, expected=f"{at} bytes", found=len(data))
+    if verify:
+        crc32c.check(stored_crc, crc, where=where)
+    return out

@@ -1,0 +1,356 @@
+"""V2 checkpoints, "tensor bundles", for writing; `bundle` has the picture.
+
+::
+
+    <prefix>.data-00000-of-00001.tempstate<random>   written as tensors arrive, synced
+    <prefix>.index.tempstate<random>                 written at the end, synced
+    rename data files, rename the index (the commit), sync the folder
+
+The bytes are TensorFlow's for the same tensors in the same order: ``BundleWriter::Add`` and ``AddSlice``, and for
+several shards what ``MergeBundles`` makes of one bundle per shard.
+
+A save under a fresh prefix is committed by the index's rename. Where it replaces a checkpoint of the same prefix and
+shards, the new data file would for a moment stand beside the old index. So the old files are kept, by hard links, as a
+checkpoint called ``<prefix>.rollback`` until the new index is in place; `readable_prefix` knows which of both holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe import dtypes
+from coldframe.errors import ColdframeError, MisuseError
+from coldframe.formats import crc32c, files
+from coldframe.formats.bundle import BundleReader, data_path, index_path
+from coldframe.formats.bundle_entry import Entry, Header, encode_entry
+from coldframe.formats.bundle_strings import write_strings, write_variants
+from coldframe.formats.ordered_code import encode_slice_key
+from coldframe.formats.slices import TensorSlice
+from coldframe.formats.sstable import TableWriter
+
+_SIGN_EXTENDED: Final = (dtypes.int4, dtypes.int2)  # TensorFlow's files hold them as whole signed bytes
+_BUFFER_SIZE: Final = 1 << 20
+
+
+@dataclasses.dataclass(slots=True)
+class _Shard:
+    """A data file on its way."""
+
+    temporary: Path
+    final: Path
+    file: IO[bytes]
+    offset: int = 0
+
+
+class BundleWriter:
+    """Writes a checkpoint, one tensor after the other, and commits it as a whole.
+
+    Used as a context manager, it commits where the block ends, and leaves no trace where the block raises.
+
+    Args:
+        prefix: the checkpoint's path, without ``.index``; its folder is made.
+        shards: how many data files to write.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str], *, shards: int = 1) -> None:
+        if not 1 <= shards <= 99999:
+            raise MisuseError("a checkpoint has 1 to 99999 shards", found=shards)
+        self.prefix = os.fspath(prefix)
+        if not os.path.basename(self.prefix):
+            raise MisuseError("a checkpoint needs a name", expected="`folder/name`", found=f"`{self.prefix}`")
+        self._entries: dict[bytes, Entry] = {}
+        self._suffix = f".tempstate{secrets.randbits(64)}"
+        self._shards: list[_Shard] = []
+        index_path(self.prefix).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            for i in range(shards):
+                final = data_path(self.prefix, i, shards)
+                temporary = final.with_name(final.name + self._suffix)
+                self._shards.append(_Shard(temporary, final, temporary.open("xb", buffering=_BUFFER_SIZE)))
+        except BaseException:
+            self.abort()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.abort()
+
+    def add(self, name: str, value: npt.ArrayLike, *, dtype: dtypes.DType | None = None, shard: int = 0) -> None:
+        """Write a tensor.
+
+        Args:
+            name: its name; each may be added once.
+            value: its value; numpy's dtype counts, so Python floats are float64.
+            dtype: where numpy's does not tell: quantized types; ``variant``, for serialized messages as bytes.
+            shard: the data file to write to.
+        """
+        key = _name_key(name)
+        if key in self._entries:
+            raise MisuseError(f"tensor `{name}` is already in the checkpoint", where=f"`{self.prefix}`")
+        self._entries[key] = self._write(name, value, dtype, shard)
+
+    def add_slice(
+        self,
+        name: str,
+        shape: Iterable[int],
+        part: TensorSlice,
+        value: npt.ArrayLike,
+        *,
+        dtype: dtypes.DType | None = None,
+        shard: int = 0,
+    ) -> None:
+        """Write a slice of a partitioned tensor.
+
+        Args:
+            name: the name of the full tensor, whose slices are added one by one.
+            shape: the shape of the full tensor.
+            part: which slice.
+            value: the slice's value.
+            dtype: as for `add`.
+            shard: the data file to write to.
+        """
+        key, shape = _name_key(name), tuple(shape)
+        full = self._entries.get(key)
+        if full is not None and (not full.slices or full.shape != shape):
+            found = f"slices of {list(full.shape)}" if full.slices else "a whole tensor"
+            raise MisuseError(
+                f"tensor `{name}` is already in the checkpoint", expected=f"slices of {list(shape)}", found=found
+            )
+        array = np.asarray(value)
+        box = part.resolve(shape, where=f"of tensor `{name}`")
+        if array.shape != box.sizes:
+            raise MisuseError(
+                f"slice `{part}` of `{name}` has another shape", expected=list(box.sizes), found=list(array.shape)
+            )
+        slice_key = encode_slice_key(name, part.starts, part.lengths)
+        if slice_key in self._entries:
+            raise MisuseError(f"slice `{part}` of `{name}` is already in the checkpoint")
+        entry = self._write(name, array, dtype, shard)
+        if full is not None and full.dtype != entry.dtype:
+            raise MisuseError(f"slice `{part}` of `{name}` has another dtype", found=dtypes.from_enum(entry.dtype))
+        self._entries[slice_key] = entry
+        earlier = full.slices if full is not None else ()
+        self._entries[key] = Entry(entry.dtype, shape, slices=(*earlier, part))
+
+    def _write(self, name: str, value: npt.ArrayLike, dtype: dtypes.DType | None, shard: int) -> Entry:
+        if not 0 <= shard < len(self._shards):
+            raise MisuseError(
+                "no such shard", where=f"for tensor `{name}`", expected=f"below {len(self._shards)}", found=shard
+            )
+        array = np.asarray(value)
+        dtype = dtype or dtypes.from_numpy(array.dtype)
+        target = self._shards[shard]
+        if dtype.width:
+            if array.dtype.newbyteorder("=") != dtype.numpy:
+                raise MisuseError(f"tensor `{name}` is not {dtype}", expected=dtype.numpy, found=array.dtype)
+            data = _file_bytes(array, dtype)
+            size, crc = data.size, crc32c.value(data)
+            target.file.write(data.data)
+        elif dtype is dtypes.string:
+            size, crc = write_strings(_byte_strings(name, array), target.file.write)
+        elif dtype is dtypes.variant:
+            size, crc = write_variants(_byte_strings(name, array), target.file.write)
+        else:
+            raise MisuseError(f"{dtype} tensors cannot be saved", where=f"`{name}`")
+        entry = Entry(dtype.enum, array.shape, shard, target.offset, size, crc32c.mask(crc))
+        target.offset += size
+        return entry
+
+    def finish(self) -> None:
+        """Commit the checkpoint: after this it is there as a whole, or an error says why not and nothing changed."""
+        index = index_path(self.prefix)
+        temporary = index.with_name(index.name + self._suffix)
+        try:
+            for shard in self._shards:
+                _sync(shard.file)
+                shard.file.close()
+            with temporary.open("xb", buffering=_BUFFER_SIZE) as file:
+                table = TableWriter(file)
+                table.add(b"", Header(len(self._shards)).encode())
+                for key in sorted(self._entries):
+                    table.add(key, encode_entry(self._entries[key]))
+                table.finish()
+                _sync(file)
+            _commit(self.prefix, [(s.temporary, s.final) for s in self._shards], (temporary, index))
+        except BaseException:
+            files.discard(temporary)
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Remove what was written; a checkpoint of that name is as it was."""
+        for shard in self._shards:
+            shard.file.close()
+            files.discard(shard.temporary)
+
+
+def write_bundle(
+    prefix: str | os.PathLike[str],
+    tensors: Mapping[str, npt.ArrayLike],
+    *,
+    shards: int = 1,
+    dtype_of: Mapping[str, dtypes.DType] | None = None,
+) -> None:
+    """Write a checkpoint of whole tensors, sorted by name, over `shards` files of about equal size.
+
+    With one shard, both files are byte for byte those that TensorFlow's Saver writes.
+
+    Args:
+        prefix: the checkpoint's path, without ``.index``.
+        tensors: arrays by name. Each is asked for when its turn comes, and let go.
+        shards: how many data files to write.
+        dtype_of: dtypes of tensors whose numpy dtype does not tell, as for `BundleWriter.add`.
+    """
+    sizes = {name: int(getattr(tensors[name], "nbytes", 0)) for name in tensors} if shards > 1 else {}
+    share = max(1, -(-sum(sizes.values()) // shards))
+    known = dtype_of or {}
+    written = 0
+    with BundleWriter(prefix, shards=shards) as writer:
+        for name in sorted(tensors, key=lambda n: n.encode("utf-8", "surrogateescape")):
+            writer.add(name, tensors[name], dtype=known.get(name), shard=min(written // share, shards - 1))
+            written += sizes.get(name, 0)
+
+
+def readable_prefix(prefix: str) -> str:
+    """Return `prefix`, or the name of its rollback where a save over it was cut off in the middle of its renames."""
+    return _rollback(prefix) if _is_interrupted(prefix) else prefix
+
+
+def _rollback(prefix: str) -> str:
+    return prefix + ".rollback"
+
+
+def _is_interrupted(prefix: str) -> bool:
+    """Whether the index is still the old one, while data files may be new: an index names the CRC of all data."""
+    kept, index = index_path(_rollback(prefix)), index_path(prefix)
+    return kept.is_file() and (not index.is_file() or kept.read_bytes() == index.read_bytes())
+
+
+def _commit(prefix: str, data: list[tuple[Path, Path]], index: tuple[Path, Path]) -> None:
+    if _is_interrupted(prefix):
+        _restore(prefix)
+    _drop_rollback(prefix)
+    old = _complete_files(prefix)
+    new = {final for _, final in data}
+    guarded = any(path in new for path in old) and _keep(prefix, old)
+    try:
+        for temporary, final in data:
+            os.replace(temporary, final)
+        os.replace(*index)
+    except BaseException:
+        if guarded:
+            _restore(prefix)
+        raise
+    files.sync_folder(index[1].parent)
+    _drop_rollback(prefix)
+    for path in old:  # data files that no index names any more
+        if path not in new and path != index[1]:
+            files.discard(path)
+
+
+def _complete_files(prefix: str) -> tuple[Path, ...]:
+    """Return the files of the checkpoint at `prefix`, data first; none where it is not there or not whole."""
+    if not index_path(prefix).is_file():
+        return ()
+    try:
+        index, *data = BundleReader(prefix).files
+    except ColdframeError:
+        return ()  # a damaged checkpoint is there to be replaced, not to be kept
+    return (*data, index) if all(path.is_file() for path in data) else ()
+
+
+def _kept_name(prefix: str, path: Path) -> Path:
+    stem = os.path.basename(prefix)
+    return path.with_name(_rollback(stem) + path.name[len(stem) :])
+
+
+def _keep(prefix: str, old: tuple[Path, ...]) -> bool:
+    """Link the old files as the rollback, the index last; return False where the file system has no hard links."""
+    try:
+        for path in old:
+            os.link(path, _kept_name(prefix, path))
+    except OSError:
+        _drop_rollback(prefix)
+        return False
+    files.sync_folder(index_path(prefix).parent)
+    return True
+
+
+def _restore(prefix: str) -> None:
+    """Put the rollback's files back in place."""
+    rollback = _rollback(prefix)
+    if not index_path(rollback).is_file():
+        return
+    stem, token = os.path.basename(rollback), secrets.token_hex(8)
+    for kept in (*BundleReader(rollback).files[1:], index_path(rollback)):
+        # A second link is put in place, so that being cut off here loses nothing either.
+        final = kept.with_name(os.path.basename(prefix) + kept.name[len(stem) :])
+        link = final.with_name(f"{final.name}.tempstate{token}")
+        os.link(kept, link)
+        os.replace(link, final)
+    files.sync_folder(index_path(prefix).parent)
+    _drop_rollback(prefix)
+
+
+def _drop_rollback(prefix: str) -> None:
+    """Remove the rollback, its index first: without it, the rest means nothing."""
+    rollback = Path(_rollback(prefix))
+    files.discard(index_path(rollback))
+    for kept in rollback.parent.glob(_escaped(rollback.name) + ".data-?????-of-?????"):
+        files.discard(kept)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _name_key(name: str) -> bytes:
+    key = name.encode("utf-8", "surrogateescape")
+    if not key or key[0] == 0:
+        raise MisuseError(
+            "not a tensor's name", expected="a name that is not empty and starts with no zero byte", found=repr(name)
+        )
+    return key
+
+
+def _file_bytes(array: npt.NDArray[Any], dtype: dtypes.DType) -> npt.NDArray[np.uint8]:
+    """Return the array's bytes as files hold them; its own memory where that is possible."""
+    if dtype in _SIGN_EXTENDED:
+        array = array.astype(np.int8)
+    if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _byte_strings(name: str, array: npt.NDArray[Any]) -> list[bytes]:
+    values = []
+    for value in array.reshape(-1).tolist():
+        if isinstance(value, str):
+            values.append(value.encode("utf-8", "surrogateescape"))
+        elif isinstance(value, bytes):
+            values.append(value)
+        else:
+            raise MisuseError(f"tensor `{name}` holds a {type(value).__name__}", expected="only str and bytes")
+    return values
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

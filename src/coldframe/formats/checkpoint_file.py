@@ -1,0 +1,121 @@
+"""What every checkpoint format offers to read it by, and what their readers share.
+
+A checkpoint is a set of named tensors. A tensor lies in one piece or, where its variable was partitioned, in slices
+that have to be put together again, perhaps along other lines than they were cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.errors import MisuseError, NotFoundError, near_names
+from coldframe.formats.slices import Box, require_cover
+from coldframe.shapes import TensorSpec
+
+ReadPart = Callable[[int, Box], npt.NDArray[Any]]
+
+
+class CheckpointFile(Protocol):
+    """A checkpoint on disk, open for reading; nothing is decoded before it is asked for."""
+
+    @property
+    def version(self) -> str:
+        """The format: ``V1`` or ``V2``."""
+
+    @property
+    def prefix(self) -> str:
+        """The path that names the checkpoint."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that make it up, whether or not they are there."""
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """Name, dtype and full shape of each tensor, sorted by name. No tensor bytes are read for it."""
+
+    def __contains__(self, name: str, /) -> bool:
+        """Whether it holds a tensor of that name."""
+
+    def read(self, name: str, *, verify: bool | None = None) -> npt.NDArray[Any]:
+        """Return a tensor; strings are objects of bytes. The array may be a read-only view of the file.
+
+        Args:
+            name: the tensor's name in the checkpoint.
+            verify: whether to check its CRC; by default as the file was opened.
+
+        Raises:
+            NotFoundError: no such tensor, or its data file is missing.
+            CorruptError: the bytes are damaged.
+        """
+
+    def read_slice(self, name: str, starts: Sequence[int], sizes: Sequence[int]) -> npt.NDArray[Any]:
+        """Return ``tensor[starts[0]:starts[0]+sizes[0], ...]`` at about the cost of its own bytes.
+
+        A stored CRC covers a whole tensor (or stored slice), so it is checked only where all of that is read.
+
+        Raises:
+            MisuseError: the slice does not fit the tensor.
+            NotFoundError: no such tensor, or its data file is missing.
+            CorruptError: the bytes are damaged.
+        """
+
+    def verify(self, name: str) -> None:
+        """Check every stored CRC of a tensor; raise `CorruptError`."""
+
+    def close(self) -> None:
+        """Let go of the files. Arrays that were read stay valid."""
+
+
+def no_such_tensor(name: str, names: Mapping[str, object], where: str) -> NotFoundError:
+    """Return the error for a name that a checkpoint does not hold."""
+    return NotFoundError(f"no tensor is called `{name}`", where=where, hint=near_names(name, names))
+
+
+def requested_box(name: str, shape: Sequence[int], starts: Sequence[int], sizes: Sequence[int]) -> Box:
+    """Return the region that `starts` and `sizes` mean; raise `MisuseError` where it does not fit `shape`."""
+    fits = len(starts) == len(sizes) == len(shape) and all(
+        a >= 0 and n >= 0 and a + n <= dim for a, n, dim in zip(starts, sizes, shape, strict=True)
+    )
+    if not fits:
+        raise MisuseError(
+            "slice outside its tensor",
+            where=f"`{name}`",
+            expected=f"starts and sizes within shape {list(shape)}",
+            found=f"starts {list(starts)}, sizes {list(sizes)}",
+        )
+    return Box(tuple(map(int, starts)), tuple(map(int, sizes)))
+
+
+def assemble(
+    name: str, dtype: np.dtype[Any], wanted: Box, stored: Sequence[Box], read_part: ReadPart, *, where: str
+) -> npt.NDArray[Any]:
+    """Put the region `wanted` together from stored slices.
+
+    Args:
+        name: the tensor's name, for errors.
+        dtype: numpy's dtype of the elements.
+        wanted: the region of the full tensor.
+        stored: the regions that the file holds.
+        read_part: returns the part of stored slice i that lies in a box given in the full tensor's coordinates.
+        where: the file, as errors name it.
+
+    Raises:
+        CorruptError: the slices leave a hole in `wanted`, or overlap.
+    """
+    require_cover(wanted, stored, name=name, where=where)
+    meeting = [(i, common) for i, box in enumerate(stored) if (common := wanted.intersect(box)) is not None]
+    if len(meeting) == 1:
+        return read_part(*meeting[0])
+    if not wanted.volume:
+        return np.empty(wanted.sizes, dtype)
+    # All is checked before the result is allocated: parts that are there pay for the room that they take.
+    out = np.empty(wanted.sizes, dtype)
+    for i, common in meeting:
+        out[common.index(wanted)] = read_part(i, common)
+    return out
