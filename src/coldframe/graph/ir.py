@@ -7,7 +7,7 @@ its arguments are not nodes: a `TensorRef` to an argument's name reads that argu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from coldframe.errors import GraphError, NotFoundError, near_names
@@ -54,20 +54,22 @@ class Node:
 class Graph:
     """Nodes in the order of the file, functions, and the versions of the graph's producer.
 
+    The mapping of functions is kept, not copied: graphs derived from each other, and bodies, share one library.
+
     Iterating gives the nodes; ``graph["x"]`` is the node called x.
     """
 
     def __init__(
         self,
         nodes: Iterable[Node] = (),
-        functions: Mapping[str, Function] | None = None,
+        functions: MutableMapping[str, Function] | None = None,
         *,
         producer: int = 0,
         min_consumer: int = 0,
         extra: Any = None,
     ) -> None:
         self.nodes: dict[str, Node] = {}
-        self.functions: dict[str, Function] = dict(functions or {})
+        self.functions: MutableMapping[str, Function] = {} if functions is None else functions
         self.producer, self.min_consumer, self.extra = producer, min_consumer, extra
         for n in nodes:
             self.add(n)
