@@ -1,7 +1,7 @@
 """Make the golden fixtures in tests/fixtures with TensorFlow, and TensorFlow's answers beside them.
 
-Run with TensorFlow installed: ``python tools/make_fixtures.py [NAME ...]``; without names, all are made. Each fixture has
-a folder of its own, and an entry in ``manifest.json``; tests/fixtures_data.py reads them. To add one, write a maker (a
+Run with TensorFlow installed: ``python tools/make_fixtures.py [NAME ...]``; without names, all are made. Each has a
+folder of its own, and an entry in ``manifest.json``; tests/fixtures_data.py reads them. To add one, write a maker (a
 function that fills a given folder) in a module of tools/fixtures and add it to that module's ``MAKERS``.
 """
 
@@ -49,8 +49,8 @@ def main() -> int:
         folder.mkdir(parents=True)
         entries[name] = write_answers(name, folder, known[name].make(folder))
         print(f"{name}: {sum(p.stat().st_size for p in folder.rglob('*') if p.is_file()):,} bytes", flush=True)
-    ordered = [entries[n] for n in known if n in entries]
-    manifest.write_text(json.dumps({"tensorflow": tf.__version__, "fixtures": ordered}, indent=1) + "\n")
+        ordered = [entries[n] for n in known if n in entries]
+        manifest.write_text(json.dumps({"tensorflow": tf.__version__, "fixtures": ordered}, indent=1) + "\n")
     return 0
 
 
