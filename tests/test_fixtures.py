@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from google.protobuf import text_format
 from fixtures_data import ROOT, Fixture, Run, crc32, fixture, fixtures, manifest
 
 v1 = tf.compat.v1
+OP_ONLY = {"v1_partitioned", "v1_dtypes"}  # TensorFlow reads them by the Restore op, not by its reader
+DIGITS = ROOT.parents[1] / "examples" / "digits"
 CHECKPOINTS, GRAPHS, SAVED_MODELS = (fixtures(kind=k) for k in ("checkpoint", "graph", "saved_model"))
 
 
@@ -62,7 +65,7 @@ def test_every_dtype_is_covered() -> None:
     assert len(dtypes) == 31, "33 dtypes less resource and variant"
 
 
-@pytest.mark.parametrize("item", [f for f in CHECKPOINTS if f.name != "v1_partitioned"], ids=repr)
+@pytest.mark.parametrize("item", [f for f in CHECKPOINTS if f.name not in OP_ONLY], ids=repr)
 def test_tensorflow_still_reads_the_checkpoints(item: Fixture) -> None:
     reader = tf.train.load_checkpoint(str(item.path))
     facts = item.tensors()
@@ -109,6 +112,19 @@ def test_tensorflow_still_answers_the_meta_graph() -> None:
         v1.train.import_meta_graph(str(item.meta)).restore(session, str(item.path))
         (run,) = item.runs()
         _check(session.run({k: k for k in run.expected}, dict(run.feeds)), run)
+
+
+def test_tensorflow_still_answers_the_digits() -> None:
+    answers = json.loads((DIGITS / "answers.json").read_text())
+    test = np.load(DIGITS / "test.npz")
+    prefix = str(DIGITS / answers["checkpoint"])
+    assert tf.train.latest_checkpoint(str(DIGITS)) == prefix
+    assert answers["test_accuracy"] > 0.97
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        v1.train.import_meta_graph(prefix + ".meta").restore(session, prefix)
+        found = session.run(answers["output"], {answers["input"]: test["images"]})
+    np.testing.assert_allclose(found, test["probabilities"], rtol=1e-4, atol=1e-6)
+    assert np.mean(found.argmax(1) == test["labels"]) == pytest.approx(answers["test_accuracy"])
 
 
 def _check(found: dict[str, Any], run: Run) -> None:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from fixtures import bundles, checkpoints, frozen, objects, saved_models
 from fixtures.common import Maker, write_answers
 
-TARGET = Path(__file__).parents[1] / "tests" / "fixtures"
+TARGET = Path(__file__).resolve().parents[1] / "tests" / "fixtures"
 FAMILIES = (checkpoints, bundles, objects, frozen, saved_models)
 
 
