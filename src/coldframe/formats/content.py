@@ -263,6 +263,8 @@ def _kind_of(data: memoryview, found: list[_Field]) -> Kind | None:
     repeats = sum(f.number == 1 for f in found) > 1
     if types.get(1) == 2 and (kind := _kind_by_first(data, by_number, repeats)):
         return kind
+    if types == {2: 2} and _is_meta_graph(data, by_number[2]):
+        return Kind.SAVED_MODEL  # a version of zero is not written
     if types.get(2) == 2 and _is_graph(data, by_number[2]):
         return Kind.META_GRAPH
     if 1 not in types and _only(types, {2: 2, 3: 0, 4: 2, 5: 2}) and (4 in types or 2 in types):
@@ -316,7 +318,12 @@ def _is_meta_info(data: memoryview, by_number: dict[int, _Field]) -> bool:
         return False
     if 2 in by_number:
         return _is_graph(data, by_number[2]) or by_number[2].start == by_number[2].end
-    return bool({2, 4, 5} & inner.keys()) and bool(inner)
+    return len(by_number) > 1 and bool({2, 4, 5} & inner.keys())
+
+
+def _is_meta_graph(data: memoryview, field: _Field) -> bool:
+    inner = {f.number: f for f in reversed(_inner(data, field))}
+    return 1 in inner and inner[1].type == 2 and 2 in inner and _is_meta_info(data, inner)
 
 
 def _is_object(data: memoryview, field: _Field) -> bool:

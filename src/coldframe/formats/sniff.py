@@ -75,6 +75,7 @@ def sniff(path: PathLike) -> FileKind:
 
     Raises:
         NotFoundError: there is neither a file nor a checkpoint of that name.
+        WrongFileError: it is a pipe or a device.
         OSError: the system refuses to read it.
     """
     path = Path(path)
@@ -86,6 +87,10 @@ def sniff(path: PathLike) -> FileKind:
         if found_prefix is None:
             raise missing(path)
         return found_prefix
+    if not path.is_file():  # opening a pipe would wait for a writer
+        raise WrongFileError(
+            f"`{path}` is of the wrong kind", expected="a file or a folder", found="a pipe or a device"
+        )
     if _SHARD.fullmatch(path.name):
         return _shard(path)
     told = content.tell(map_file(path))
