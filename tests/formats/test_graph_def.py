@@ -81,6 +81,14 @@ def test_too_large_a_graph_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
     assert os.listdir(tmp_path) == ["graph.pb"]
 
 
+def test_too_large_a_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(messages.serialize(messages.GraphDef(node=[{"name": "a", "op": "NoOp"}]), where=""))
+    os.truncate(path, 1 << 40)  # a hole
+    with pytest.raises(UnsupportedError, match=r"GraphDef is too large in .*: expected at most 2147483647 bytes"):
+        graph_def.read_graph_def(path)
+
+
 def test_every_cut_is_our_error(written: Path, tmp_path: Path) -> None:
     data = (written / "graph.pb").read_bytes()
     path = tmp_path / "cut.pb"

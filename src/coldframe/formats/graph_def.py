@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from coldframe.errors import CorruptError, WrongFileError
+from coldframe.errors import CorruptError, UnsupportedError, WrongFileError
 from coldframe.formats import messages, sniff
 from coldframe.formats.content import Kind
 from coldframe.formats.files import PathLike, read_file, write_atomic
@@ -29,6 +29,7 @@ def read_message(path: PathLike, kind: Kind, name: str) -> Any:
         WrongFileError: the file is of another kind; the error says what to pass instead.
         TruncatedError: it ends too early.
         CorruptError: it is damaged.
+        UnsupportedError: it takes more than the 2 GiB that protobuf allows.
     """
     found = sniff.sniff(path)
     if found.path.is_dir():
@@ -36,6 +37,11 @@ def read_message(path: PathLike, kind: Kind, name: str) -> Any:
     if found.kind is not Kind.UNKNOWN:
         sniff.expect(path, kind)
     where = f"in {found.path}"
+    size = found.target.stat().st_size
+    if size > messages.SIZE_LIMIT:  # before reading it
+        raise UnsupportedError(
+            f"{name} is too large", where=where, expected=f"at most {messages.SIZE_LIMIT} bytes", found=size
+        )
     data = read_file(found.target)
     if found.is_text:
         return messages.parse_text(name, data, where=where)
