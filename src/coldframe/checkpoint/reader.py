@@ -180,6 +180,10 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self._file.read(name)
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a tensor, or `default` where there is none of that name."""
+        return self[name] if name in self else default
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._file
 

@@ -300,8 +300,10 @@ def _restore(prefix: str) -> None:
         return
     stem, token = os.path.basename(rollback), secrets.token_hex(8)
     for kept in (*BundleReader(rollback).files[1:], index_path(rollback)):
-        # A second link is put in place, so that being cut off here loses nothing either.
         final = kept.with_name(os.path.basename(prefix) + kept.name[len(stem) :])
+        if final.is_file() and kept.samefile(final):
+            continue  # not replaced yet; renaming a link over its own file would leave both
+        # A second link is put in place, so that being cut off here loses nothing either.
         link = final.with_name(f"{final.name}.tempstate{token}")
         os.link(kept, link)
         os.replace(link, final)

@@ -154,8 +154,12 @@ class ObjectGraph:
 
     @functools.cached_property
     def object_paths(self) -> Mapping[str, str]:
-        """Object path by checkpoint key, of everything that is saved and can be reached."""
-        return {a.key: self.paths[a.node] for a in self.attributes if a.node in self.paths}
+        """Object path by checkpoint key, of everything that is saved and can be reached.
+
+        A slot variable is reached through its optimizer; its key tells the path, ``w/.OPTIMIZER_SLOT/opt/m``.
+        """
+        slots = {s.key: s.key.rpartition(f"/{ATTRIBUTES}/")[0] for s in self.slots if s.key}
+        return slots | {a.key: self.paths[a.node] for a in self.attributes if a.node in self.paths}
 
     @functools.cached_property
     def slots(self) -> tuple[SlotVariable, ...]:

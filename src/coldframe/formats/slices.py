@@ -143,7 +143,7 @@ def parse_shape_and_slice(text: str) -> tuple[tuple[int, ...], TensorSlice] | No
 
 def format_shape_and_slice(shape: Sequence[int], part: TensorSlice) -> str:
     """Spell an element of ``shape_and_slices``: ``4 8 0,2:-``."""
-    return f"{' '.join(map(str, shape))} {part}"
+    return " ".join([*map(str, shape), str(part)])  # of a scalar: "", the whole
 
 
 def require_cover(wanted: Box, boxes: Sequence[Box], *, name: str, where: str = "") -> None:

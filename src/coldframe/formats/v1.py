@@ -35,7 +35,8 @@ from coldframe.shapes import TensorSpec
 
 _CHECKPOINT_VERSION: Final = 1  # TF_CHECKPOINT_VERSION
 _MAX_RANK: Final = 64
-_SHARD_NAME: Final = re.compile(r"-(\d{5})-of-(\d{5})$")
+_SHARD_NAME: Final = re.compile(r"-(\d{5})-of-(\d{5})")
+_ALL_SHARDS: Final = re.compile(r"-\?{5}-of-(\d{5})$")
 _VALUE_FIELDS: Final = {
     dtypes.float32: "float_val",
     dtypes.float64: "double_val",
@@ -65,22 +66,27 @@ class _Stored:
 def v1_files(prefix: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Return the files of the V1 checkpoint called `prefix`, or none where there is no such checkpoint.
 
+    TensorFlow names a sharded one by its pattern, ``model.ckpt-?????-of-00002``; ``model.ckpt`` will do too.
+
     Raises:
         NotFoundError: some of its shards are missing.
     """
     path = Path(prefix)
     if path.is_file():
         return (path,)
+    pattern = _ALL_SHARDS.search(path.name)
+    if pattern:
+        path = path.with_name(path.name[: pattern.start()])
     if not path.parent.is_dir():
         return ()
     shards = {
-        p: match
+        p: match[2]
         for p in path.parent.iterdir()
         if p.name.startswith(path.name) and (match := _SHARD_NAME.fullmatch(p.name[len(path.name) :]))
     }
     if not shards:
         return ()
-    count = max(int(match[2]) for match in shards.values())
+    count = int(pattern[1] if pattern else max(shards.values()))
     wanted = tuple(path.with_name(f"{path.name}-{i:05d}-of-{count:05d}") for i in range(count))
     if lost := [p for p in wanted if p not in shards]:
         raise NotFoundError(f"shard of checkpoint `{path}` is missing", expected=f"a file {lost[0]}")
