@@ -24,10 +24,9 @@ def widened(x: Array) -> Array:
 
 
 def _vectorized(fn: Any) -> Any:
-    wrapped = np.vectorize(fn, otypes=[np.float64])
-
     def verb(self: Any, x: Array) -> Array:
-        return np.asarray(wrapped(x.astype(np.float64)) if x.size else x).astype(x.dtype)
+        values = map(fn, x.ravel().astype(np.float64).tolist())
+        return np.fromiter(values, np.float64, x.size).reshape(x.shape).astype(x.dtype)
 
     return verb
 
