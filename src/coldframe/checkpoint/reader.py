@@ -182,7 +182,7 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a tensor, or `default` where there is none of that name."""
-        return self[name] if name in self else default
+        return self._file.read(name) if name in self._file else default
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._file
