@@ -10,7 +10,7 @@ from importlib import import_module
 
 from coldframe.ops.table import Op, OpTable
 
-FAMILIES = ("math",)
+FAMILIES = ("math", "linear", "variables", "control", "flow", "linalg", "einsum")
 
 
 @functools.cache
