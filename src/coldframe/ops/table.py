@@ -147,6 +147,16 @@ class OpTable(Mapping[str, Op]):
                 f"op `{name}` is not in the op table of {len(self)} ops", hint=near_names(name, self._ops)
             ) from None
 
+    def named_role(self, role: str) -> Op:
+        """Return the plainest op of a role, or of a V1 control-flow kind: the one its family defines first.
+
+        Passes make nodes of it without knowing op names.
+        """
+        for o in self._ops.values():
+            if role in (o.role, o.control):
+                return o
+        raise OpTableError(f"no op has the role `{role}`")
+
     def __contains__(self, name: object) -> bool:
         return name in self._ops
 
