@@ -29,26 +29,10 @@ def one(name: str, kinds: tuple[str, ...], low: float = -3, high: float = 3) -> 
     return out
 
 
-EVERYWHERE = [
-    "Sqrt",
-    "Rsqrt",
-    "Exp",
-    "Expm1",
-    "Log",
-    "Log1p",
-    "Sin",
-    "Cos",
-    "Tan",
-    "Asin",
-    "Acos",
-    "Atan",
-    "Sinh",
-    "Cosh",
-    "Tanh",
-    "Asinh",
-    "Acosh",
-    "Atanh",
-]
+EVERYWHERE = (
+    ("Sqrt", "Rsqrt", "Exp", "Expm1", "Log", "Log1p", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan")
+    + ("Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh")
+)  # fmt: skip
 
 
 @rows(

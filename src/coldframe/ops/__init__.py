@@ -10,7 +10,19 @@ from importlib import import_module
 
 from coldframe.ops.table import Op, OpTable
 
-FAMILIES = ("math", "linear", "variables", "control", "flow", "linalg", "einsum")
+FAMILIES = (
+    "math",
+    "compare",
+    "bitwise",
+    "cast",
+    "linear",
+    "variables",
+    "control",
+    "flow",
+    "linalg",
+    "einsum",
+    "signal",
+)
 
 
 @functools.cache

@@ -162,11 +162,11 @@ class ElementwiseNumpy:
     def cast(self, x: Array, dtype: DType) -> Any:
         """C's conversion: floats to integers truncate, integers wrap, anything to bool asks whether it is not zero."""
         target = dtype.numpy
-        if target == np.bool_ and x.dtype.kind != "O":
-            return x != x.dtype.type(0)
         if x.dtype.kind == "c" and target.kind != "c":
             x = x.real
-        return x.astype(target)
+        if target == np.bool_ and x.dtype.kind != "O":
+            return x != x.dtype.type(0)
+        return x.astype(target, copy=False)
 
 
 def _no_zero(y: Any) -> None:

@@ -141,8 +141,6 @@ class ElementwiseOnnx(Builder):
     bitwise_xor = _binary("bitwise_xor", "BitwiseXor")
     maximum = _binary("maximum", "Max")
     minimum = _binary("minimum", "Min")
-    left_shift = _missing("left_shift", "ONNX shifts unsigned numbers only")
-    right_shift = _missing("right_shift", "ONNX shifts unsigned numbers only")
 
     def pair(self, x: Any, y: Any) -> tuple[OnnxValue, OnnxValue]:
         """Lift two operands; a Python scalar takes the other's dtype."""
@@ -243,6 +241,26 @@ class ElementwiseOnnx(Builder):
         if not a.dtype.is_float:
             _safe_divisor(b)
         return self.typed("Mod.fmod", [a, b], dims=joined(a, b), fmod=1)
+
+    @folds
+    def left_shift(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        return self._shift(a, b, "LEFT")
+
+    @folds
+    def right_shift(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        if a.dtype.kind == "u":
+            return self._shift(a, b, "RIGHT")
+        sign = self.less(a, 0)  # ~x is not negative where x is, and shifts in zeros as x shifts in ones
+        shifted = self._shift(self.where(sign, self.invert(a), a), b, "RIGHT")
+        return self.where(sign, self.invert(shifted), shifted)
+
+    def _shift(self, a: OnnxValue, b: OnnxValue, direction: str) -> OnnxValue:
+        """Shift as unsigned numbers, the only ones that ONNX shifts."""
+        unsigned = dtypes.from_numpy(f"u{a.dtype.width}")
+        bits = [self.cast(v, unsigned) for v in (a, b)]
+        return self.cast(self.typed("BitShift", bits, dims=joined(a, b), direction=direction), a.dtype)
 
     @folds
     def where(self, c: OnnxValue, x: Any, y: Any) -> Any:

@@ -1,0 +1,35 @@
+"""Bits of integers.
+
+A shift by less than 0 counts as 0, one by the width or more as the width less one, as in TensorFlow's kernels; the
+right shift of signed numbers keeps the sign.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from coldframe.ops.families import binary, unary
+
+BITWISE = [
+    unary("Invert", lambda xp, x: xp.invert(x), "every bit of x turned over"),
+    binary("BitwiseAnd", lambda xp, x, y: xp.bitwise_and(x, y), "the bits set in both x and y"),
+    binary("BitwiseOr", lambda xp, x, y: xp.bitwise_or(x, y), "the bits set in x or y"),
+    binary("BitwiseXor", lambda xp, x, y: xp.bitwise_xor(x, y), "the bits set in one of x and y"),
+    binary("LeftShift", lambda xp, x, y: xp.left_shift(x, _bounded(xp, y)), "x shifted left by y bits"),
+    binary("RightShift", lambda xp, x, y: xp.right_shift(x, _bounded(xp, y)), "x shifted right by y bits"),
+    unary(
+        "PopulationCount",
+        lambda xp, x: np.bitwise_count(x.view(f"u{x.dtype.itemsize}")),
+        "how many bits of x are set",
+        host="ONNX does not count bits",
+    ),
+]
+
+
+def _bounded(xp: Any, y: Any) -> Any:
+    """The number of bits to shift by, within the width of the dtype."""
+    kind = xp.dtype(y)
+    y = xp.minimum(y, kind.type(kind.itemsize * 8 - 1))
+    return y if kind.kind == "u" else xp.maximum(y, kind.type(0))
