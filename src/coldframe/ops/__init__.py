@@ -11,6 +11,11 @@ from importlib import import_module
 from coldframe.ops.table import Op, OpTable
 
 FAMILIES = (
+    "loss",
+    "norm",
+    "pool",
+    "conv",
+    "activation",
     "math",
     "compare",
     "bitwise",
@@ -19,6 +24,8 @@ FAMILIES = (
     "variables",
     "control",
     "flow",
+    "files",
+    "flow_v1",
     "linalg",
     "einsum",
     "signal",

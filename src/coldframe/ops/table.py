@@ -47,6 +47,8 @@ class Op:
         placeholder: must be fed.
         variable: ``ref`` or ``resource`` where it makes a variable.
         role: what else a pass may need to know: ``identity``, ``read``, ``assign``, ``noop``, ``call``, ...
+        value_op: of an op on a variable: the op that, with a value in its place, computes what this one reads
+            or writes.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Op:
     placeholder: bool = False
     variable: str = ""
     role: str = ""
+    value_op: str = ""
 
     def rule(self, aspect: str) -> Callable[[Body], Body]:
         """Attach another aspect of this op, next to its definition."""
