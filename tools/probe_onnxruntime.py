@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 OPSET = 21
 OUT = Path(__file__).parents[1] / "src/coldframe/primitives/onnx_kernels.json"
 TYPES = {
-    "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "string": 8, "bool": 9,
+    "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "bool": 9,
     "float16": 10, "float64": 11, "uint32": 12, "uint64": 13, "complex64": 14, "complex128": 15, "bfloat16": 16,
 }  # fmt: skip
 T = "T"  # stands for the probed dtype

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, cast
+from typing import Any
 
 from coldframe import dtypes
 from coldframe.errors import CorruptError, GraphError
@@ -99,7 +99,7 @@ def from_attr(proto: Any, where: str, depth: int = 0) -> AttrValue:
     if kind == "type":
         return _type(proto.type)
     if kind in ("s", "i", "f", "b"):
-        return cast("AttrValue", getattr(proto, kind))
+        return getattr(proto, kind)  # type: ignore[no-any-return]
     if kind == "shape":
         return tensor_proto.shape_of(proto.shape)
     if kind == "tensor":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,19 @@ def dims(shape: Any) -> tuple[int, ...]:
     if n > LIMIT:
         raise refuse("the shape is too large", expected=f"at most {LIMIT} elements", found=list(out))
     return out
+
+
+def refusing(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn numpy's complaints about shapes into our refusal."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return verb(*args, **kwargs)
+        except (ValueError, IndexError) as e:
+            raise refuse(f"{verb.__name__}: {e}") from None
+
+    return run
 
 
 class ShapeNumpy:
@@ -60,6 +74,7 @@ class ShapeNumpy:
         return np.int64(x.size)
 
     # --- making -------------------------------------------------------------------------------------------------
+    @refusing
     def full(self, shape: Any, value: Any, dtype: DType | None = None) -> Any:
         """A tensor of `shape` filled with the scalar `value`."""
         return np.full(dims(shape), value, dtype.numpy if dtype else np.asarray(value).dtype)
@@ -71,45 +86,73 @@ class ShapeNumpy:
         return np.ones(x.shape, x.dtype)
 
     def arange(self, start: Any, limit: Any, delta: Any) -> Any:
-        """start, start + delta, ... before limit, in the dtype of `start`."""
-        dtype = np.asarray(start).dtype
-        work = np.float64 if dtype.kind not in "iu" else object
-        a, b, d = (np.asarray(v).astype(work)[()] for v in (start, limit, delta))
+        """start, start + delta, ... before limit, in the dtype of `start`, in which floats count their steps too."""
+        a, b, d = np.asarray(start), np.asarray(limit), np.asarray(delta)
         if d == 0:
             raise refuse("range with a delta of 0")
         if (a < b) != (d > 0) and a != b:
             raise refuse("range runs away from its limit", found=f"start {start}, limit {limit}, delta {delta}")
-        n = max(-((a - b) // d) if work is object else int(np.ceil(abs((b - a) / d))), 0)
+        if a.dtype.kind in "iu":
+            n = max(-((int(a) - int(b)) // int(d)), 0)
+        else:
+            steps = np.ceil(np.abs((b - a) / d))
+            if not np.isfinite(steps):
+                raise refuse("a range without end", found=f"start {start}, limit {limit}, delta {delta}")
+            n = int(steps)
         dims([n])
-        return (np.asarray(start) + np.arange(n).astype(dtype) * np.asarray(delta)).astype(dtype)
+        return (a + np.arange(n).astype(a.dtype) * d).astype(a.dtype)
+
+    def require(self, x: Any, ok: Any, what: str) -> Any:
+        """`x`, an integer tensor, provided that `ok` (which broadcasts to it) is true everywhere."""
+        if not np.all(ok):
+            raise refuse(what)
+        return x
 
     # --- layout -------------------------------------------------------------------------------------------------
+    @refusing
     def reshape(self, x: Array, shape: Any) -> Any:
         """Row-major reshape; one dimension may be -1."""
-        return np.reshape(x, dims(shape))
+        wanted = dims(shape)
+        if wanted and min(wanted) < -1:
+            raise refuse("a negative dimension", expected="sizes, one of which may be -1", found=list(wanted))
+        return np.reshape(x, wanted)
 
+    @refusing
     def transpose(self, x: Array, perm: Sequence[int]) -> Any:
         return np.transpose(x, tuple(int(p) for p in perm))
 
+    @refusing
     def expand_dims(self, x: Array, axes: Sequence[int]) -> Any:
         return np.expand_dims(x, tuple(int(a) for a in axes))
 
+    @refusing
     def squeeze(self, x: Array, axes: Sequence[int]) -> Any:
         return np.squeeze(x, tuple(int(a) for a in axes))
 
+    @refusing
     def broadcast_to(self, x: Array, shape: Any) -> Any:
         return np.broadcast_to(x, dims(shape))
 
+    @refusing
     def concat(self, xs: Sequence[Array], axis: int) -> Any:
         return np.concatenate(xs, axis=int(axis))
 
+    @refusing
     def stack(self, xs: Sequence[Array], axis: int) -> Any:
         return np.stack(xs, axis=int(axis))
 
+    @refusing
     def split(self, x: Array, sizes: Sequence[int], axis: int) -> list[Any]:
         """Cut `x` along `axis` into parts of `sizes`."""
-        return list(np.split(x, np.cumsum([int(s) for s in sizes])[:-1], axis=axis))
+        parts, index, at = [], [slice(None)] * x.ndim, 0
+        for n in sizes:
+            index[axis] = slice(at, at := at + int(n))
+            parts.append(x[tuple(index)])
+        if at != x.shape[axis]:
+            raise refuse("the parts do not fill the dimension", expected=x.shape[axis], found=at)
+        return parts
 
+    @refusing
     def pad(self, x: Array, paddings: Any, value: Any = 0) -> Any:
         """Add constant `value`s: `paddings` is [rank, 2], before and after each dimension."""
         widths = [(int(a), int(b)) for a, b in np.asarray(paddings)]
@@ -117,20 +160,30 @@ class ShapeNumpy:
         out[tuple(slice(a, a + d) for d, (a, _) in zip(x.shape, widths, strict=True))] = x
         return out
 
+    @refusing
     def mirror_pad(self, x: Array, paddings: Any, symmetric: bool) -> Any:
         """Pad with the mirrored content, repeating the border (`symmetric`) or not."""
         widths = [(int(a), int(b)) for a, b in np.asarray(paddings)]
         return np.pad(x, widths, mode="symmetric" if symmetric else "reflect")
 
+    @refusing
     def tile(self, x: Array, multiples: Any) -> Any:
         m = dims(multiples)
+        if len(m) != x.ndim or (m and min(m) < 0):
+            raise refuse("tile multiples", expected=f"{x.ndim} numbers from 0 up", found=list(m))
         dims([a * b for a, b in zip(x.shape, m, strict=True)])
         return np.tile(x, m)
 
     def slice(self, x: Array, starts: Any, sizes: Any) -> Any:
         """A box: `starts` and `sizes` per dimension; a size of -1 reaches to the end."""
         begin, size = np.asarray(starts).tolist(), np.asarray(sizes).tolist()
+        if len(begin) != x.ndim or len(size) != x.ndim:
+            raise refuse(
+                "a slice has begin and size for each dimension", expected=x.ndim, found=[len(begin), len(size)]
+            )
         ends = [d if n == -1 else b + n for d, b, n in zip(x.shape, begin, size, strict=True)]
+        if not all(0 <= b <= e <= d for d, b, e in zip(x.shape, begin, ends, strict=True)):
+            raise refuse(f"a slice from {begin} of {size} is out of range", expected=f"within {list(x.shape)}")
         return x[tuple(slice(b, e) for b, e in zip(begin, ends, strict=True))]
 
     def slice_axis(self, x: Array, axis: int, start: int, stop: int | None, step: int = 1) -> Any:
@@ -149,6 +202,11 @@ class ShapeNumpy:
         check_range(indices, x.shape[axis], axis)
         return np.take(x, indices, axis=axis)
 
+    @refusing
+    def pick(self, x: Array, index: Any, axis: int) -> Any:
+        """X's slice at one position along `axis`; a negative one counts from the end."""
+        return np.take(x, np.asarray(index), axis=axis)
+
     def gather_nd(self, x: Array, indices: Array, batch_dims: int = 0) -> Any:
         """The slices of `x` at the coordinates in the last dimension of `indices`."""
         k = indices.shape[-1]
@@ -161,6 +219,7 @@ class ShapeNumpy:
             return np.broadcast_to(x, indices.shape[:-1] + x.shape)
         return x[lead + tuple(indices[..., j] for j in range(k))]
 
+    @refusing
     def take_along_axis(self, x: Array, indices: Array, axis: int) -> Any:
         return np.take_along_axis(x, indices, axis)
 
@@ -190,7 +249,7 @@ class ShapeNumpy:
 
     def nonzero(self, x: Array) -> Any:
         """The coordinates of what is not zero, [n, rank] int64, in row-major order."""
-        return np.argwhere(x).astype(np.int64).reshape(-1, x.ndim)
+        return np.argwhere(x).astype(np.int64)
 
     def top_k(self, x: Array, k: int) -> tuple[Any, Any]:
         """The `k` largest of the last dimension in descending order, the lower index first among equals, and where."""
@@ -215,8 +274,8 @@ def _sortable(x: Array) -> Array:
 
 def check_range(indices: Array, size: int, axis: int) -> None:
     """Refuse indices outside ``[0, size)``, naming the first."""
-    bad = (indices < 0) | (indices >= size)
-    if np.any(bad):
+    if indices.size and (indices.min() < 0 or indices.max() >= size):
+        bad = (indices < 0) | (indices >= size)
         at = tuple(int(i) for i in np.argwhere(np.atleast_1d(bad))[0])
         value = np.atleast_1d(indices)[at]
         raise refuse(

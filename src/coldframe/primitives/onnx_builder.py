@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -317,6 +317,11 @@ class Builder:
         keep = x.partial if dtype.is_integer else None
         return dataclasses.replace(out, partial=keep) if keep is not None else out
 
+    def forget_casts(self) -> None:
+        """Forget shared casts whose nodes may have been taken back."""
+        made = {o for n in self.nodes for o in n.output}
+        self._cast = {k: v for k, v in self._cast.items() if v.name in made}
+
     # --- the model ----------------------------------------------------------------------------------------------
     def model(self, outputs: Iterable[tuple[str, OnnxValue]]) -> tuple[bytes, dict[str, Array]]:
         """Return the serialized model with `outputs` (name, value), and the weights to hand over beside it."""
@@ -325,22 +330,42 @@ class Builder:
             m.opset_import.add(domain=domain, version=version)
         g = m.graph
         g.name = "island"
-        for i in self.inputs:
-            g.input.append(_info(i.name, i.dtype, i.dims))
         for name, result in outputs:
             value = self.cast(result, wire(result.dtype))
             self.nodes.append(messages.onnx.NodeProto(op_type="Identity", input=[self.name_of(value)], output=[name]))
             g.output.append(_info(name, value.dtype, value.dims))
-        g.node.extend(self.nodes)
-        for name, array in self.inline.items():
-            g.initializer.append(tensor(name, array))
-        for name, array in self.weights.items():
+        used = {i for n in self.nodes for i in n.input}
+        g.input.extend(_info(i.name, i.dtype, i.dims) for i in self.inputs if i.name in used)
+        g.node.extend(_live(self.nodes, [name for name, _ in outputs]))
+        g.initializer.extend(tensor(name, array) for name, array in self.inline.items() if name in used)
+        weights = {name: array for name, array in self.weights.items() if name in used}
+        for name, array in weights.items():
             t = messages.onnx.TensorProto(name=name, dims=array.shape, data_type=dtypes.from_numpy(array.dtype).onnx)
             t.data_location = 1  # EXTERNAL: the array is given to the session, nothing is read from a file
             for key, text in (("location", "memory"), ("offset", "0"), ("length", str(array.nbytes))):
                 t.external_data.add(key=key, value=text)
             g.initializer.append(t)
-        return m.SerializeToString(), self.weights
+        return m.SerializeToString(), weights
+
+
+def _live(nodes: Sequence[Any], outputs: Iterable[str]) -> list[Any]:
+    """Return the nodes that `outputs` depend on: ONNX Runtime would run the others too, and stop where they fail."""
+    needed, live = set(outputs), []
+    for n in reversed(nodes):
+        if needed.intersection(n.output):
+            live.append(n)
+            needed.update(_reads(n))
+    return live[::-1]
+
+
+def _reads(node: Any) -> Iterator[str]:
+    """The names that `node` reads, those its subgraphs take from outside included."""
+    yield from node.input
+    for a in node.attribute:
+        if a.HasField("g"):
+            for n in a.g.node:
+                yield from _reads(n)
+            yield from (o.name for o in a.g.output)
 
 
 def tensor(name: str, array: Array) -> Any:

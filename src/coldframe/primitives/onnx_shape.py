@@ -20,6 +20,7 @@ from coldframe.primitives.onnx_builder import Dims, OnnxValue, carrier
 from coldframe.primitives.onnx_elementwise import ElementwiseOnnx, folds, joined, product
 
 _END = np.iinfo(np.int64).max
+_SCATTERS = ("float32", "float64", "int32", "int64")  # what ONNX Runtime's ScatterElements combines, checked by test
 
 
 class AskOnnx(ElementwiseOnnx):
@@ -62,6 +63,12 @@ class AskOnnx(ElementwiseOnnx):
     def size(self, x: OnnxValue) -> OnnxValue:
         n = product(x.dims)
         return self.constant(np.int64(n)) if n is not None else self.node("Size", [x], dtype=dtypes.int64, dims=())
+
+    def told(self, partial: Sequence[int | None] | None, dims: Dims, dtype: DType) -> OnnxValue | None:
+        """A constant where all elements of a shape vector are known, so that no node is needed."""
+        if partial is None or None in partial:
+            return None
+        return self.constant(np.array(partial, dtype.numpy).reshape([d or 0 for d in dims]), dtype)
 
     def vector(self, shape: Any) -> tuple[OnnxValue, Dims]:
         """Return a shape argument as an int64 vector and its elements as far as known (-1 stays)."""
@@ -113,6 +120,9 @@ class ShapeOnnx(AskOnnx):
     def arange(self, start: Any, limit: Any, delta: Any) -> Any:
         like = next(v for v in (start, limit, delta) if isinstance(v, OnnxValue))
         a, b, d = (self.lift(v, like=like) for v in (start, limit, delta))
+        if a.dtype.is_float:  # ONNX counts the steps in float64, TensorFlow in the dtype itself
+            steps = self.cast(self.ceil(self.abs((b - a) / d)), dtypes.int64)
+            return self.cast(self.arange(self.constant(np.int64(0)), steps, 1), a.dtype) * d + a
         if d.const is None or not d.const.all():
             raise Unlowerable("the step of a range is not known when compiling")
         return self.typed("Range", [a, b, d], dims=(None,))
@@ -122,6 +132,8 @@ class ShapeOnnx(AskOnnx):
     def reshape(self, x: OnnxValue, shape: Any) -> Any:
         vector, known = self.vector(shape)
         total, rest = product(x.dims), product([k for k in known if k != -1])
+        if total is not None and rest is not None and (total % rest if -1 in known and rest else total != rest):
+            raise Unlowerable(f"{total} elements do not fill {list(known)}")
         open_ = total // rest if total is not None and rest else None
         dims = tuple(open_ if k == -1 else k for k in known)
         zero = 1 if any(k is None or k == 0 for k in known) else 0  # 0 is a size in TensorFlow, "copy" in ONNX
@@ -166,10 +178,14 @@ class ShapeOnnx(AskOnnx):
         at = int(axis) % xs[0].ndim
         along = [x.dims[at] for x in xs]
         total = None if None in along else sum(d for d in along if d is not None)
+        partial = _concat_known(xs, along)
+        known = self.told(partial, (total,), xs[0].dtype)
+        if known is not None:
+            return known
         dims = [next((x.dims[i] for x in xs if x.dims[i] is not None), None) for i in range(xs[0].ndim)]
         dims[at] = total
         out = self.typed("Concat", list(xs), dims=tuple(dims), axis=at)
-        return dataclasses.replace(out, partial=_concat_known(xs, along))
+        return dataclasses.replace(out, partial=partial)
 
     @folds
     def stack(self, xs: Sequence[OnnxValue], axis: int) -> Any:
@@ -178,11 +194,12 @@ class ShapeOnnx(AskOnnx):
     @folds
     def split(self, x: OnnxValue, sizes: Sequence[int], axis: int) -> list[Any]:
         at = int(axis) % x.ndim
-        parts = [int(s) for s in sizes]
-        if len(parts) == 1:
+        parts, known = self.vector(sizes)
+        if len(known) == 1 and (known == (x.dims[at],) and None not in known):
             return [x]
-        outs = [(x.dtype, (*x.dims[:at], n, *x.dims[at + 1 :])) for n in parts]
-        return self.nodes_out("Split", [x, self.constant(np.array(parts, np.int64))], outs, axis=at)
+        work = carrier("Split", x.dtype)
+        outs = [(work, (*x.dims[:at], n, *x.dims[at + 1 :])) for n in known]
+        return [self.cast(o, x.dtype) for o in self.nodes_out("Split", [self.cast(x, work), parts], outs, axis=at)]
 
     @folds
     def pad(self, x: OnnxValue, paddings: Any, value: Any = 0) -> Any:
@@ -226,11 +243,15 @@ class ShapeOnnx(AskOnnx):
         else:
             ends = begin + size
         dims = tuple(_box(d, b, k) for d, b, k in zip(x.dims, from_, n, strict=True))
+        picked = None
+        if x.partial is not None and x.ndim == 1 and dims[0] is not None and from_[0] is not None:
+            picked = x.partial[from_[0] : from_[0] + dims[0]]
+        known = self.told(picked, dims, x.dtype)
+        if known is not None:
+            return known
         axes = self.constant(np.arange(x.ndim, dtype=np.int64))
         out = self.typed("Slice", [x], dims=dims, more=[begin, ends, axes])
-        if x.partial is not None and x.ndim == 1 and dims[0] is not None and from_[0] is not None:
-            return dataclasses.replace(out, partial=x.partial[from_[0] : from_[0] + dims[0]])
-        return out
+        return dataclasses.replace(out, partial=picked)
 
     @folds
     def slice_axis(self, x: OnnxValue, axis: int, start: int, stop: int | None, step: int = 1) -> Any:
@@ -238,11 +259,13 @@ class ShapeOnnx(AskOnnx):
         end = (_END if step > 0 else -_END) if stop is None else int(stop)
         d = x.dims[at]
         n = None if d is None else len(range(*slice(start, stop, step).indices(d)))
+        picked = x.partial[start:stop:step] if x.partial is not None and x.ndim == 1 else None
+        known = self.told(picked, (n,), x.dtype)
+        if known is not None:
+            return known
         vectors = [self.constant(np.array([v], np.int64)) for v in (start, end, at, step)]
         out = self.typed("Slice", [x], dims=(*x.dims[:at], n, *x.dims[at + 1 :]), more=vectors)
-        if x.partial is not None and x.ndim == 1:
-            return dataclasses.replace(out, partial=x.partial[start:stop:step])
-        return out
+        return dataclasses.replace(out, partial=picked)
 
     @folds
     def reverse(self, x: OnnxValue, axes: Sequence[int]) -> Any:
@@ -261,17 +284,54 @@ class ShapeOnnx(AskOnnx):
     @folds
     def gather(self, x: OnnxValue, indices: Any, axis: int = 0) -> Any:
         at = int(axis) % x.ndim
-        i = self.indices(self.lift(indices, dtype=dtypes.int64))
+        i = self.checked(self.lift(indices, dtype=dtypes.int64), x.dims[at])
+        return self._take(x, i, at)
+
+    def _take(self, x: OnnxValue, i: OnnxValue, at: int) -> Any:
         dims = x.dims[:at] + i.dims + x.dims[at + 1 :]
-        out = self.typed("Gather", [x], dims=dims, more=[i], axis=at)
+        picked = None
         if x.partial is not None and x.ndim == 1 and i.const is not None and i.ndim < 2:
             picked = tuple(x.partial[int(k)] for k in i.const.ravel())
-            return dataclasses.replace(out, partial=picked)
-        return out
+        known = self.told(picked, dims, x.dtype)
+        if known is not None:
+            return known
+        out = self.typed("Gather", [x], dims=dims, more=[i], axis=at)
+        return dataclasses.replace(out, partial=picked)
+
+    @folds
+    def pick(self, x: OnnxValue, index: Any, axis: int) -> Any:
+        i = self.indices(self.lift(index, dtype=dtypes.int64))
+        d = x.dims[axis]
+        if i.const is not None and d is not None and not -d <= int(i.const) < d:
+            raise Unlowerable("an index is out of range")
+        return self._take(x, i, axis)
 
     def indices(self, i: OnnxValue) -> OnnxValue:
         """Return indices in a dtype that ONNX takes for them."""
         return i if i.dtype in (dtypes.int32, dtypes.int64) else self.cast(i, dtypes.int64)
+
+    def checked(self, i: OnnxValue, size: int | None) -> OnnxValue:
+        """Return indices of which negative ones are refused as TensorFlow does: ONNX counts those from the end."""
+        if i.const is not None:
+            if i.const.size and (i.const.min() < 0 or (size is not None and i.const.max() >= size)):
+                raise Unlowerable("an index is out of range")
+            return self.indices(i)
+        wide = self.indices(i)
+        if i.dtype.kind == "u":
+            return wide
+        beyond = self.constant(np.array(np.iinfo(wide.dtype.numpy).max, wide.dtype.numpy))
+        return self.node("Where", [self.less(wide, 0), beyond, wide], dtype=wide.dtype, dims=wide.dims)
+
+    @folds
+    def require(self, x: OnnxValue, ok: Any, what: str) -> Any:
+        """Where `ok` fails a lookup fails: what it looks up is 0, and added to `x`."""
+        if ok is True or (isinstance(ok, OnnxValue) and ok.const is not None and ok.const.all()):
+            return x
+        if not isinstance(ok, OnnxValue) or ok.const is not None:
+            raise Unlowerable(what)
+        nothing = self.constant(np.zeros(1, x.dtype.numpy), x.dtype)
+        at = self.cast(self.logical_not(ok), dtypes.int32)
+        return x + self.node("Gather", [nothing, at], dims=at.dims, axis=0)
 
     @folds
     def gather_nd(self, x: OnnxValue, indices: OnnxValue, batch_dims: int = 0) -> Any:
@@ -281,7 +341,15 @@ class ShapeOnnx(AskOnnx):
         if k == 0:
             raise Unlowerable("coordinates of length 0")
         dims = indices.dims[:-1] + x.dims[batch_dims + k :]
-        return self.typed("GatherND", [x], dims=dims, more=[self.cast(indices, dtypes.int64)], batch_dims=batch_dims)
+        at = self._coordinates(indices, x.dims[batch_dims : batch_dims + k])
+        return self.typed("GatherND", [x], dims=dims, more=[at], batch_dims=batch_dims)
+
+    def _coordinates(self, indices: OnnxValue, sizes: Dims) -> OnnxValue:
+        if indices.const is None:
+            return self.checked(self.cast(indices, dtypes.int64), None)
+        for j, size in enumerate(sizes):
+            self.checked(self.constant(indices.const[..., j]), size)
+        return self.cast(indices, dtypes.int64)
 
     @folds
     def take_along_axis(self, x: OnnxValue, indices: OnnxValue, axis: int) -> Any:
@@ -291,18 +359,46 @@ class ShapeOnnx(AskOnnx):
 
     @folds
     def scatter_nd(self, x: OnnxValue, indices: OnnxValue, updates: OnnxValue, how: str = "update") -> Any:
-        reduction = {"update": "none", "add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}.get(how)
-        if how == "subtract":
-            updates, reduction = self.neg(updates), "add"
-        if reduction is None:
-            raise Unlowerable(f"ONNX does not scatter by {how}")
-        if indices.dims[-1] in (None, 0):
+        k = indices.dims[-1]
+        if k is None or k == 0:
             raise Unlowerable("the length of coordinates is not known when compiling")
-        kernel = "ScatterND" if reduction == "none" else "ScatterND.add"
-        i = self.cast(indices, dtypes.int64)
-        if x.dtype.name in ("bool", "float16", "bfloat16") and reduction != "none":
+        at = self._coordinates(indices, x.dims[:k])
+        if how == "update":  # repeated indices: any of the updates may win, as TensorFlow says too
+            return self.typed(
+                "ScatterND", [x], dims=x.dims, more=[at, self.cast(updates, carrier("ScatterND", x.dtype))]
+            )
+        if how == "subtract":
+            updates, how = self.neg(updates), "add"
+        reduction = {"add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}.get(how)
+        if reduction is None or x.dtype.name not in _SCATTERS:
             raise Unlowerable(f"ONNX Runtime does not scatter {x.dtype} by {how}")
-        return self.node(kernel.partition(".")[0], [x, i, updates], dims=x.dims, reduction=reduction)
+        return self._scatter_rows(x, at, updates, k, reduction)
+
+    def _scatter_rows(self, x: OnnxValue, at: OnnxValue, updates: OnnxValue, k: int, reduction: str) -> Any:
+        """Combine rows by ScatterElements: ScatterND's threads lose updates where an index is repeated."""
+        inner = product(x.dims[k:])
+        if inner is None:
+            raise Unlowerable("the size of the scattered slices is not known when compiling")
+        if inner == 0 or (at.const is not None and not at.const.size):
+            return x
+        rows = self.reshape(self._linear(x, at, k), [-1, 1])
+        table = self.reshape(x, [-1, inner])
+        n = self.dim(rows, 0)
+        new = self.reshape(updates, [n, inner])
+        where = self.broadcast_to(rows, [n, inner])
+        out = self.typed("ScatterElements", [table], more=[where, new], axis=0, reduction=reduction)
+        return self.reshape(out, self.shape(x))
+
+    def _linear(self, x: OnnxValue, at: OnnxValue, k: int) -> Any:
+        """Row numbers from coordinates, each of which must be in range."""
+        if k == 1:
+            return at
+        sizes = self.vector([self.dim(x, j) for j in range(k)])[0]
+        at = self.require(at, self.less(at, sizes), "an index is out of range")
+        row = self._take(at, self.constant(np.int64(0)), at.ndim - 1)
+        for j in range(1, k):
+            row = row * self.dim(x, j) + self._take(at, self.constant(np.int64(j)), at.ndim - 1)
+        return row
 
     @folds
     def one_hot(self, indices: OnnxValue, depth: Any, axis: int = -1) -> Any:

@@ -1,0 +1,137 @@
+"""The engine protocol: what the runtime asks of an engine, and what it hands over.
+
+The runtime gives an engine an `Island`, nodes whose inputs are all there, together with the actual arrays; dtypes and
+ranks are therefore known. The engine compiles the nodes it can, says of the others why not, and the runtime runs those
+on numpy as host steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from coldframe.dtypes import DType
+from coldframe.graph.ir import Node
+from coldframe.graph.names import TensorRef
+from coldframe.ops.call import Call
+
+Array = npt.NDArray[Any]
+Dims = tuple[int | None, ...]
+
+
+class EngineFailure(Exception):  # noqa: N818 - a signal to the runtime, never seen by users
+    """The engine could not make or run its program; the runtime asks numpy instead."""
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class BoundNode:
+    """A node with its op and attributes bound.
+
+    Attributes:
+        node: the node.
+        call: its op, ready to run.
+        deref: positions of inputs that read the ref variable which flows in.
+    """
+
+    node: Node
+    call: Call
+    deref: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    def outputs(self) -> list[TensorRef]:
+        """The tensors it makes."""
+        return [TensorRef(self.node.name, i) for i in range(len(self.call.outputs))]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Guard:
+    """What a compiled island was specialised to, for one input.
+
+    Attributes:
+        ref: the tensor.
+        dtype: its dtype.
+        dims: its dims; None where any size will do.
+        pinned: the very array whose values were compiled in, if they were.
+    """
+
+    ref: TensorRef
+    dtype: DType
+    dims: Dims
+    pinned: Array | None = None
+
+    def accepts(self, value: Any) -> bool:
+        """Whether `value` is what the island was compiled for."""
+        if self.pinned is not None:
+            return value is self.pinned
+        return (
+            value.dtype == self.dtype.numpy
+            and value.ndim == len(self.dims)
+            and all(d is None or d == n for d, n in zip(self.dims, value.shape, strict=True))
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Island:
+    """What to compile.
+
+    Attributes:
+        nodes: in topological order.
+        inputs: what flows in from outside, with what may be assumed of it.
+        constants: arrays whose values never change.
+        needed: whether a tensor is used outside of the nodes named.
+    """
+
+    nodes: Sequence[BoundNode]
+    inputs: Mapping[TensorRef, Guard]
+    constants: Mapping[TensorRef, Array]
+    needed: Callable[[TensorRef, set[str]], bool]
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Compiled:
+    """Compiled nodes.
+
+    Attributes:
+        nodes: those that it runs, in topological order.
+        refused: why it does not run the others, by node name.
+        inputs: what it must be given, in order.
+        outputs: what `run` returns, in order.
+        constants: outputs that turned out constant; `run` does not return them.
+        run: the compiled program.
+    """
+
+    nodes: list[BoundNode]
+    refused: dict[str, str]
+    inputs: tuple[Guard, ...]
+    outputs: tuple[TensorRef, ...]
+    constants: dict[TensorRef, Array]
+    run: Callable[[list[Array]], list[Array]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What a user may set.
+
+    Attributes:
+        threads: threads within an op; 0 lets the engine choose.
+    """
+
+    threads: int = 0
+
+
+class Engine(Protocol):
+    """An engine. `tests/engines/conformance.py` holds every engine to this."""
+
+    name: str
+
+    def declines(self, bound: BoundNode) -> str:
+        """Return why this engine will not even try the node; empty where it may."""
+
+    def compile(self, island: Island) -> Compiled:
+        """Compile what can be compiled of `island`."""

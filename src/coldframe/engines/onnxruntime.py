@@ -1,0 +1,164 @@
+"""ONNX Runtime: the default engine. Nodes are traced into one ONNX model per island.
+
+Weights are handed over as arrays beside the model, never inside a serialized protobuf. An op whose body or rule raises
+`Unlowerable` is refused with that reason. Nodes over constants are folded on numpy while tracing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from coldframe.dtypes import from_numpy
+from coldframe.engines.base import BoundNode, Compiled, EngineFailure, EngineOptions, Guard, Island
+from coldframe.engines.reference import execute
+from coldframe.errors import ColdframeError
+from coldframe.graph.names import TensorRef
+from coldframe.primitives.base import Unlowerable
+from coldframe.primitives.onnx_builder import OnnxValue
+from coldframe.primitives.onnx_xp import OnnxPrimitives
+
+
+@dataclasses.dataclass(slots=True)
+class OnnxRuntimeEngine:
+    """Compiles islands with ONNX Runtime's CPU provider."""
+
+    options: EngineOptions = dataclasses.field(default_factory=EngineOptions)
+    name: str = "onnxruntime"
+
+    def declines(self, bound: BoundNode) -> str:
+        """Say what the op table says: host-only, stateful and effectful ops are not compiled."""
+        op = bound.call.op
+        if op.host:
+            return op.host
+        if op.stateful or op.effect:
+            return "it has state or effects"
+        return "random" if op.random else ""
+
+    def compile(self, island: Island) -> Compiled:
+        """Trace what can be traced and make a session of it."""
+        trace = _Trace(island)
+        for bound in island.nodes:
+            trace.add(bound)
+        names = {b.name for b in trace.done}
+        outputs = [r for b in trace.done for r in b.outputs() if island.needed(r, names)]
+        constants = {r: c for r in outputs if (c := trace.values[r].const) is not None}
+        computed = tuple(r for r in outputs if r not in constants)
+        if not computed:
+            return Compiled(trace.done, trace.refused, (), (), constants, lambda values: [])
+        named = [(f"out_{k}", trace.values[r]) for k, r in enumerate(computed)]
+        model, weights = trace.xp.model(named)
+        run = _Program(model, weights, [trace.values[r] for r in computed], self.options)
+        inputs = [trace.inputs[name] for name in run.input_names]
+        pinned = [g for g in island.inputs.values() if g.pinned is not None and g.ref in trace.values]
+        return Compiled(trace.done, trace.refused, tuple(inputs + pinned), computed, constants, run)
+
+
+class _Trace:
+    """The tracing of one island."""
+
+    def __init__(self, island: Island) -> None:
+        self.island = island
+        self.xp = OnnxPrimitives()
+        self.values: dict[TensorRef, OnnxValue] = {}
+        self.inputs: dict[str, Guard] = {}
+        self.done: list[BoundNode] = []
+        self.refused: dict[str, str] = {}
+        self._waiting: set[str] = set()  # nodes that depend on a refused one
+
+    def add(self, bound: BoundNode) -> None:
+        """Trace one node, or note why not."""
+        sources = {r.node for r in bound.node.inputs} | set(bound.node.controls)
+        if sources & (self._waiting | self.refused.keys()):
+            self._waiting.add(bound.name)
+            return
+        nodes = len(self.xp.nodes)
+        try:
+            outs = self._lower(bound, [self._value(r) for r in bound.node.inputs])
+        except Unlowerable as e:
+            del self.xp.nodes[nodes:]
+            self.xp.forget_casts()
+            self.refused[bound.name] = str(e)
+            return
+        self.values.update(zip(bound.outputs(), outs, strict=True))
+        self.done.append(bound)
+
+    def _value(self, ref: TensorRef) -> OnnxValue:
+        if ref in self.values:
+            return self.values[ref]
+        if ref in self.island.constants:
+            value = self.xp.constant(self.island.constants[ref])
+        else:
+            guard = self.island.inputs[ref]
+            if guard.pinned is not None:
+                value = self.xp.constant(guard.pinned)
+            else:
+                name = f"in_{len(self.inputs)}"
+                value = self.xp.input(name, guard.dtype, guard.dims)
+                self.inputs[name] = guard
+        self.values[ref] = value
+        return value
+
+    def _lower(self, bound: BoundNode, inputs: Sequence[OnnxValue]) -> list[OnnxValue]:
+        call = bound.call
+        if call.op.pure and all(i.const is not None for i in inputs):
+            try:
+                folded = execute(bound, [i.const for i in inputs], None)
+            except ColdframeError as e:  # the op refuses its constants: that is for the run to report
+                raise Unlowerable(e.what) from e
+            return [self.xp.constant(a, d) for a, (_, d) in zip(folded, call.outputs, strict=True)]
+        args: list[Any] = list(inputs)
+        for i in call.static_inputs():
+            args[i] = self.xp.static(inputs[i], f"input `{call.inputs[i][0].name}`")
+        outs = [self.xp.lift(o) for o in call.run(self.xp, args, aspect="onnx")]
+        for o, (arg, dtype) in zip(outs, call.outputs, strict=True):
+            if o.dtype.numpy != dtype.numpy:
+                raise Unlowerable(f"output `{arg.name}` lowered to {o.dtype}, not {dtype}")
+        return outs
+
+
+class _Program:
+    """A session of ONNX Runtime."""
+
+    def __init__(
+        self, model: bytes, weights: dict[str, Any], outputs: Sequence[OnnxValue], options: EngineOptions
+    ) -> None:
+        import onnxruntime as ort  # here, so that inspecting and host-only runs never load it
+
+        so = ort.SessionOptions()
+        so.log_severity_level = 4
+        so.intra_op_num_threads = options.threads
+        # Arrays must outlive the session: it reads them in place.
+        self._arrays = {k: np.ascontiguousarray(a) for k, a in weights.items()}
+        self._values = [ort.OrtValue.ortvalue_from_numpy_with_onnx_type(*_bits(a)) for a in self._arrays.values()]
+        if weights:
+            so.add_external_initializers(list(self._arrays), self._values)
+        try:
+            self._session = ort.InferenceSession(model, so, providers=["CPUExecutionProvider"])
+        except Exception as e:  # ONNX Runtime's exceptions share no base of their own
+            raise EngineFailure(str(e)) from e
+        self.input_names = [i.name for i in self._session.get_inputs()]
+        self._outputs = [o.dtype.numpy for o in outputs]
+
+    def __call__(self, values: list[Any]) -> list[Any]:
+        feeds = {n: _fit(v) for n, v in zip(self.input_names, values, strict=False)}  # pinned guards follow unfed
+        try:
+            got = self._session.run(None, feeds)
+        except Exception as e:
+            raise EngineFailure(str(e)) from e
+        return [g if g.dtype == d else g.astype(d) for g, d in zip(got, self._outputs, strict=True)]
+
+
+def _fit(v: Any) -> Any:
+    """Return `v` as ONNX Runtime takes it: contiguous, in the wire dtype."""
+    if v.dtype.name == "bfloat16":
+        v = v.astype(np.float32)
+    return v if v.flags.c_contiguous else np.ascontiguousarray(v)
+
+
+def _bits(a: Any) -> tuple[Any, int]:
+    number = from_numpy(a.dtype).onnx or 0
+    return (a.view(np.uint16) if a.dtype.name == "bfloat16" else a), number

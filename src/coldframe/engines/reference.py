@@ -1,0 +1,82 @@
+"""The reference engine: numpy, node by node. The oracle, the folder of constants, and what runs host steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from coldframe.engines.base import BoundNode, Compiled, Island
+from coldframe.errors import ColdframeError, ExecutionError
+from coldframe.graph.names import TensorRef
+from coldframe.ops.state import Handle, State
+from coldframe.primitives.numpy_xp import NumpyPrimitives
+
+XP = NumpyPrimitives()
+
+
+def execute(bound: BoundNode, inputs: Sequence[Any], state: State | None) -> list[Any]:
+    """Run one node on numpy and return its outputs.
+
+    Raises:
+        ExecutionError: the op refuses its inputs; the message names node and op.
+    """
+    call = bound.call
+    try:
+        values = call.run(XP, inputs, state=state)
+    except ExecutionError as e:
+        if e.where:
+            raise
+        raise ExecutionError(e.what, where=_where(bound), expected=e.expected, found=e.found, hint=e.hint) from e
+    except ColdframeError:
+        raise
+    except (ValueError, IndexError, TypeError, ArithmeticError, MemoryError, OverflowError, KeyError) as e:
+        shapes = ", ".join(f"{getattr(i, 'dtype', '?')}{list(getattr(i, 'shape', []))}" for i in inputs)
+        raise ExecutionError(str(e) or type(e).__name__, where=_where(bound), found=f"inputs {shapes}") from e
+    return [_as_array(v, dtype.numpy, bound) for v, (_, dtype) in zip(values, call.outputs, strict=True)]
+
+
+def _as_array(value: Any, expected: np.dtype[Any], bound: BoundNode) -> Any:
+    if expected.kind == "O" or isinstance(value, Handle):
+        return value
+    a = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if a.dtype != expected:
+        raise ExecutionError("wrong dtype", where=_where(bound), expected=expected, found=a.dtype)
+    return a
+
+
+def _where(bound: BoundNode) -> str:
+    return f"at node `{bound.name}` ({bound.call.op.name})"
+
+
+class ReferenceEngine:
+    """Runs islands on numpy."""
+
+    name = "reference"
+
+    def declines(self, bound: BoundNode) -> str:
+        """Everything is a host step already."""
+        return "the reference engine runs on numpy"
+
+    def compile(self, island: Island) -> Compiled:
+        """Return a program that runs the nodes one after the other."""
+        names = {b.name for b in island.nodes}
+        outputs = tuple(r for b in island.nodes for r in b.outputs() if island.needed(r, names))
+        inputs = tuple(island.inputs.values())
+
+        def run(values: list[Any]) -> list[Any]:
+            env: dict[TensorRef, Any] = dict(island.constants)
+            env.update(zip((g.ref for g in inputs), values, strict=True))
+            return interpret(island.nodes, env, outputs)
+
+        return Compiled(list(island.nodes), {}, inputs, outputs, {}, run)
+
+
+def interpret(nodes: Sequence[BoundNode], env: dict[TensorRef, Any], outputs: Sequence[TensorRef]) -> list[Any]:
+    """Run stateless `nodes` in order over `env`, which gains what they make, and return `outputs`."""
+    with np.errstate(all="ignore"):
+        for b in nodes:
+            made = execute(b, [env[r] for r in b.node.inputs], None)
+            env.update(zip(b.outputs(), made, strict=True))
+    return [env[r] for r in outputs]

@@ -1,0 +1,94 @@
+"""Ops that compute nothing: constants, placeholders, identities, ordering, assertions, prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from coldframe.dtypes import DType
+from coldframe.graph.values import TensorValue
+from coldframe.ops.table import alias, op
+from coldframe.primitives.base import refuse
+from coldframe.shapes import Shape
+
+
+@op("Const", const=True)
+def const(xp: Any, *, value: TensorValue, dtype: DType) -> Any:
+    """A tensor that is part of the graph."""
+    return xp.asarray(value.array, dtype)
+
+
+host_const = alias("HostConst", const)
+
+
+@op("Placeholder", placeholder=True)
+def placeholder(xp: Any, *, dtype: DType, shape: Shape) -> Any:
+    """A tensor that must be fed."""
+    raise refuse("a placeholder was not fed")
+
+
+placeholder_v2 = alias("PlaceholderV2", placeholder)
+
+
+@op("PlaceholderWithDefault", role="default")
+def placeholder_with_default(xp: Any, input: Any, *, shape: Shape) -> Any:
+    """A tensor that may be fed; else its input."""
+    return input
+
+
+@op("Identity", role="identity")
+def identity(xp: Any, input: Any) -> Any:
+    """Its input."""
+    return input
+
+
+IDENTITIES = [alias(name, identity) for name in ("StopGradient", "PreventGradient", "GuaranteeConst", "RefIdentity")]
+
+
+@op("IdentityN", role="identity_n")
+def identity_n(xp: Any, input: list[Any]) -> list[Any]:
+    """Its inputs."""
+    return list(input)
+
+
+@op("NoOp", role="noop")
+def no_op(xp: Any) -> None:
+    """Nothing; others wait for what it waits for."""
+
+
+control_trigger = alias("ControlTrigger", no_op)
+
+
+@op("Assert", effect=True, host="it may refuse the run", role="assert")
+def assert_(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None:
+    """Refuse the run, with `data` in the message, unless `condition` holds."""
+    if not np.all(condition):
+        shown = "; ".join(_shown(d, summarize) for d in data)
+        raise refuse("assertion failed", found=shown)
+
+
+@op("Print", effect=True, host="it prints", ignores=("first_n",))
+def print_(xp: Any, input: Any, data: list[Any], *, message: str, summarize: int) -> Any:
+    """Its input; prints `message` and `data` to standard error."""
+    sys.stderr.write(message + "".join(f"[{_shown(d, summarize)}]" for d in data) + "\n")
+    return input
+
+
+@op("PrintV2", effect=True, host="it prints")
+def print_v2(xp: Any, input: Any, *, output_stream: str, end: str) -> None:
+    """Print a string to standard error or standard output; other streams are refused."""
+    streams = {"stderr": sys.stderr, "log(info)": sys.stderr, "log(warning)": sys.stderr, "log(error)": sys.stderr,
+               "stdout": sys.stdout}  # fmt: skip
+    if output_stream not in streams:
+        raise refuse("printing to a file", found=output_stream, hint="coldframe lets no graph write files")
+    text = input.item() if hasattr(input, "item") else input
+    streams[output_stream].write(text.decode("utf-8", "replace") + end)
+
+
+def _shown(value: Any, summarize: int) -> str:
+    flat = np.asarray(value).ravel()
+    some = flat if summarize < 0 else flat[: max(summarize, 3)]
+    items = [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in some.tolist()]
+    return " ".join(items) + ("..." if len(some) < len(flat) else "")

@@ -1,0 +1,69 @@
+"""Control flow of the second generation: branches, loops and calls whose bodies are functions of the graph.
+
+Bodies receive their functions as callables ``f(state, *tensors) -> list of tensors``; the runtime runs them as programs
+of their own, compiled like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from coldframe.ops.state import State
+from coldframe.ops.table import alias, op
+from coldframe.primitives.base import refuse
+
+Branch = Callable[..., list[Any]]
+_SHAPES = ("output_shapes",)
+
+
+def _holds(cond: Any) -> bool:
+    """A scalar holds when it is not zero (a string: not empty), any other tensor when it has elements."""
+    a = np.asarray(cond)
+    if a.ndim:
+        return a.size > 0
+    return bool(a.item()) if a.dtype.kind != "O" else len(a.item()) > 0
+
+
+@op("If", stateful=True, role="if", ignores=_SHAPES)
+def if_(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Branch, else_branch: Branch) -> list[Any]:
+    """One of two functions of the inputs."""
+    return (then_branch if _holds(cond) else else_branch)(state, *input)
+
+
+stateless_if = alias("StatelessIf", if_)
+
+
+@op("Case", stateful=True, role="case", ignores=_SHAPES)
+def case(xp: Any, state: State, branch_index: Any, input: list[Any], *, branches: tuple[Branch, ...]) -> list[Any]:
+    """The function numbered `branch_index`; out of range, the last one."""
+    k = int(branch_index)
+    return branches[k if 0 <= k < len(branches) else -1](state, *input)
+
+
+stateless_case = alias("StatelessCase", case)
+
+
+@op("While", stateful=True, role="while", ignores=(*_SHAPES, "parallel_iterations"))
+def while_(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branch) -> list[Any]:
+    """`body` applied to the loop variables as long as `cond` holds for them."""
+    values = list(input)
+    while _holds(cond(state, *values)[0]):
+        values = body(state, *values)
+        if len(values) != len(input):
+            raise refuse("the loop body changes the number of variables", expected=len(input), found=len(values))
+    return values
+
+
+stateless_while = alias("StatelessWhile", while_)
+
+
+@op("PartitionedCall", stateful=True, role="call", ignores=("config", "config_proto", "executor_type"))
+def partitioned_call(xp: Any, state: State, args: list[Any], *, f: Branch) -> list[Any]:
+    """A function of the inputs."""
+    return f(state, *args)
+
+
+stateful_partitioned_call = alias("StatefulPartitionedCall", partitioned_call)

@@ -1,0 +1,209 @@
+"""Variables, of both generations: references (``VariableV2``) and resources (``VarHandleOp``).
+
+What flows along their edges is a `Handle`; values live in the session's state. Scatter ops update rows of a variable,
+repeated indices in order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from coldframe.dtypes import DType
+from coldframe.ops.state import Handle, State
+from coldframe.ops.table import Op, alias, op
+from coldframe.primitives.base import refuse
+from coldframe.shapes import Shape
+
+_HINTS = ("use_locking", "container")
+
+
+# --- making -----------------------------------------------------------------------------------------------------
+@op("VariableV2", stateful=True, variable="ref", ignores=("container",))
+def variable_v2(xp: Any, state: State, *, shape: Shape, dtype: DType, shared_name: str) -> Any:
+    """A variable that hands out a reference to itself."""
+    return Handle(shared_name or state.node, "ref", dtype, shape)
+
+
+variable = alias("Variable", variable_v2)
+
+
+@op("VarHandleOp", stateful=True, variable="resource", ignores=("container", "allowed_devices", "debug_name"))
+def var_handle_op(xp: Any, state: State, *, shape: Shape, dtype: DType, shared_name: str) -> Any:
+    """A handle to the variable of that shared name."""
+    return Handle(shared_name or state.node, "resource", dtype, shape)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+@op("ReadVariableOp", stateful=True, role="read", value_op="Identity")
+def read_variable_op(xp: Any, state: State, resource: Handle, *, dtype: DType) -> Any:
+    """The variable's value."""
+    value = state.read(resource)
+    if value.dtype != dtype.numpy:
+        raise refuse(f"variable `{resource.name}` has another dtype", expected=dtype, found=value.dtype)
+    return value
+
+
+@op("VariableShape", stateful=True, role="read", value_op="Shape")
+def variable_shape(xp: Any, state: State, input: Handle, *, out_type: DType) -> Any:
+    """The shape of the variable's value."""
+    return np.array(state.read(input).shape, out_type.numpy)
+
+
+@op("VarIsInitializedOp", stateful=True)
+def var_is_initialized_op(xp: Any, state: State, resource: Handle) -> Any:
+    """Whether the variable has a value."""
+    return np.bool_(state.is_initialized(resource))
+
+
+is_variable_initialized = alias("IsVariableInitialized", var_is_initialized_op)
+
+
+@op("DisableCopyOnRead", stateful=True)
+def disable_copy_on_read(xp: Any, state: State, resource: Handle) -> None:
+    """Nothing: reads never copy here."""
+
+
+@op("DestroyResourceOp", stateful=True)
+def destroy_resource_op(xp: Any, state: State, resource: Handle, *, ignore_lookup_error: bool) -> None:
+    """Forget the variable."""
+    if not ignore_lookup_error and not state.is_initialized(resource):
+        raise refuse(f"resource `{resource.name}` does not exist")
+    state.destroy(resource)
+
+
+# --- assigning --------------------------------------------------------------------------------------------------
+@op("Assign", stateful=True, role="assign", ignores=("use_locking",))
+def assign(xp: Any, state: State, ref: Handle, value: Any, *, validate_shape: bool) -> Any:
+    """Give the variable a value; it may change its shape only where `validate_shape` is false."""
+    if validate_shape and not ref.shape.accepts(value.shape):
+        raise refuse(f"variable `{ref.name}` cannot take the value", expected=ref.shape, found=list(value.shape))
+    state.assign(ref, value)
+    return ref
+
+
+@op("AssignVariableOp", stateful=True, role="assign", ignores=("dtype",))
+def assign_variable_op(xp: Any, state: State, resource: Handle, value: Any, *, validate_shape: bool) -> None:
+    """Give the variable a value."""
+    if not resource.shape.accepts(value.shape):
+        raise refuse(
+            f"variable `{resource.name}` cannot take the value", expected=resource.shape, found=list(value.shape)
+        )
+    state.assign(resource, value)
+
+
+def _updater(name: str, ufunc: Any, value_op: str, doc: str) -> list[Op]:
+    """Return the reference and the resource form of ``variable = ufunc(variable, value)``."""
+
+    def update(state: State, handle: Handle, value: Any) -> None:
+        old = state.read(handle)
+        if old.shape != value.shape:
+            raise refuse(f"variable `{handle.name}` and the value differ", expected=old.shape, found=value.shape)
+        state.assign(handle, ufunc(old, value))
+
+    def by_ref(xp: Any, state: State, ref: Handle, value: Any) -> Any:
+        update(state, ref, value)
+        return ref
+
+    def by_resource(xp: Any, state: State, resource: Handle, value: Any) -> None:
+        update(state, resource, value)
+
+    by_ref.__doc__ = by_resource.__doc__ = doc
+    return [
+        Op(name, by_ref, stateful=True, role="update", ignores=("use_locking",), value_op=value_op),
+        Op(f"{name}VariableOp", by_resource, stateful=True, role="update", ignores=("dtype",), value_op=value_op),
+    ]
+
+
+UPDATES = [
+    *_updater("AssignAdd", np.add, "Add", "Add a value to the variable."),
+    *_updater("AssignSub", np.subtract, "Sub", "Subtract a value from the variable."),
+]
+
+
+# --- rows -------------------------------------------------------------------------------------------------------
+_HOW = {
+    "Update": "update", "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Min": "minimum",
+    "Max": "maximum",
+}  # fmt: skip
+
+
+def _rows(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, how: str) -> None:
+    old = state.read(handle)
+    wanted = np.shape(indices) + old.shape[1:]
+    if np.ndim(updates) == 0:
+        updates = np.broadcast_to(updates, wanted)
+    if np.shape(updates) != wanted:
+        raise refuse("updates do not fit the rows", expected=list(wanted), found=list(np.shape(updates)))
+    state.assign(handle, xp.scatter_nd(old, np.asarray(indices)[..., None], updates, how))
+
+
+def _cells(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, how: str) -> None:
+    old = state.read(handle)
+    depth = indices.shape[-1]
+    if depth > old.ndim:
+        raise refuse("coordinates are longer than the rank", expected=f"at most {old.ndim}", found=depth)
+    wanted = indices.shape[:-1] + old.shape[depth:]
+    if updates.shape != wanted:
+        raise refuse("updates do not fit the coordinates", expected=list(wanted), found=list(updates.shape))
+    state.assign(handle, xp.scatter_nd(old, indices, updates, how))
+
+
+def _scatters(kind: str, write: Any, suffixes: str) -> list[Op]:
+    """Return the reference and the resource forms of a scatter family."""
+    out: list[Op] = []
+    for suffix in suffixes.split():
+        how = _HOW[suffix]
+
+        def by_ref(xp: Any, state: State, ref: Handle, indices: Any, updates: Any, how: str = how) -> Any:
+            write(xp, state, ref, indices, updates, how)
+            return ref
+
+        def by_resource(xp: Any, state: State, resource: Handle, indices: Any, updates: Any, how: str = how) -> None:
+            write(xp, state, resource, indices, updates, how)
+
+        by_ref.__doc__ = by_resource.__doc__ = f"Change parts of the variable ({how})."
+        by_resource_name = f"Resource{kind}{suffix}"
+        out.append(Op(f"{kind}{suffix}", by_ref, stateful=True, role="update", ignores=("use_locking",)))
+        out.append(
+            Op(
+                by_resource_name,
+                by_resource,
+                stateful=True,
+                role="update",
+                ignores=("dtype", "use_locking", "bad_indices_policy"),
+            )
+        )
+    return out
+
+
+SCATTERS = [
+    *_scatters("Scatter", _rows, "Update Add Sub Mul Div Min Max"),
+    *_scatters("ScatterNd", _cells, "Update Add Sub Min Max"),
+]
+
+
+@op("ResourceGather", stateful=True, role="read", value_op="Gather", ignores=("validate_indices", "dtype"))
+def resource_gather(xp: Any, state: State, resource: Handle, indices: Any, *, batch_dims: int) -> Any:
+    """Rows of the variable at `indices`."""
+    value = state.read(resource)
+    if batch_dims:
+        raise refuse("gathering from a variable with batch dimensions", found=batch_dims)
+    return xp.gather(value, indices, 0)
+
+
+@op("ResourceGatherNd", stateful=True, role="read", value_op="GatherNd", ignores=("dtype",))
+def resource_gather_nd(xp: Any, state: State, resource: Handle, indices: Any) -> Any:
+    """Slices of the variable at coordinates."""
+    return xp.gather_nd(state.read(resource), indices)
+
+
+@op("CountUpTo", stateful=True, role="update")
+def count_up_to(xp: Any, state: State, ref: Handle, *, limit: int) -> Any:
+    """The variable's value, which then grows by one; refused at `limit`."""
+    old = state.read(ref)
+    if old >= limit:
+        raise refuse(f"variable `{ref.name}` reached its limit", found=limit)
+    state.assign(ref, old + old.dtype.type(1))
+    return old

@@ -1,0 +1,1 @@
+"""Running graphs: sessions, plans, state, models."""

@@ -1,0 +1,269 @@
+"""Plans: the steps that compute some fetches from some feeds.
+
+A plan is made by running: nodes whose inputs are there go to the engine as one island, which is compiled for the dtypes
+and ranks that are now known; what the engine refuses becomes host steps on numpy. The steps are kept and replayed. An
+island whose assumptions do not hold for a later run is compiled again for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from coldframe.dtypes import from_numpy
+from coldframe.engines.base import BoundNode, Compiled, Engine, EngineFailure, Guard, Island
+from coldframe.engines.reference import execute, interpret
+from coldframe.graph.names import TensorRef
+from coldframe.ops.state import Handle
+from coldframe.runtime.state import RunState
+
+Env = dict[TensorRef, Any]
+_VARIANTS: Final = 8  # compiled forms of one island, before it is left to numpy
+_WORTH: Final = 10  # nodes; a smaller island without dense work starts and runs faster on numpy
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class HostStep:
+    """One node, run on numpy."""
+
+    bound: BoundNode
+    reason: str
+    outputs: list[TensorRef]
+    drop: tuple[TensorRef, ...] = ()
+
+    def run(self, env: Env, state: RunState) -> None:
+        state.node = self.bound.name
+        values = [env[r] for r in self.bound.node.inputs]
+        for i in self.bound.deref:
+            if isinstance(values[i], Handle):
+                values[i] = state.read(values[i])
+        env.update(zip(self.outputs, execute(self.bound, values, state), strict=True))
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class IslandStep:
+    """Compiled nodes. `sources` are the tensors from outside that they read."""
+
+    nodes: list[BoundNode]
+    sources: tuple[TensorRef, ...]
+    outputs: tuple[TensorRef, ...]
+    constants: Mapping[TensorRef, Any]
+    variants: list[Compiled]
+    compile: Callable[[dict[TensorRef, Any]], Compiled | None]
+    drop: tuple[TensorRef, ...] = ()
+
+    def run(self, env: Env, state: RunState) -> None:
+        values = {r: _value(env[r], state) for r in self.sources}
+        env.update(self._results(values))
+
+    def _results(self, values: dict[TensorRef, Any]) -> Mapping[TensorRef, Any]:
+        chosen = next((c for c in self.variants if all(g.accepts(values[g.ref]) for g in c.inputs)), None)
+        if chosen is None and len(self.variants) < _VARIANTS:
+            chosen = self.compile(values)
+            if chosen is not None:
+                self.variants.append(chosen)
+        if chosen is not None:
+            try:
+                made = chosen.run([values[g.ref] for g in chosen.inputs])
+                return {**chosen.constants, **dict(zip(chosen.outputs, made, strict=True))}
+            except EngineFailure:
+                pass  # numpy answers, or says at which node and why it cannot be answered
+        scope = {**self.constants, **values}
+        return dict(zip(self.outputs, interpret(self.nodes, scope, self.outputs), strict=True))
+
+
+Step = HostStep | IslandStep
+
+
+def _value(v: Any, state: RunState) -> Any:
+    return state.read(v) if isinstance(v, Handle) and v.is_ref else v
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Plan:
+    """Steps in order, and what they leave in the environment."""
+
+    steps: list[Step]
+    fetches: tuple[TensorRef, ...]
+    constants: Mapping[TensorRef, Any]
+    skip: frozenset[TensorRef]
+
+    def run(self, feeds: Mapping[TensorRef, Any], state: RunState) -> list[Any]:
+        """Run all steps and return the fetched values."""
+        env: Env = {**self.constants, **feeds}
+        with np.errstate(all="ignore"):
+            for step in self.steps:
+                step.run(env, state)
+                if self.skip:
+                    env.update((r, feeds[r]) for r in self.skip)
+                for r in step.drop:
+                    del env[r]
+        return [_value(env[r], state) for r in self.fetches]
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return what runs where: per step its engine, its nodes, and for host steps the reason."""
+        return [
+            {"engine": "numpy", "nodes": [s.bound.name], "op": s.bound.call.op.name, "reason": s.reason}
+            if isinstance(s, HostStep)
+            else {"engine": "compiled", "nodes": [b.name for b in s.nodes]}
+            for s in self.steps
+        ]
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Task:
+    """What a plan is made for.
+
+    Attributes:
+        nodes: what must run, in topological order, constants left out.
+        constants: the values of constant nodes.
+        fetches: tensors wanted.
+        feeds: fed tensors, with what may be assumed of each (dims None where any will do).
+        engine: what compiles.
+        selective: leave small islands to numpy.
+        pin: compile variables' values in, for as long as nobody assigns them.
+    """
+
+    nodes: Sequence[BoundNode]
+    constants: Mapping[TensorRef, Any]
+    fetches: tuple[TensorRef, ...]
+    feeds: Mapping[TensorRef, tuple[int | None, ...] | None]
+    engine: Engine
+    selective: bool
+    pin: bool
+
+
+class PlanBuilder:
+    """Runs a task for the first time and keeps the steps."""
+
+    def __init__(self, task: Task, feeds: Mapping[TensorRef, Any], state: RunState) -> None:
+        self._task, self._state = task, state
+        self._feeds = feeds
+        self._env: Env = {**task.constants, **feeds}
+        self._steps: list[Step] = []
+        self._left = {b.name: b for b in task.nodes}
+        self._host = {b.name: why for b in task.nodes if (why := task.engine.declines(b))}
+        self._wanted = set(task.fetches)
+        self._consumers: dict[TensorRef, set[str]] = {}
+        for b in task.nodes:
+            for r in b.node.inputs:
+                self._consumers.setdefault(r, set()).add(b.name)
+        self._stateful = {b.name for b in task.nodes if b.call.op.role == "read" or b.call.op.variable}
+
+    def build(self) -> tuple[Plan, list[Any]]:
+        """Run everything and return the plan and the fetched values."""
+        with np.errstate(all="ignore"):
+            while self._left:
+                self._host_round()
+                if self._left:
+                    self._island_round()
+        results = [_value(self._env[r], self._state) for r in self._task.fetches]
+        made = {r for s in self._steps for r in s.outputs}
+        _release(self._steps, self._wanted | self._feeds.keys() | self._task.constants.keys())
+        skip = frozenset(r for r in self._feeds if r in made)
+        self._env, self._feeds = {}, {}  # recompiling islands keep this builder, not the tensors of its run
+        return Plan(self._steps, self._task.fetches, self._task.constants, skip), results
+
+    def _ready(self, bound: BoundNode, also: set[str]) -> bool:
+        for r in bound.node.inputs:
+            if r.node in self._left and r not in self._feeds and r.node not in also:
+                return False
+        return all(c not in self._left or c in also for c in bound.node.controls)
+
+    def _host_round(self) -> None:
+        for bound in list(self._left.values()):
+            if bound.name in self._host and self._ready(bound, set()):
+                self._do(HostStep(bound, self._host[bound.name], bound.outputs()))
+                del self._left[bound.name]
+
+    def _do(self, step: Step) -> None:
+        step.run(self._env, self._state)
+        self._env.update((r, v) for r, v in self._feeds.items())
+        self._steps.append(step)
+
+    def _island_round(self) -> None:
+        names: set[str] = set()
+        nodes: list[BoundNode] = []
+        for bound in self._left.values():
+            if bound.name not in self._host and self._ready(bound, names):
+                names.add(bound.name)
+                nodes.append(bound)
+        if self._task.selective and len(nodes) < _WORTH and not any(b.call.op.heavy for b in nodes):
+            self._host.update(dict.fromkeys(names, "too little work to compile"))
+            return
+        sources = self._sources(nodes, names)
+        try:
+            compiled = self._compile(nodes, {r: _value(self._env[r], self._state) for r in sources})
+        except EngineFailure as e:
+            self._host.update(dict.fromkeys(names, f"{self._task.engine.name} failed: {e}"))
+            return
+        self._host.update(compiled.refused)
+        if not compiled.nodes:
+            return
+        covered = {b.name for b in compiled.nodes}
+        used = self._sources(compiled.nodes, covered)
+        outputs = tuple(compiled.constants) + compiled.outputs
+        again = self._recompiler(compiled.nodes, covered, outputs)
+        self._do(IslandStep(compiled.nodes, used, outputs, self._task.constants, [compiled], again))
+        for name in covered:
+            del self._left[name]
+
+    def _sources(self, nodes: Sequence[BoundNode], names: set[str]) -> tuple[TensorRef, ...]:
+        found: dict[TensorRef, None] = {}
+        for b in nodes:
+            for r in b.node.inputs:
+                if (r.node not in names or r in self._feeds) and r not in self._task.constants:
+                    found[r] = None
+        return tuple(found)
+
+    def _compile(self, nodes: Sequence[BoundNode], values: dict[TensorRef, Any], *, exact: bool = False) -> Compiled:
+        inputs = {r: self._guard(r, v, exact) for r, v in values.items()}
+        compiled = self._task.engine.compile(Island(nodes, inputs, self._task.constants, self._needed))
+        if compiled.refused and not exact and any(None in g.dims for g in inputs.values()):
+            closer = self._compile(nodes, values, exact=True)  # sizes that are known may help
+            if len(closer.nodes) > len(compiled.nodes):
+                return closer
+        return compiled
+
+    def _recompiler(
+        self, nodes: list[BoundNode], covered: set[str], outputs: tuple[TensorRef, ...]
+    ) -> Callable[[dict[TensorRef, Any]], Compiled | None]:
+        def again(values: dict[TensorRef, Any]) -> Compiled | None:
+            try:
+                compiled = self._compile(nodes, values)
+            except EngineFailure:
+                return None
+            same = {b.name for b in compiled.nodes} == covered
+            return compiled if same and set(outputs) == {*compiled.constants, *compiled.outputs} else None
+
+        return again
+
+    def _guard(self, ref: TensorRef, value: Any, exact: bool) -> Guard:
+        dtype = from_numpy(value.dtype)
+        if ref.node in self._stateful:
+            return Guard(ref, dtype, value.shape, value if self._task.pin else None)
+        known = self._task.feeds.get(ref)
+        dims = value.shape if exact else known if known is not None else (None,) * value.ndim
+        return Guard(ref, dtype, dims)
+
+    def _needed(self, ref: TensorRef, names: set[str]) -> bool:
+        return ref in self._wanted or not self._consumers.get(ref, set()) <= names
+
+
+def _release(steps: Sequence[Step], keep: set[TensorRef]) -> None:
+    """Note, at each step, the tensors that nobody reads after it."""
+    last: dict[TensorRef, Step] = {}
+    for step in steps:
+        for r in step.outputs:
+            last[r] = step
+        for r in step.bound.node.inputs if isinstance(step, HostStep) else step.sources:
+            last[r] = step
+    drops: dict[int, list[TensorRef]] = {}
+    for r, step in last.items():
+        if r not in keep:
+            drops.setdefault(id(step), []).append(r)
+    for step in steps:
+        step.drop = tuple(drops.get(id(step), ()))

@@ -1,0 +1,297 @@
+"""Programs: a graph, or one of its functions, with the plans made for it so far."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from coldframe.engines.base import BoundNode, Engine
+from coldframe.errors import ColdframeError, ExecutionError, FeedError, GraphError, UnsupportedOpError, near_names
+from coldframe.graph.ir import Function, Graph, Node, substitute
+from coldframe.graph.names import TensorRef
+from coldframe.graph.signatures import known
+from coldframe.graph.traverse import needed, topological
+from coldframe.graph.values import AttrValue, FuncRef, RefType
+from coldframe.ops import OpTable
+from coldframe.ops.call import Call, bind
+from coldframe.ops.state import Handle
+from coldframe.passes.inline import inline_calls
+from coldframe.runtime.plan import Plan, PlanBuilder, Task
+from coldframe.runtime.state import RunState
+
+_PLANS: Final = 64  # kept per program; the least recently used goes first
+_DEPTH: Final = 100  # functions that call functions while running
+_UNKNOWN_SCALARS: Final = 24  # before this producer version a placeholder of shape [] meant any shape
+
+Feeds = Mapping[TensorRef, Any]
+
+
+class Settings:
+    """What all programs of a session share.
+
+    Attributes:
+        table: the op table.
+        engine: what compiles islands.
+        selective: whether small islands stay on numpy.
+        pin: whether variables' values are compiled in.
+    """
+
+    def __init__(self, table: OpTable, engine: Engine, *, selective: bool, pin: bool) -> None:
+        self.table, self.engine, self.selective, self.pin = table, engine, selective, pin
+        self.functions: dict[Any, Callable[..., list[Any]]] = {}
+
+
+class Program:
+    """Runs fetches of one graph. Safe to use from several threads."""
+
+    def __init__(self, graph: Graph, settings: Settings, arguments: frozenset[str] = frozenset()) -> None:
+        self.graph, self._settings, self._arguments = graph, settings, arguments
+        self._plans: collections.OrderedDict[Any, Plan] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def run(self, fetches: tuple[TensorRef, ...], targets: tuple[str, ...], feeds: Feeds, state: RunState) -> list[Any]:
+        """Return the values of `fetches`; `targets` are nodes that must run as well.
+
+        Args:
+            fetches: tensors of the graph.
+            targets: names of nodes.
+            feeds: values for tensors of the graph, arrays of the right dtype (or handles).
+            state: the run's state.
+        """
+        key = (fetches, targets, tuple((r, _kind(v)) for r, v in sorted(feeds.items())))
+        with self._lock:
+            plan = self._plans.get(key)
+            if plan is not None:
+                self._plans.move_to_end(key)
+        if plan is not None:
+            return plan.run(feeds, state)
+        plan, values = PlanBuilder(self._task(fetches, targets, feeds), feeds, state).build()
+        with self._lock:
+            self._plans[key] = plan
+            if len(self._plans) > _PLANS:
+                self._plans.popitem(last=False)
+        return values
+
+    def plans(self) -> list[Plan]:
+        """The plans made so far."""
+        with self._lock:
+            return list(self._plans.values())
+
+    def _task(self, fetches: tuple[TensorRef, ...], targets: tuple[str, ...], feeds: Feeds) -> Task:
+        inlined = inline_calls(self.graph, [*fetches, *targets], fed=feeds.keys())
+        wanted = tuple(inlined.alias(r) for r in fetches)
+        goals = [t for name in targets for t in inlined.nodes(name)]
+        graph = inlined.graph
+        names = needed(graph, [r.node for r in wanted if r not in feeds] + goals, {*feeds, *self._argument_refs(feeds)})
+        nodes = [graph.nodes[n] for n in graph.nodes if n in names]
+        bound = bind_all(nodes, self._settings.table, self._function)
+        constants = {
+            b.node.out(): _constant(b) for b in bound.values() if b.call.op.const and b.node.out() not in feeds
+        }
+        order = topological({b.name: b.node for b in bound.values() if b.node.out() not in constants}, fed=feeds)
+        return Task(
+            [bound[n.name] for n in order],
+            constants,
+            wanted,
+            {r: self._dims(r, graph) for r in feeds},
+            self._settings.engine,
+            self._settings.selective,
+            self._settings.pin,
+        )
+
+    def _argument_refs(self, feeds: Feeds) -> list[TensorRef]:
+        return [r for r in feeds if r.node in self._arguments]
+
+    def _dims(self, ref: TensorRef, graph: Graph) -> tuple[int | None, ...] | None:
+        node = graph.nodes.get(ref.node)
+        if node is None or not self._is_placeholder(node):
+            return None
+        shape = node.attrs.get("shape")
+        dims = getattr(shape, "dims", None)
+        return None if dims == () and graph.producer < _UNKNOWN_SCALARS else dims
+
+    def _is_placeholder(self, node: Node) -> bool:
+        return node.op in self._settings.table and self._settings.table[node.op].placeholder
+
+    # --- feeds --------------------------------------------------------------------------------------------------
+    def feed(self, ref: TensorRef, value: Any) -> Any:
+        """Return `value` as an array of the dtype that tensor `ref` has.
+
+        Raises:
+            FeedError: its dtype or shape does not fit.
+        """
+        node = self.graph.nodes[ref.node]
+        dtype = self._dtype(ref, node)
+        array = as_feed(value, dtype, ref)
+        dims = self._dims(ref, self.graph)
+        if dims is not None and (
+            len(dims) != array.ndim or any(d is not None and d != n for d, n in zip(dims, array.shape, strict=True))
+        ):
+            shown = [("?" if d is None else d) for d in dims]
+            raise FeedError(f"the value fed to `{ref}` has the wrong shape", expected=shown, found=list(array.shape))
+        return array
+
+    def _dtype(self, ref: TensorRef, node: Node) -> Any:
+        if node.op in self.graph.functions or not known(node.op):
+            return None
+        call = bind_node(node, self._settings.table, self._function).call if node.op in self._settings.table else None
+        if call is None:
+            return None
+        if ref.slot >= len(call.outputs):
+            raise FeedError(
+                f"`{ref}` does not exist", expected=f"{len(call.outputs)} outputs", found=f"slot {ref.slot}"
+            )
+        return call.outputs[ref.slot][1]
+
+    # --- functions ----------------------------------------------------------------------------------------------
+    def _function(self, ref: FuncRef) -> Callable[..., list[Any]]:
+        cache = self._settings.functions
+        key = (ref.name, repr(sorted(ref.attrs.items())), id(self.graph.functions))
+        if key not in cache:
+            cache[key] = _callable(self.graph.function(ref.name), ref.attrs, self._settings)
+        return cache[key]
+
+
+def _callable(function: Function, attrs: Mapping[str, AttrValue], settings: Settings) -> Callable[..., list[Any]]:
+    """Return a function as Python sees it: ``f(state, *tensors) -> list of tensors``."""
+    body = function.body
+    if attrs:
+        nodes = []
+        for n in body:
+            copy = n.copy()
+            copy.attrs = {k: substitute(v, attrs) for k, v in n.attrs.items()}
+            nodes.append(copy)
+        body = body.with_nodes(nodes)
+    args = tuple(a.name for a in function.args)
+    program = Program(body, settings, frozenset(args))
+    acting = [n.name for n in body if n.op in settings.table and _acts(settings.table, n.op)]
+    targets = tuple(dict.fromkeys((*function.control_returns, *acting)))
+
+    def call(state: RunState, *tensors: Any) -> list[Any]:
+        if len(tensors) != len(args):
+            raise ExecutionError(f"function `{function.name}`", expected=f"{len(args)} inputs", found=len(tensors))
+        if state.depth >= _DEPTH:
+            raise ExecutionError(f"function `{function.name}` calls itself too often", expected=f"depth {_DEPTH}")
+        state.depth += 1
+        try:
+            feeds = {TensorRef(n): t for n, t in zip(args, tensors, strict=True)}
+            return program.run(function.returns, targets, feeds, state)
+        finally:
+            state.depth -= 1
+
+    return call
+
+
+def _acts(table: OpTable, name: str) -> bool:
+    op = table[name]
+    return op.effect or op.role in ("assign", "update")
+
+
+# --- binding ----------------------------------------------------------------------------------------------------
+def bind_all(
+    nodes: Sequence[Node], table: OpTable, functions: Callable[[FuncRef], Callable[..., list[Any]]]
+) -> dict[str, BoundNode]:
+    """Bind `nodes` to their ops.
+
+    Raises:
+        UnsupportedOpError: some ops are not in the table; all of them are named.
+        FeedError: a placeholder is among them: it must be fed.
+    """
+    missing = {n.op: n.name for n in nodes if n.op not in table}
+    if missing:
+        raise unsupported(missing, table)
+    bound = {n.name: bind_node(n, table, functions) for n in nodes}
+    for b in bound.values():
+        if b.call.op.placeholder:
+            raise FeedError(f"placeholder `{b.name}` must be fed", expected=_described(b))
+        if b.call.op.control:
+            raise UnsupportedOpError(f"op `{b.call.op.name}` of node `{b.name}`: loops of this kind cannot be run yet")
+        derefs = []
+        for i, (arg, _) in enumerate(b.call.inputs):
+            source = bound.get(b.node.inputs[i].node)
+            if source is None or arg.is_ref:
+                continue
+            slot = b.node.inputs[i].slot
+            if slot < len(source.call.outputs) and source.call.outputs[slot][0].is_ref:
+                derefs.append(i)
+        b.deref = tuple(derefs)
+    return bound
+
+
+def unsupported(missing: Mapping[str, str], table: OpTable) -> UnsupportedOpError:
+    """Return the error that names all ops the table lacks, each with a node that has it."""
+    shown = ", ".join(f"{op} (node `{node}`)" for op, node in sorted(missing.items())[:10])
+    more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+    only = next(iter(missing))
+    hint = near_names(only, table) if len(missing) == 1 and not known(only) else ""
+    return UnsupportedOpError(f"the graph needs ops that coldframe does not have: {shown}{more}", hint=hint)
+
+
+def bind_node(node: Node, table: OpTable, functions: Callable[[FuncRef], Callable[..., list[Any]]]) -> BoundNode:
+    """Bind one node; errors name it."""
+    try:
+        call = bind(table[node.op], node.attrs, functions=functions)
+    except ColdframeError as e:
+        raise type(e)(
+            e.what, where=f"at node `{node.name}` ({node.op})", expected=e.expected, found=e.found, hint=e.hint
+        ) from e
+    if len(call.inputs) != len(node.inputs):
+        raise GraphError(
+            f"node `{node.name}` ({node.op}) has the wrong number of inputs",
+            expected=len(call.inputs),
+            found=len(node.inputs),
+        )
+    return BoundNode(node, call)
+
+
+def _described(b: BoundNode) -> str:
+    return f"{b.call.outputs[0][1].name}{b.call.attrs.get('shape')}"
+
+
+def _constant(b: BoundNode) -> Any:
+    return constant_of(b.call)
+
+
+def constant_of(call: Call) -> Any:
+    """Return the array of a constant op, in the dtype it declares."""
+    array = call.attrs["value"].array
+    dtype = call.outputs[0][1].numpy
+    if array.dtype != dtype:
+        raise GraphError("a constant's value and dtype disagree", expected=dtype, found=array.dtype)
+    return array
+
+
+def _kind(value: Any) -> Any:
+    return (value.dtype, value.ndim) if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def as_feed(value: Any, dtype: Any, ref: TensorRef) -> Any:
+    """Return `value` as an array of `dtype`; numbers convert where their kind allows it: int to float, not back."""
+    if isinstance(value, Handle) or dtype is None:
+        return value if isinstance(value, Handle) else np.asarray(value)
+    if isinstance(dtype, RefType):
+        dtype = dtype.base
+    if dtype.kind == "s":
+        return _strings(value)
+    array = np.asarray(value)
+    if array.dtype != dtype.numpy:
+        plain = isinstance(value, (bool, int, float, complex, list, tuple))
+        if not (np.can_cast(array.dtype, dtype.numpy, "same_kind") or (plain and not array.size)):
+            raise FeedError(f"the value fed to `{ref}` has the wrong dtype", expected=dtype, found=array.dtype)
+        array = array.astype(dtype.numpy)
+    out = array.view()
+    out.setflags(write=False)  # the caller's own memory is never written, nor handed back as a result
+    return out
+
+
+def _strings(value: Any) -> Any:
+    array = np.asarray(value, object) if not isinstance(value, np.ndarray) else value
+    out = np.empty(array.shape, object)
+    flat = out.reshape(-1)
+    for i, v in enumerate(array.ravel().tolist()):
+        flat[i] = v.encode() if isinstance(v, str) else bytes(v)
+    return flat.reshape(array.shape)

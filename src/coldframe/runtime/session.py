@@ -1,0 +1,184 @@
+"""Sessions: a graph, its variables, and ``run(fetches, feeds)``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from coldframe.engines.base import EngineOptions
+from coldframe.engines.onnxruntime import OnnxRuntimeEngine
+from coldframe.engines.reference import ReferenceEngine
+from coldframe.errors import FeedError, MisuseError, NotFoundError
+from coldframe.graph.ir import Graph
+from coldframe.graph.names import TensorRef, find_node, is_tensor_name, parse_tensor, suggest
+from coldframe.graph.signatures import known
+from coldframe.ops import table
+from coldframe.ops.call import bind
+from coldframe.runtime.program import Program, Settings
+from coldframe.runtime.state import SessionState
+
+ENGINES = ("auto", "onnxruntime", "reference")
+
+
+class Session:
+    """Runs a graph by tensor name.
+
+    Args:
+        source: a path (``.pb``, ``.pbtxt``, ``.meta``, SavedModel folder), a `Graph`, or a GraphDef message.
+        engine: ``auto`` compiles what is worth compiling and runs the rest on numpy; ``onnxruntime`` compiles whatever
+            it can; ``reference`` runs everything on numpy.
+        threads: threads within an op; 0 lets the engine choose.
+        constant_variables: compile the variables' values in. Faster where they seldom change.
+
+    Variables start without values; run the graph's initializer, or give them with `set_variables`.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Graph | Any,
+        engine: str = "auto",
+        *,
+        threads: int = 0,
+        constant_variables: bool = False,
+    ) -> None:
+        self.graph = source if isinstance(source, Graph) else _graph_of(source)
+        self.state = SessionState()
+        self._program = Program(self.graph, settings(engine, threads=threads, pin=constant_variables))
+
+    def run(self, fetches: Any, feeds: Mapping[Any, Any] | None = None) -> Any:
+        """Run what `fetches` need and return their values in the same structure.
+
+        Args:
+            fetches: a tensor name (``x:0``), an op name (``x``: it runs, its value is None), or lists, tuples,
+                dicts of them, nested.
+            feeds: values by tensor name; any tensor can be fed, not only placeholders.
+
+        Returns:
+            Arrays (numpy scalars for rank 0, bytes for string scalars) in the structure of `fetches`.
+
+        Raises:
+            NotFoundError: a name does not exist; near names are suggested.
+            FeedError: a value does not fit, or a placeholder is not fed.
+            UnsupportedOpError: the fetches need ops that coldframe lacks; all are named.
+            ExecutionError: an op refused its inputs. Variables keep the values they had.
+        """
+        wanted = _Fetches(self.graph)
+        build = wanted.collect(fetches)
+        given: dict[TensorRef, Any] = {}
+        for name, value in (feeds or {}).items():
+            ref = self.tensor(name)
+            if ref in given:
+                raise FeedError(f"`{ref}` is fed twice")
+            given[ref] = self._program.feed(ref, value)
+        run = self.state.begin()
+        values = self._program.run(tuple(wanted.tensors), tuple(wanted.targets), given, run)
+        run.commit()
+        return build([_handed_out(v) for v in values])
+
+    def tensor(self, name: Any) -> TensorRef:
+        """Return the tensor meant by a name or by an object with one."""
+        return find_tensor(self.graph, getattr(name, "name", name))
+
+    def set_variables(self, values: Mapping[str, Any]) -> None:
+        """Give variables values, by the names the graph knows them by."""
+        for name, value in values.items():
+            self.state.set(name, value)
+
+    def report(self) -> list[list[dict[str, Any]]]:
+        """Return, for each plan made so far, what runs where and why."""
+        return [plan.report() for plan in self._program.plans()]
+
+
+def _graph_of(source: Any) -> Graph:
+    from coldframe.runtime.source import open_source
+
+    return open_source(source).graph
+
+
+def settings(engine: str, *, threads: int = 0, pin: bool = False) -> Settings:
+    """Return what programs need to run on the engine called `engine`."""
+    if engine not in ENGINES:
+        raise MisuseError(f"no engine is called `{engine}`", expected=" or ".join(ENGINES))
+    if engine == "reference":
+        return Settings(table(), ReferenceEngine(), selective=False, pin=False)
+    made = OnnxRuntimeEngine(EngineOptions(threads))
+    return Settings(table(), made, selective=engine == "auto", pin=pin)
+
+
+def find_tensor(graph: Graph, name: str) -> TensorRef:
+    """Return the tensor called `name`: ``x:0``, or ``x`` for output 0.
+
+    Raises:
+        NotFoundError: no such node, or the node has no such output.
+    """
+    ref = parse_tensor(str(name))
+    ref = TensorRef(find_node(ref.node, graph.nodes), ref.slot)
+    count = output_count(graph, ref.node)
+    if count is not None and ref.slot >= count:
+        node = graph.nodes[ref.node]
+        hint = f"fetch the op `{ref.node}` itself to run it" if not count else suggest(ref.node, graph.nodes)
+        raise NotFoundError(
+            f"tensor `{ref}` does not exist",
+            expected=f"an output of {node.op} below {count}",
+            found=ref.slot,
+            hint=hint,
+        )
+    return ref
+
+
+def output_count(graph: Graph, name: str) -> int | None:
+    """Return how many outputs a node has, or None where its op is not known."""
+    node = graph.nodes[name]
+    if node.op in graph.functions:
+        return len(graph.functions[node.op].results)
+    ops = table()
+    if not known(node.op) or node.op not in ops:
+        return None
+    return len(bind(ops[node.op], node.attrs).outputs)
+
+
+def _handed_out(value: Any) -> Any:
+    """Return a fetched value as the caller may keep it: its own memory, scalars unwrapped."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.ndim == 0:
+        return value[()]
+    return value if value.flags.owndata and value.flags.writeable else value.copy()
+
+
+@dataclasses.dataclass
+class _Fetches:
+    """Flattens a structure of fetches, and builds the same structure of values."""
+
+    graph: Graph
+    tensors: list[TensorRef] = dataclasses.field(default_factory=list)
+    targets: list[str] = dataclasses.field(default_factory=list)
+
+    def collect(self, item: Any) -> Any:
+        """Note the fetches in `item`; return a function from the list of values to the structure."""
+        if isinstance(item, Mapping):
+            parts = {k: self.collect(v) for k, v in item.items()}
+            return lambda values: {k: p(values) for k, p in parts.items()}
+        if isinstance(item, tuple) and hasattr(item, "_fields"):
+            fields = [self.collect(v) for v in item]
+            return lambda values: type(item)(*(f(values) for f in fields))
+        if isinstance(item, (list, tuple)):
+            items = [self.collect(v) for v in item]
+            kind = type(item)
+            return lambda values: kind(i(values) for i in items)
+        return self._leaf(item)
+
+    def _leaf(self, item: Any) -> Any:
+        name = getattr(item, "name", item)
+        if not isinstance(name, str):
+            raise MisuseError("a fetch is a tensor or op name, or a list, tuple or dict of them", found=repr(item))
+        if not is_tensor_name(name):
+            self.targets.append(find_node(name, self.graph.nodes))
+            return lambda values: None
+        at = len(self.tensors)
+        self.tensors.append(find_tensor(self.graph, name))
+        return lambda values: values[at]

@@ -1,0 +1,107 @@
+"""A session's state, and a run's view of it.
+
+A run writes into a view of its own; `RunState.commit` hands the new values to the session in one step. A run that fails
+is simply forgotten, so nothing is half-written.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.dtypes import DType
+from coldframe.ops.state import Handle
+from coldframe.primitives.base import refuse
+
+Array = npt.NDArray[Any]
+_MISSING: Final = object()
+
+
+class SessionState:
+    """Variables and resources by handle name. Arrays in it are never written into: a new value is a new array."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, Array] = {}
+        self.resources: dict[str, dict[Any, Any]] = {}
+        self._lock = threading.Lock()
+
+    def set(self, name: str, value: Any, dtype: DType | None = None) -> None:
+        """Give the variable called `name` a value."""
+        with self._lock:
+            self.variables[name] = frozen(np.asarray(value, dtype.numpy if dtype is not None else None))
+
+    def begin(self) -> RunState:
+        """Return a view for one run."""
+        return RunState(self)
+
+    def merge(self, variables: dict[str, Any], resources: dict[str, dict[Any, Any]]) -> None:
+        """Take over what a run wrote."""
+        with self._lock:
+            for name, value in variables.items():
+                if value is _MISSING:
+                    self.variables.pop(name, None)
+                    self.resources.pop(name, None)
+                else:
+                    self.variables[name] = value
+            self.resources.update(resources)
+
+
+def frozen(value: Array) -> Array:
+    """Return `value` as an array of its own that nobody can write into."""
+    own = np.array(value, copy=True)
+    own.setflags(write=False)
+    return own
+
+
+class RunState:
+    """What stateful ops of one run see; implements `coldframe.ops.state.State`."""
+
+    __slots__ = ("_resources", "_session", "_written", "depth", "node")
+
+    def __init__(self, session: SessionState) -> None:
+        self._session = session
+        self._written: dict[str, Any] = {}
+        self._resources: dict[str, dict[Any, Any]] = {}
+        self.node = ""
+        self.depth = 0  # of function calls
+
+    def read(self, handle: Handle) -> Array:
+        """Return the variable's value as this run sees it."""
+        value: Any = self._written.get(handle.name)
+        if value is None:
+            value = self._session.variables.get(handle.name, _MISSING)
+        if value is _MISSING:
+            raise refuse(
+                f"variable `{handle.name}` has no value",
+                hint="restore a checkpoint or run the graph's initializer before reading it",
+            )
+        return value  # type: ignore[no-any-return]
+
+    def assign(self, handle: Handle, value: Array) -> None:
+        """Note a new value; it is copied, since what flows along edges may be shared."""
+        self._written[handle.name] = frozen(value)
+
+    def is_initialized(self, handle: Handle) -> bool:
+        """Whether the variable has a value."""
+        value = self._written.get(handle.name)
+        if value is None:
+            return handle.name in self._session.variables or handle.name in self._session.resources
+        return value is not _MISSING
+
+    def destroy(self, handle: Handle) -> None:
+        """Forget the variable."""
+        self._written[handle.name] = _MISSING
+
+    def resource(self, handle: Handle) -> dict[Any, Any]:
+        """Return a copy of the resource's content that belongs to this run."""
+        if handle.name not in self._resources:
+            self._resources[handle.name] = dict(self._session.resources.get(handle.name, {}))
+        return self._resources[handle.name]
+
+    def commit(self) -> None:
+        """Hand everything written to the session."""
+        if self._written or self._resources:
+            self._session.merge(self._written, self._resources)
