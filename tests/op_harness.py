@@ -7,6 +7,7 @@ ONNX Runtime's with it. ONNX Runtime is tried with the shapes known and with eve
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -135,6 +136,8 @@ def _array(x: Any) -> Any:
 def _attr(kind: str, v: Any) -> Any:
     if kind.startswith("list("):
         return tuple(_attr(kind[5:-1], i) for i in v)
+    if kind == "float":
+        return float(np.float32(v))  # as a file holds it
     if kind == "type":
         return dtypes.as_dtype(v)
     if kind == "shape":
@@ -151,21 +154,42 @@ def from_tensorflow(row: Row) -> list[Any] | None:
     sig = signature(row.op)
     args: dict[str, Any] = {}
     for arg, x in zip(sig.inputs, row.inputs, strict=True):
-        args[arg.name] = [tf.constant(i) for i in x] if arg.is_list else tf.constant(x)
+        as_type = row.attrs.get(arg.type_attr or "")
+        args[arg.name] = [_tensor(i, as_type) for i in x] if arg.is_list else _tensor(x, as_type)
+    takes = inspect.signature(getattr(tf.raw_ops, row.op)).parameters
     for k, v in row.attrs.items():
+        if k not in takes and any(k == a.type_attr for a in sig.inputs):
+            continue  # told by the inputs
         kind = sig.attrs[k].type
         if kind == "type":
             v = tf.as_dtype(dtypes.as_dtype(v).enum)
         elif kind == "list(type)":
             v = [tf.as_dtype(dtypes.as_dtype(d).enum) for d in v]
         args[k] = v
+    # Python calls some arguments otherwise than the registry does: `axis` for `split_dim`.
+    known = {a.name for a in sig.inputs} | set(sig.attrs) | {"name"}
+    renamed = dict(zip([k for k in args if k not in takes], [p for p in takes if p not in known], strict=False))
+    args = {renamed.get(k, k): v for k, v in args.items()}
     try:
         with tf.device("/CPU:0"):
             out = getattr(tf.raw_ops, row.op)(**args)
     except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.InternalError, ValueError):
         return None
     flat = list(tf.nest.flatten(out)) if isinstance(out, (list, tuple)) else [out]
-    return [o.numpy() if hasattr(o, "numpy") else o for o in flat]
+    return [_values(o) if hasattr(o, "numpy") else o for o in flat]
+
+
+def _tensor(x: Any, as_type: Any) -> Any:
+    """A tensor; of a quantized type where the row says so."""
+    t = tf.constant(x)
+    wanted = None if as_type is None else tf.as_dtype(dtypes.as_dtype(as_type).enum)
+    return tf.bitcast(t, wanted) if wanted is not None and wanted.is_quantized else t
+
+
+def _values(t: Any) -> Any:
+    if t.dtype.is_quantized:
+        t = tf.bitcast(t, tf.as_dtype(dtypes.from_enum(t.dtype.as_datatype_enum).numpy))
+    return t.numpy()
 
 
 def run_onnx(call: Call, flat: list[Any], *, open_dims: bool) -> list[Any]:

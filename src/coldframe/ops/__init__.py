@@ -20,6 +20,7 @@ FAMILIES = (
     "compare",
     "bitwise",
     "cast",
+    "reduction",
     "linear",
     "variables",
     "control",
@@ -29,6 +30,8 @@ FAMILIES = (
     "linalg",
     "einsum",
     "signal",
+    "image",
+    "colors",
 )
 
 

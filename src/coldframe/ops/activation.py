@@ -1,0 +1,218 @@
+"""Activations, biases, and their gradients.
+
+Half precision is computed in float32 and rounded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from coldframe.dtypes import DType, float32, from_numpy
+from coldframe.ops.layouts import channels_last, known
+from coldframe.ops.table import Op, op
+from coldframe.primitives.base import refuse
+
+_SELU_SCALE = 1.0507009873554805
+_SELU_SCALE_ALPHA = 1.7580993408473766
+
+
+def _wide(xp: Any, T: DType, *xs: Any) -> list[Any]:
+    return [xp.cast(x, float32) for x in xs] if T.is_float and T.width == 2 else list(xs)
+
+
+def _of_features(name: str, body: Callable[[Any, Any], Any], doc: str, *, onnx: str = "") -> Op:
+    """An elementwise op of `features`; `onnx` names the ONNX op that is the same."""
+
+    def run(xp: Any, features: Any, *, T: DType) -> Any:
+        (x,) = _wide(xp, T, features)
+        return xp.cast(body(xp, x), T)
+
+    def direct(xp: Any, features: Any, *, T: DType) -> Any:
+        return xp.typed(onnx, [features])
+
+    run.__doc__ = doc
+    return Op(name, run, rules={"onnx": direct} if onnx else {})
+
+
+def _relu(xp: Any, x: Any) -> Any:
+    return xp.maximum(x, xp.asarray(0, _dtype(xp, x)))
+
+
+def _dtype(xp: Any, x: Any) -> DType:
+    """The dtype of `x`."""
+    return from_numpy(xp.dtype(x))
+
+
+def _relu6(xp: Any, x: Any) -> Any:
+    return xp.minimum(_relu(xp, x), xp.asarray(6, _dtype(xp, x)))
+
+
+def _elu(xp: Any, x: Any) -> Any:
+    return xp.where(x < 0.0, xp.expm1(x), x)
+
+
+def _selu(xp: Any, x: Any) -> Any:
+    return xp.where(x < 0.0, xp.expm1(x) * _SELU_SCALE_ALPHA, x * _SELU_SCALE)
+
+
+def _softplus(xp: Any, x: Any) -> Any:
+    return xp.maximum(x, xp.asarray(0, _dtype(xp, x))) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+ACTIVATIONS = [
+    _of_features("Relu", _relu, "max(x, 0)"),
+    _of_features("Relu6", _relu6, "x limited to 0 to 6"),
+    _of_features("Elu", _elu, "x where positive, else exp(x) - 1", onnx="Elu"),
+    _of_features("Selu", _selu, "the scaled Elu that keeps mean and variance"),
+    _of_features("Softplus", _softplus, "log(1 + exp(x))"),
+    _of_features("Softsign", lambda xp, x: x / (xp.abs(x) + 1.0), "x / (1 + |x|)"),
+]
+
+
+@op("Sigmoid")
+def sigmoid(xp: Any, x: Any, *, T: DType) -> Any:
+    """1 / (1 + exp(-x))."""
+    if T.is_complex:
+        return xp.reciprocal(xp.exp(-x) + 1.0)
+    (v,) = _wide(xp, T, x)
+    return xp.cast(xp.reciprocal(xp.exp(-v) + 1.0), T)
+
+
+@sigmoid.onnx
+def _(xp: Any, x: Any, *, T: DType) -> Any:
+    return xp.typed("Sigmoid", [x])
+
+
+@op("LeakyRelu")
+def leaky_relu(xp: Any, features: Any, *, alpha: float, T: DType) -> Any:
+    """Keep what is positive, multiply the rest by alpha."""
+    (x,) = _wide(xp, T, features)
+    return xp.cast(xp.where(x > 0.0, x, x * alpha), T)
+
+
+@leaky_relu.onnx
+def _(xp: Any, features: Any, *, alpha: float, T: DType) -> Any:
+    (x,) = _wide(xp, T, features)
+    return xp.cast(xp.typed("LeakyRelu", [x], alpha=alpha), T)
+
+
+@op("Softmax")
+def softmax(xp: Any, logits: Any, *, T: DType) -> Any:
+    """exp(x) normalized along the last axis."""
+    (x,) = _rows(xp, T, logits)
+    e = xp.exp(x - xp.max(x, axis=(-1,), keepdims=True))
+    return xp.cast(e / xp.sum(e, axis=(-1,), keepdims=True), T)
+
+
+@op("LogSoftmax")
+def log_softmax(xp: Any, logits: Any, *, T: DType) -> Any:
+    """The logarithm of Softmax: x - log(sum(exp(x))) along the last axis."""
+    (x,) = _rows(xp, T, logits)
+    low = x - xp.max(x, axis=(-1,), keepdims=True)
+    return xp.cast(low - xp.log(xp.sum(xp.exp(low), axis=(-1,), keepdims=True)), T)
+
+
+def _rows(xp: Any, T: DType, logits: Any) -> list[Any]:
+    if not xp.rank(logits):
+        raise refuse("the rank of the logits", expected="at least 1", found=0)
+    return _wide(xp, T, logits)
+
+
+@softmax.onnx
+def _(xp: Any, logits: Any, *, T: DType) -> Any:
+    (x,) = _rows(xp, T, logits)
+    return xp.cast(xp.typed("Softmax", [x], axis=-1), T)
+
+
+@log_softmax.onnx
+def _(xp: Any, logits: Any, *, T: DType) -> Any:
+    (x,) = _rows(xp, T, logits)
+    return xp.cast(xp.typed("LogSoftmax", [x], axis=-1), T)
+
+
+# --- biases -------------------------------------------------------------------------------------------------------
+@op("BiasAdd")
+def bias_add(xp: Any, value: Any, bias: Any, *, data_format: str) -> Any:
+    """Add one number per channel."""
+    rank, at = _channel(xp, value, data_format)
+    if xp.rank(bias) != 1:
+        raise refuse("the rank of the bias", expected=1, found=xp.rank(bias))
+    want, found = known(xp.dim(value, at)), known(xp.dim(bias, 0))
+    if want is not None and found is not None and want != found:
+        raise refuse("the number of biases", expected=f"{want}, one per channel", found=found)
+    return xp.add(value, bias if at == rank - 1 else xp.reshape(bias, [-1] + [1] * (rank - 1 - at)))
+
+
+@op("BiasAddV1")
+def bias_add_v1(xp: Any, value: Any, bias: Any) -> Any:
+    """Add one number per channel, channels last."""
+    return bias_add.body(xp, value, bias, data_format="NHWC")
+
+
+@op("BiasAddGrad")
+def bias_add_grad(xp: Any, out_backprop: Any, *, data_format: str) -> Any:
+    """The gradient of BiasAdd for the bias: the sum over all but the channels."""
+    rank, at = _channel(xp, out_backprop, data_format)
+    return xp.sum(out_backprop, axis=[i for i in range(rank) if i != at])
+
+
+def _channel(xp: Any, value: Any, data_format: str) -> tuple[int, int]:
+    """The rank, and where the channels are."""
+    rank = int(xp.rank(value))
+    if rank < 2:
+        raise refuse("the rank of what is biased", expected="at least 2", found=rank)
+    return rank, rank - 1 if channels_last(data_format) else 1
+
+
+# --- gradients ----------------------------------------------------------------------------------------------------
+def _gradient(name: str, body: Callable[[Any, Any, Any], Any], doc: str) -> Op:
+    """The gradient of an activation, of `gradients` and the activation's input (or its `outputs`)."""
+
+    def run(xp: Any, gradients: Any, at: Any, *, T: DType) -> Any:
+        dy, v = _wide(xp, T, gradients, at)
+        return xp.cast(body(xp, dy, v), T)
+
+    run.__doc__ = doc
+    return Op(name, run)
+
+
+def _relu_grad(xp: Any, dy: Any, x: Any) -> Any:
+    kind = _dtype(xp, x)
+    return dy * xp.cast(xp.greater(x, xp.asarray(0, kind)), kind)
+
+
+def _relu6_grad(xp: Any, dy: Any, x: Any) -> Any:
+    kind = _dtype(xp, x)
+    inside = xp.logical_and(xp.greater(x, xp.asarray(0, kind)), xp.less(x, xp.asarray(6, kind)))
+    return dy * xp.cast(inside, kind)
+
+
+def _elu_grad(xp: Any, dy: Any, y: Any) -> Any:
+    return xp.where(y < 0.0, (y + 1.0) * dy, dy)
+
+
+def _selu_grad(xp: Any, dy: Any, y: Any) -> Any:
+    return xp.where(y < 0.0, (y + _SELU_SCALE_ALPHA) * dy, dy * _SELU_SCALE)
+
+
+def _softsign_grad(xp: Any, dy: Any, x: Any) -> Any:
+    d = xp.abs(x) + 1.0
+    return dy / (d * d)
+
+
+GRADIENTS = [
+    _gradient("ReluGrad", _relu_grad, "the gradient of Relu"),
+    _gradient("Relu6Grad", _relu6_grad, "the gradient of Relu6"),
+    _gradient("EluGrad", _elu_grad, "the gradient of Elu, from its output"),
+    _gradient("SeluGrad", _selu_grad, "the gradient of Selu, from its output"),
+    _gradient("SoftplusGrad", lambda xp, dy, x: dy / (xp.exp(-x) + 1.0), "the gradient of Softplus"),
+    _gradient("SoftsignGrad", _softsign_grad, "the gradient of Softsign"),
+]
+
+
+@op("LeakyReluGrad")
+def leaky_relu_grad(xp: Any, gradients: Any, features: Any, *, alpha: float, T: DType) -> Any:
+    """The gradient of LeakyRelu."""
+    dy, x = _wide(xp, T, gradients, features)
+    return xp.cast(xp.where(x > 0.0, dy, dy * alpha), T)
