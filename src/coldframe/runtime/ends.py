@@ -1,0 +1,221 @@
+"""The ends of a graph: which tensors to feed, and which to fetch.
+
+A graph file does not say. What must be fed, the op table tells. What to fetch is guessed, each guess with its reason::
+
+    image ─► ... ─► logits ─► probabilities          nothing reads it: an output
+                       │
+    label ─────────────┴────► loss ─► gradients/...  only training reads it, and it needs more inputs: not one
+
+Saving, gradients, updates of variables and summaries are machinery around the model, not part of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from coldframe import dtypes
+from coldframe.errors import GraphError
+from coldframe.graph.ir import Graph, Node
+from coldframe.graph.names import TensorRef
+from coldframe.graph.signatures import expand, fill_defaults, known, signature
+from coldframe.graph.values import AttrPlaceholder, TensorValue, base_type
+from coldframe.ops import Op, OpTable, table
+from coldframe.shapes import Shape, TensorSpec
+
+# Scopes that tf.gradients, Saver and optimizers open; the numbers make names unique.
+_MACHINERY: Final = re.compile(
+    r"(^|.*/)(gradients|save|Initializer|report_uninitialized_\w+|init_\w+)(_\d+)?/.*"
+    r"|saver_filename"
+)
+_GRADIENTS: Final = re.compile(r"(^|.*/)gradients(_\d+)?/.*")
+_INSIDE: Final = re.compile(r"(^|.*/)(while|cond)(_\d+)?/.*")
+_MAX_ENDS: Final = 256
+_LEAST_SHARE: Final = 20  # an end that takes less than 1/20 of the nodes of the largest is a by-product
+_MAX_INPUTS: Final = 64  # of these it is followed what depends on them; a graph with more is no usual model
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class End:
+    """A tensor to feed or to fetch.
+
+    Attributes:
+        ref: the tensor.
+        reason: why it is thought to be one.
+    """
+
+    ref: TensorRef
+    reason: str
+
+
+def inputs(graph: Graph) -> tuple[End, ...]:
+    """Return the tensors that must, or may, be fed, in the graph's order."""
+    ops = table()
+    found = []
+    for node in graph:
+        if _MACHINERY.match(node.name):
+            continue
+        op = _op(ops, node.op)
+        if op is not None and op.placeholder:
+            found.append(End(node.out(), "must be fed"))
+        elif op is not None and op.role == "default":
+            found.append(End(node.out(), "has a default"))
+    return tuple(found)
+
+
+def guess_outputs(graph: Graph) -> tuple[End, ...]:
+    """Return the tensors that are probably the model's outputs, in the graph's order, with the reason for each.
+
+    Raises:
+        GraphError: an input names no node of the graph.
+    """
+    return _Guess(graph, table()).outputs()
+
+
+def _op(ops: OpTable, name: str) -> Op | None:
+    return ops[name] if name in ops else None  # noqa: SIM401 (a miss raises UnsupportedOpError, so `get` would)
+
+
+class _Guess:
+    def __init__(self, graph: Graph, ops: OpTable) -> None:
+        self._graph, self._ops = graph, ops
+        self._readers: dict[str, list[str]] = {}
+        for node in graph:
+            for ref in node.inputs:
+                self._readers.setdefault(ref.node, []).append(node.name)
+        self._awaited = {c for node in graph for c in node.controls}
+        self._is_trained = any(_GRADIENTS.match(n.name) for n in graph)
+        self._fed = {e.ref.node for e in inputs(graph)}
+        self._aside = {n.name for n in graph if self._is_machinery(n)}
+
+    def outputs(self) -> tuple[End, ...]:
+        sources = [e.ref.node for e in inputs(self._graph)][:_MAX_INPUTS]
+        depends = self._dependence(sources)
+        ends = [n.name for n in self._graph if self._is_end(n) and (depends.get(n.name) or not sources)]
+        ends = self._substantial([n for n in ends if not self._readers.get(n)] or ends)
+        if self._is_trained:
+            best = [n for n in ends if not any(depends[m] < depends[n] for m in ends if m in depends)]
+            if len(best) < len(ends) and 2 * max(map(self._work, best)) >= max(map(self._work, ends)):
+                return self._ends(best, "nothing reads it, and it needs fewer inputs than the loss")
+        return self._ends(ends, "only training reads it" if ends and self._readers.get(ends[0]) else "nothing reads it")
+
+    def _ends(self, names: Iterable[str], reason: str) -> tuple[End, ...]:
+        return tuple(End(TensorRef(n), reason) for n in names)
+
+    def _substantial(self, names: list[str]) -> list[str]:
+        """Leave out what branches and loops leave unread, and what little work goes into."""
+        names = [n for n in names if not _INSIDE.match(n)] or names
+        if not 1 < len(names) <= _MAX_ENDS:
+            return names
+        sizes = {n: self._work(n) for n in names}
+        return [n for n in names if sizes[n] * _LEAST_SHARE >= max(sizes.values())]
+
+    def _work(self, name: str) -> int:
+        """Return how many nodes `name` needs."""
+        seen, stack = {name}, [name]
+        while stack:
+            for ref in self._graph[stack.pop()].inputs:
+                if ref.node not in self._graph.nodes:
+                    raise GraphError(f"input `{ref}` names no node of the graph", where=f"of node `{name}`")
+                if ref.node not in seen:
+                    seen.add(ref.node)
+                    stack.append(ref.node)
+        return len(seen)
+
+    def _dependence(self, sources: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """Return, for each node of the model, the inputs that it depends on."""
+        reached: dict[str, set[str]] = {}
+        for source in sources:
+            stack = [source]
+            while stack:
+                for name in self._readers.get(stack.pop(), ()):
+                    known_sources = reached.setdefault(name, set())
+                    if source not in known_sources and name not in self._aside:
+                        known_sources.add(source)
+                        stack.append(name)
+        return {n: frozenset(s) for n, s in reached.items() if s}
+
+    def _is_end(self, node: Node) -> bool:
+        """Whether no part of the model reads `node`, and it makes something worth fetching."""
+        if node.name in self._aside or any(r not in self._aside for r in self._readers.get(node.name, ())):
+            return False
+        if self._only_updates_read(node) or (node.name in self._awaited and not self._readers.get(node.name)):
+            return False
+        op = _op(self._ops, node.op)
+        if op is not None and (op.control == "switch" or (op.role == "identity" and node.inputs[0].node in self._fed)):
+            return False  # what is left where nothing needs a branch's condition
+        if op is not None and (op.const or op.placeholder or op.variable or op.role in ("default", "noop", "assert")):
+            return False
+        outputs = output_dtypes(self._graph, node)
+        return outputs is None or (bool(outputs) and outputs[0].kind != "o" and not self._is_summary(node, outputs))
+
+    def _only_updates_read(self, node: Node) -> bool:
+        readers = self._readers.get(node.name, ())
+        return bool(readers) and not any(_GRADIENTS.match(r) for r in readers)
+
+    def _is_machinery(self, node: Node) -> bool:
+        if _MACHINERY.match(node.name):
+            return True
+        op = _op(self._ops, node.op)
+        if op is not None:
+            return op.role in ("assign", "update")
+        # An op without a body that takes a variable, and gives nothing or the variable back, changes it.
+        if not known(node.op):
+            return False
+        sig = signature(node.op)
+        takes = any(a.is_ref or a.type is dtypes.resource for a in sig.inputs)
+        return takes and all(a.is_ref for a in sig.outputs)
+
+    def _is_summary(self, node: Node, outputs: list[dtypes.DType]) -> bool:
+        """Whether it makes one string of numbers that have names: a record for the event file."""
+        if outputs != [dtypes.string] or not known(node.op):
+            return False
+        return any(a.name in ("tag", "tags") for a in signature(node.op).inputs) or (
+            bool(node.inputs) and all(self._feeds_summary(r) for r in node.inputs)
+        )
+
+    def _feeds_summary(self, ref: TensorRef) -> bool:
+        node = self._graph.nodes.get(ref.node)
+        return node is not None and known(node.op) and any(a.name in ("tag", "tags") for a in signature(node.op).inputs)
+
+
+def output_dtypes(graph: Graph, node: Node) -> list[dtypes.DType] | None:
+    """Return the dtype of each output of a node, or None where its op or an attribute of it is not known."""
+    if node.op in graph.functions:
+        results = [base_type(r.dtype) for r in graph.functions[node.op].results]
+        return None if any(isinstance(r, AttrPlaceholder) for r in results) else results
+    if not known(node.op):
+        return None
+    sig = signature(node.op)
+    try:
+        attrs = {k: base_type(v) for k, v in node.attrs.items()}
+        return [d for _, d in expand(sig.outputs, fill_defaults(sig, attrs))]
+    except GraphError:
+        return None
+
+
+def output_shape(node: Node, slot: int) -> Shape:
+    """Return what the node's own attributes tell of an output's shape."""
+    shapes = node.attrs.get("_output_shapes")
+    if isinstance(shapes, tuple) and slot < len(shapes) and isinstance(shapes[slot], Shape):
+        return shapes[slot]  # type: ignore[return-value]
+    if slot == 0:
+        value = node.attrs.get("value")
+        if isinstance(value, TensorValue):
+            return value.shape
+        shape = node.attrs.get("shape")
+        op = _op(table(), node.op)
+        if isinstance(shape, Shape) and op is not None and (op.placeholder or op.role == "default" or op.variable):
+            return shape
+    return Shape.unknown()
+
+
+def output_specs(graph: Graph, node: Node) -> tuple[TensorSpec, ...]:
+    """Return name, dtype and shape of each output of a node; none where its op is not known."""
+    found = output_dtypes(graph, node) or []
+    return tuple(TensorSpec(str(node.out(i)), d, output_shape(node, i)) for i, d in enumerate(found))
+
+
+__all__ = ["End", "guess_outputs", "inputs", "output_dtypes", "output_shape", "output_specs"]
