@@ -154,6 +154,8 @@ def _sizes(xp: Any, sizes: Any, rank: int, data_format: str) -> list[Any]:
     if xp.rank(sizes) != 1:
         raise refuse("the rank of the input sizes", expected=1, found=xp.rank(sizes))
     n = known(xp.dim(sizes, 0))
+    if n is None:
+        raise Unlowerable("the number of input sizes is not known when compiling")
     if n == rank - 2:
         at = range(rank - 2)
     elif n == rank:
@@ -181,18 +183,17 @@ def _in_groups(xp: Any, sizes: Any, filter: Any, rank: int, data_format: str) ->
     """The groups that `input_sizes` tells where it names the channels and they are known."""
     if known(xp.dim(sizes, 0)) != rank:
         return 1
-    try:
-        channels = int(_scalar(xp, sizes, rank - 1 if channels_last(data_format) else 1))
-    except Unlowerable:
-        return 1
-    return _groups(channels, xp.dim(filter, rank - 2), xp.dim(filter, rank - 1))
+    channels = known(_scalar(xp, sizes, rank - 1 if channels_last(data_format) else 1))
+    return 1 if channels is None else _groups(channels, xp.dim(filter, rank - 2), xp.dim(filter, rank - 1))
 
 
 def _check_batch(xp: Any, sizes: Any, dy: Any, rank: int) -> None:
-    if known(xp.dim(sizes, 0)) != rank or xp.name != "numpy":
+    here = known(xp.dim(dy, 0))
+    if known(xp.dim(sizes, 0)) != rank or here is None:
         return
-    if int(sizes[0]) != dy.shape[0]:
-        raise refuse("the batch of the gradient", expected=int(sizes[0]), found=dy.shape[0])
+    wanted = known(_scalar(xp, sizes, 0))
+    if wanted is not None and wanted != here:
+        raise refuse("the batch of the gradient", expected=wanted, found=here)
 
 
 @op("Conv2DBackpropInput", heavy=True, ignores=_HINTS)
@@ -244,7 +245,7 @@ def depthwise_conv2d_backprop_input(
     """The gradient of DepthwiseConv2dNative for its input."""
     check_rank(xp, out_backprop, [4], "the gradient")
     _check_filter(xp, filter, 4)
-    if known(xp.dim(input_sizes, 0)) != 4:
+    if known(xp.dim(input_sizes, 0)) not in (None, 4):
         raise refuse("the number of input sizes", expected=4, found=known(xp.dim(input_sizes, 0)))
     options = _depthwise_options(strides, padding, explicit_paddings, dilations, data_format)
     sizes = _sizes(xp, input_sizes, 4, data_format)

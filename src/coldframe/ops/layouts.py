@@ -90,5 +90,8 @@ def check_rank(xp: Any, x: Any, ranks: Sequence[int], what: str) -> int:
 
 
 def known(dim: Any) -> int | None:
-    """Return a dimension where it is an integer, None where it is symbolic."""
-    return dim if isinstance(dim, int) else None
+    """Return a dimension, or another integer scalar, where its value is known, None where it is symbolic."""
+    if not hasattr(dim, "known"):
+        return None if dim is None else int(dim)
+    values: tuple[int | None, ...] | None = dim.known()
+    return values[0] if values else None
