@@ -175,17 +175,6 @@ def broadcast_gradient_args(xp: Any, s0: Any, s1: Any) -> Any:
     return np.array(r0, s0.dtype), np.array(r1, s0.dtype)
 
 
-@op("BroadcastArgs", host="shape arithmetic")
-def broadcast_args(xp: Any, s0: Any, s1: Any) -> Any:
-    """Give the shape to which the shapes s0 and s1 broadcast."""
-    out = []
-    for m, n in zip(*_aligned(s0, s1), strict=True):
-        if m != n and 1 not in (m, n):
-            raise refuse("shapes do not broadcast", expected=s0.tolist(), found=s1.tolist())
-        out.append(n if m == 1 else m)
-    return np.array(out, s0.dtype)
-
-
 def _aligned(s0: Any, s1: Any) -> tuple[list[int], list[int]]:
     """Two shapes, the shorter one filled up with ones in front."""
     a, b = s0.tolist(), s1.tolist()

@@ -8,7 +8,7 @@ island whose assumptions do not hold for a later run is compiled again for it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +16,11 @@ import numpy as np
 from coldframe.dtypes import from_numpy
 from coldframe.engines.base import BoundNode, Compiled, Engine, EngineFailure, Guard, Island
 from coldframe.engines.reference import execute, interpret
+from coldframe.errors import ExecutionError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
+from coldframe.runtime.frames import DEAD, RegionPlan
+from coldframe.runtime.regions import Region
 from coldframe.runtime.state import RunState
 
 Env = dict[TensorRef, Any]
@@ -75,7 +78,24 @@ class IslandStep:
         return dict(zip(self.outputs, interpret(self.nodes, scope, self.outputs), strict=True))
 
 
-Step = HostStep | IslandStep
+@dataclasses.dataclass(slots=True, eq=False)
+class RegionStep:
+    """V1 control flow, run as dataflow on numpy."""
+
+    region: RegionPlan
+    outputs: tuple[TensorRef, ...]
+    drop: tuple[TensorRef, ...] = ()
+
+    @property
+    def sources(self) -> tuple[TensorRef, ...]:
+        """The tensors from outside that it reads."""
+        return self.region.region.sources
+
+    def run(self, env: Env, state: RunState) -> None:
+        env.update(self.region.run({r: env[r] for r in self.sources}, set(self.outputs), state))
+
+
+Step = HostStep | IslandStep | RegionStep
 
 
 def _value(v: Any, state: RunState) -> Any:
@@ -101,7 +121,7 @@ class Plan:
                     env.update((r, feeds[r]) for r in self.skip)
                 for r in step.drop:
                     del env[r]
-        return [_value(env[r], state) for r in self.fetches]
+        return [_fetched(env[r], r, state) for r in self.fetches]
 
     def report(self) -> list[dict[str, Any]]:
         """Return what runs where: per step its engine, its nodes, and for host steps the reason."""
@@ -109,8 +129,16 @@ class Plan:
             {"engine": "numpy", "nodes": [s.bound.name], "op": s.bound.call.op.name, "reason": s.reason}
             if isinstance(s, HostStep)
             else {"engine": "compiled", "nodes": [b.name for b in s.nodes]}
+            if isinstance(s, IslandStep)
+            else {"engine": "numpy", "nodes": [b.name for b in s.region.region.members], "reason": s.region.region.name}
             for s in self.steps
         ]
+
+
+def _fetched(v: Any, ref: TensorRef, state: RunState) -> Any:
+    if v is DEAD:
+        raise ExecutionError(f"`{ref}` has no value: it is on a branch that was not taken, or inside a loop")
+    return _value(v, state)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -118,7 +146,8 @@ class Task:
     """What a plan is made for.
 
     Attributes:
-        nodes: what must run, in topological order, constants left out.
+        nodes: what must run, in topological order, constants and regions left out.
+        regions: V1 control flow.
         constants: the values of constant nodes.
         fetches: tensors wanted.
         feeds: fed tensors, with what may be assumed of each (dims None where any will do).
@@ -128,6 +157,7 @@ class Task:
     """
 
     nodes: Sequence[BoundNode]
+    regions: Sequence[Region]
     constants: Mapping[TensorRef, Any]
     fetches: tuple[TensorRef, ...]
     feeds: Mapping[TensorRef, tuple[int | None, ...] | None]
@@ -145,10 +175,13 @@ class PlanBuilder:
         self._env: Env = {**task.constants, **feeds}
         self._steps: list[Step] = []
         self._left = {b.name: b for b in task.nodes}
+        self._regions = list(task.regions)
+        # Nodes that have not run yet, those of regions too.
+        self._pending = {*self._left, *(b.name for r in task.regions for b in r.members)}
         self._host = {b.name: why for b in task.nodes if (why := task.engine.declines(b))}
         self._wanted = set(task.fetches)
         self._consumers: dict[TensorRef, set[str]] = {}
-        for b in task.nodes:
+        for b in [*task.nodes, *(b for r in task.regions for b in r.members)]:
             for r in b.node.inputs:
                 self._consumers.setdefault(r, set()).add(b.name)
         self._stateful = {b.name for b in task.nodes if b.call.op.role == "read" or b.call.op.variable}
@@ -156,41 +189,52 @@ class PlanBuilder:
     def build(self) -> tuple[Plan, list[Any]]:
         """Run everything and return the plan and the fetched values."""
         with np.errstate(all="ignore"):
-            while self._left:
+            while self._pending:
+                before = len(self._pending), len(self._host)
                 self._host_round()
-                if self._left:
-                    self._island_round()
-        results = [_value(self._env[r], self._state) for r in self._task.fetches]
+                self._island_round()
+                assert (len(self._pending), len(self._host)) != before, "every round runs or refuses something"
+        results = [_fetched(self._env[r], r, self._state) for r in self._task.fetches]
         made = {r for s in self._steps for r in s.outputs}
         _release(self._steps, self._wanted | self._feeds.keys() | self._task.constants.keys())
         skip = frozenset(r for r in self._feeds if r in made)
         self._env, self._feeds = {}, {}  # recompiling islands keep this builder, not the tensors of its run
         return Plan(self._steps, self._task.fetches, self._task.constants, skip), results
 
-    def _ready(self, bound: BoundNode, also: set[str]) -> bool:
-        for r in bound.node.inputs:
-            if r.node in self._left and r not in self._feeds and r.node not in also:
+    def _ready(self, inputs: Iterable[TensorRef], controls: Iterable[str], also: set[str]) -> bool:
+        for r in inputs:
+            if r.node in self._pending and r not in self._feeds and r.node not in also:
                 return False
-        return all(c not in self._left or c in also for c in bound.node.controls)
+        return all(c not in self._pending or c in also for c in controls)
 
     def _host_round(self) -> None:
         for bound in list(self._left.values()):
-            if bound.name in self._host and self._ready(bound, set()):
-                self._do(HostStep(bound, self._host[bound.name], bound.outputs()))
-                del self._left[bound.name]
+            if bound.name in self._host and self._ready(bound.node.inputs, bound.node.controls, set()):
+                self._do(HostStep(bound, self._host[bound.name], bound.outputs()), [bound])
+        for region in list(self._regions):
+            if self._ready(region.sources, region.controls, set()):
+                names = {b.name for b in region.members}
+                outputs = tuple(r for b in region.members for r in b.outputs() if self._needed(r, names))
+                self._do(RegionStep(RegionPlan(region), outputs), region.members)
+                self._regions.remove(region)
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: Step, nodes: Sequence[BoundNode]) -> None:
         step.run(self._env, self._state)
-        self._env.update((r, v) for r, v in self._feeds.items())
+        self._env.update(self._feeds)
         self._steps.append(step)
+        for b in nodes:
+            self._pending.discard(b.name)
+            self._left.pop(b.name, None)
 
     def _island_round(self) -> None:
         names: set[str] = set()
         nodes: list[BoundNode] = []
         for bound in self._left.values():
-            if bound.name not in self._host and self._ready(bound, names):
+            if bound.name not in self._host and self._ready(bound.node.inputs, bound.node.controls, names):
                 names.add(bound.name)
                 nodes.append(bound)
+        if not nodes:
+            return
         if self._task.selective and len(nodes) < _WORTH and not any(b.call.op.heavy for b in nodes):
             self._host.update(dict.fromkeys(names, "too little work to compile"))
             return
@@ -207,9 +251,7 @@ class PlanBuilder:
         used = self._sources(compiled.nodes, covered)
         outputs = tuple(compiled.constants) + compiled.outputs
         again = self._recompiler(compiled.nodes, covered, outputs)
-        self._do(IslandStep(compiled.nodes, used, outputs, self._task.constants, [compiled], again))
-        for name in covered:
-            del self._left[name]
+        self._do(IslandStep(compiled.nodes, used, outputs, self._task.constants, [compiled], again), compiled.nodes)
 
     def _sources(self, nodes: Sequence[BoundNode], names: set[str]) -> tuple[TensorRef, ...]:
         found: dict[TensorRef, None] = {}

@@ -21,6 +21,7 @@ from coldframe.ops.call import Call, bind
 from coldframe.ops.state import Handle
 from coldframe.passes.inline import inline_calls
 from coldframe.runtime.plan import Plan, PlanBuilder, Task
+from coldframe.runtime.regions import find_regions
 from coldframe.runtime.state import RunState
 
 _PLANS: Final = 64  # kept per program; the least recently used goes first
@@ -89,12 +90,17 @@ class Program:
         names = needed(graph, [r.node for r in wanted if r not in feeds] + goals, {*feeds, *self._argument_refs(feeds)})
         nodes = [graph.nodes[n] for n in graph.nodes if n in names]
         bound = bind_all(nodes, self._settings.table, self._function)
+        regions = find_regions(bound)
+        inside = {b.name for r in regions for b in r.members}
         constants = {
-            b.node.out(): _constant(b) for b in bound.values() if b.call.op.const and b.node.out() not in feeds
+            b.node.out(): constant_of(b.call)
+            for b in bound.values()
+            if b.call.op.const and b.name not in inside and b.node.out() not in feeds
         }
-        order = topological({b.name: b.node for b in bound.values() if b.node.out() not in constants}, fed=feeds)
+        outside = {n: b.node for n, b in bound.items() if n not in inside and b.node.out() not in constants}
         return Task(
-            [bound[n.name] for n in order],
+            [bound[n.name] for n in topological(outside, fed=feeds)],
+            regions,
             constants,
             wanted,
             {r: self._dims(r, graph) for r in feeds},
@@ -208,8 +214,6 @@ def bind_all(
     for b in bound.values():
         if b.call.op.placeholder:
             raise FeedError(f"placeholder `{b.name}` must be fed", expected=_described(b))
-        if b.call.op.control:
-            raise UnsupportedOpError(f"op `{b.call.op.name}` of node `{b.name}`: loops of this kind cannot be run yet")
         derefs = []
         for i, (arg, _) in enumerate(b.call.inputs):
             source = bound.get(b.node.inputs[i].node)
@@ -250,10 +254,6 @@ def bind_node(node: Node, table: OpTable, functions: Callable[[FuncRef], Callabl
 
 def _described(b: BoundNode) -> str:
     return f"{b.call.outputs[0][1].name}{b.call.attrs.get('shape')}"
-
-
-def _constant(b: BoundNode) -> Any:
-    return constant_of(b.call)
 
 
 def constant_of(call: Call) -> Any:
