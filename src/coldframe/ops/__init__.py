@@ -11,6 +11,11 @@ from importlib import import_module
 from coldframe.ops.table import Op, OpTable
 
 FAMILIES = (
+    "shape",
+    "layout",
+    "slicing",
+    "gather",
+    "diagonal",
     "loss",
     "norm",
     "pool",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,15 @@ def dims(shape: Any) -> tuple[int, ...]:
     if n > LIMIT:
         raise refuse("the shape is too large", expected=f"at most {LIMIT} elements", found=list(out))
     return out
+
+
+def inferred(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """Replace the -1 in a shape that also has a 0, for a tensor of `shape`: as if sizes of 0 were not there."""
+    have = math.prod(d for d in shape if d)
+    rest = math.prod(d for d in wanted if d > 0)
+    if wanted.count(-1) > 1 or 0 not in shape:
+        raise refuse("elements do not fill the shape", expected=list(wanted), found=list(shape))
+    return tuple(have // rest if d == -1 else d for d in wanted)
 
 
 def refusing(verb: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,6 +125,8 @@ class ShapeNumpy:
         wanted = dims(shape)
         if wanted and min(wanted) < -1:
             raise refuse("a negative dimension", expected="sizes, one of which may be -1", found=list(wanted))
+        if 0 in wanted and -1 in wanted:
+            wanted = inferred(x.shape, wanted)
         return np.reshape(x, wanted)
 
     @refusing
@@ -191,6 +203,10 @@ class ShapeNumpy:
         index: list[Any] = [slice(None)] * x.ndim
         index[axis] = slice(start, stop, step)
         return x[tuple(index)]
+
+    def strided(self, x: Array, cuts: Sequence[tuple[Any, Any, int]]) -> Any:
+        """Python's ``x[begin:end:stride, ...]``, one cut per dimension; None for no begin or end."""
+        return x[tuple(slice(*(None if v is None else int(v) for v in c)) for c in cuts)]
 
     def reverse(self, x: Array, axes: Sequence[int]) -> Any:
         return np.flip(x, tuple(int(a) for a in axes))

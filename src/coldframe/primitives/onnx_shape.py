@@ -16,6 +16,7 @@ import numpy.typing as npt
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.primitives.base import Unlowerable
+from coldframe.primitives.numpy_shape import inferred
 from coldframe.primitives.onnx_builder import Dims, OnnxValue, carrier
 from coldframe.primitives.onnx_elementwise import ElementwiseOnnx, folds, joined, product
 
@@ -120,17 +121,24 @@ class ShapeOnnx(AskOnnx):
     def arange(self, start: Any, limit: Any, delta: Any) -> Any:
         like = next(v for v in (start, limit, delta) if isinstance(v, OnnxValue))
         a, b, d = (self.lift(v, like=like) for v in (start, limit, delta))
+        if a.dtype in (dtypes.float16, dtypes.bfloat16):
+            raise Unlowerable("ONNX Runtime does not round between the operations that count half-precision steps")
         if a.dtype.is_float:  # ONNX counts the steps in float64, TensorFlow in the dtype itself
             steps = self.cast(self.ceil(self.abs((b - a) / d)), dtypes.int64)
             return self.cast(self.arange(self.constant(np.int64(0)), steps, 1), a.dtype) * d + a
-        if d.const is None or not d.const.all():
-            raise Unlowerable("the step of a range is not known when compiling")
+        if d.const is not None and not d.const.all():  # ONNX Runtime refuses steps of 0 by itself
+            raise Unlowerable("a range with a step of 0")
         return self.typed("Range", [a, b, d], dims=(None,))
 
     # --- layout -------------------------------------------------------------------------------------------------
     @folds
     def reshape(self, x: OnnxValue, shape: Any) -> Any:
         vector, known = self.vector(shape)
+        if -1 in known and 0 in known:
+            if None in x.dims:
+                raise Unlowerable("what -1 stands for beside a size of 0 is not known when compiling")
+            known = inferred(tuple(d or 0 for d in x.dims), tuple(k or 0 for k in known))
+            vector = self.constant(np.array(known, np.int64))
         total, rest = product(x.dims), product([k for k in known if k != -1])
         if total is not None and rest is not None and (total % rest if -1 in known and rest else total != rest):
             raise Unlowerable(f"{total} elements do not fill {list(known)}")
@@ -265,6 +273,25 @@ class ShapeOnnx(AskOnnx):
             return known
         vectors = [self.constant(np.array([v], np.int64)) for v in (start, end, at, step)]
         out = self.typed("Slice", [x], dims=(*x.dims[:at], n, *x.dims[at + 1 :]), more=vectors)
+        return dataclasses.replace(out, partial=picked)
+
+    @folds
+    def strided(self, x: OnnxValue, cuts: Sequence[tuple[Any, Any, int]]) -> Any:
+        work = [(axis, *c) for axis, c in enumerate(_cut(d, *c) for d, c in zip(x.dims, cuts, strict=True)) if c]
+        if not work:
+            return x
+        dims = list(x.dims)
+        for axis, *_, n in work:
+            dims[axis] = n
+        picked = None
+        if x.partial is not None and x.ndim == 1 and all(isinstance(v, int) for v in work[0][1:4]):
+            picked = x.partial[slice(*cuts[0])]
+        known = self.told(picked, tuple(dims), x.dtype)
+        if known is not None:
+            return known
+        axes, begins, ends, strides, _ = zip(*work, strict=True)
+        vectors = [self.vector(v)[0] for v in (begins, ends, axes, strides)]
+        out = self.typed("Slice", [x], dims=tuple(dims), more=vectors)
         return dataclasses.replace(out, partial=picked)
 
     @folds
@@ -425,6 +452,30 @@ class ShapeOnnx(AskOnnx):
             "TopK", [self.cast(x, work), count], [(work, dims), (dtypes.int64, dims)], axis=-1
         )
         return self.cast(values, x.dtype), self.cast(where, dtypes.int32)
+
+
+Cut = tuple[Any, Any, int, int | None]
+
+
+def _cut(d: int | None, begin: Any, end: Any, stride: int) -> Cut | None:
+    """A range of a dimension in ONNX's terms: begin, end, stride, and the size that is left; None for all of it.
+
+    ONNX takes a begin before the first element of a backward slice for the first element; Python's answer is nothing.
+    """
+    begin, end = (int(v) if isinstance(v, OnnxValue) and v.const is not None else v for v in (begin, end))
+    fixed = not isinstance(begin, OnnxValue) and not isinstance(end, OnnxValue)
+    if fixed and d is not None:
+        r = range(*slice(begin, end, stride).indices(d))
+        if len(r) == d and stride == 1:
+            return None
+        return (r.start, r.stop if r.stop >= 0 else -_END, stride, len(r)) if r else (0, 0, 1, 0)
+    if stride < 0 and begin is not None and (not fixed or begin < -1):
+        raise Unlowerable("a backward slice from a position that is not known when compiling")
+    if fixed and stride == 1 and begin in (None, 0) and end is None:
+        return None
+    start = begin if begin is not None else 0 if stride > 0 else _END
+    stop = end if end is not None else _END if stride > 0 else -_END
+    return start, stop, stride, None
 
 
 def _box(d: int | None, begin: int | None, size: int | None) -> int | None:
