@@ -37,6 +37,7 @@ FAMILIES = (
     "signal",
     "image",
     "colors",
+    "boxes",
 )
 
 

@@ -1,0 +1,259 @@
+"""Boxes of object detectors: non-maximum suppression.
+
+Candidates above the score threshold are taken by descending score, the lower index first among equals; one that
+overlaps a selected box by more than the threshold (intersection over union) is dropped, or, in soft suppression, loses
+score. Corners may come in any order. All in float32.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe import dtypes
+from coldframe.ops.table import op
+from coldframe.primitives.base import Unlowerable, refuse
+
+Array = npt.NDArray[Any]
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """What to keep: at most `count` boxes above `score`, overlapping by at most `iou`; `sigma` > 0 is soft."""
+
+    count: int
+    iou: float
+    score: float = _LOWEST
+    sigma: float = 0.0
+
+
+def _scalar(x: Any, name: str) -> Any:
+    if np.ndim(x):
+        raise refuse(f"`{name}` is not a scalar", found=f"rank {np.ndim(x)}")
+    return x
+
+
+def _limits(count: Array, iou: Any, score: Any = _LOWEST, sigma: Any = 0.0) -> Limits:
+    out = Limits(
+        int(_scalar(count, "max_output_size")), float(_scalar(iou, "iou_threshold")),
+        float(_scalar(score, "score_threshold")), float(_scalar(sigma, "soft_nms_sigma")),
+    )  # fmt: skip
+    if not 0 <= out.iou <= 1:
+        raise refuse("`iou_threshold`", expected="0 to 1", found=out.iou)
+    if out.sigma < 0:
+        raise refuse("`soft_nms_sigma` is negative", found=out.sigma)
+    if out.count < 0:
+        raise refuse("`max_output_size` is negative", found=out.count)
+    return out
+
+
+def _check(xp: Any, boxes: Any, scores: Any) -> None:
+    if xp.rank(boxes) != 2 or xp.dim(boxes, 1) not in (4, None) or xp.rank(scores) != 1:
+        raise refuse(
+            "boxes", expected="`boxes` [n, 4] and `scores` [n]", found=f"ranks {xp.rank(boxes)}, {xp.rank(scores)}"
+        )
+    n, k = xp.dim(boxes, 0), xp.dim(scores, 0)
+    if isinstance(n, int) and isinstance(k, int) and n != k:
+        raise refuse("`boxes` and `scores` differ in length", expected=n, found=k)
+
+
+class Overlaps:
+    """Intersection over union of boxes [n, 4], one against many."""
+
+    def __init__(self, boxes: Array) -> None:
+        b = boxes.astype(np.float32)
+        self.low = np.minimum(b[:, :2], b[:, 2:])
+        self.high = np.maximum(b[:, :2], b[:, 2:])
+        self.area = np.prod(self.high - self.low, axis=1, dtype=np.float32)
+
+    def of(self, i: int, others: Array) -> Array:
+        """Overlap of box `i` with each of `others`; boxes without area overlap nothing."""
+        side = np.minimum(self.high[i], self.high[others]) - np.maximum(self.low[i], self.low[others])
+        inner = np.prod(np.maximum(side, 0), axis=1, dtype=np.float32)
+        union = self.area[i] + self.area[others] - inner
+        solid = (self.area[i] > 0) & (self.area[others] > 0)
+        return np.where(solid, inner / np.where(solid, union, 1), 0)
+
+
+def suppress(boxes: Array, scores: Array, limits: Limits) -> tuple[Array, Array]:
+    """Return the indices of the selected boxes, int32, and their scores."""
+    if limits.sigma > 0:
+        return _suppress_softly(boxes, scores, limits)
+    candidates = np.flatnonzero(scores > limits.score)
+    rest = candidates[np.argsort(-scores[candidates], kind="stable")]
+    overlaps, selected = Overlaps(boxes), []
+    while len(rest) and len(selected) < limits.count:
+        best, rest = rest[0], rest[1:]
+        selected.append(int(best))
+        rest = rest[~(overlaps.of(best, rest) > np.float32(limits.iou))]
+    index = np.array(selected, np.int32)
+    return index, scores[index]
+
+
+def _suppress_softly(boxes: Array, scores: Array, limits: Limits) -> tuple[Array, Array]:
+    """Overlaps lower the scores of what is left, by exp(-overlap^2 / (2 sigma)), whatever the threshold."""
+    overlaps, decay = Overlaps(boxes), np.float32(-0.5) / np.float32(limits.sigma)
+    queue = [(-float(s), i, 0) for i, s in enumerate(scores.astype(np.float32)) if s > limits.score]
+    heapq.heapify(queue)
+    selected: list[int] = []
+    kept: list[float] = []
+    while queue and len(selected) < limits.count:
+        negated, i, seen = heapq.heappop(queue)
+        before = score = np.float32(-negated)
+        for overlap in overlaps.of(i, np.array(selected[seen:][::-1], np.int64)).astype(np.float32):
+            score = score * np.exp(decay * overlap * overlap)
+            if score <= limits.score:
+                break
+        if score == before:
+            selected.append(i)
+            kept.append(float(score))
+        elif score > limits.score:
+            heapq.heappush(queue, (-float(score), i, len(selected)))
+    return np.array(selected, np.int32), np.array(kept, np.float32)
+
+
+def _padded(x: Array, n: int) -> Array:
+    return np.concatenate([x, np.zeros(n - len(x), x.dtype)]) if len(x) < n else x
+
+
+def _emit(xp: Any, boxes: Any, scores: Any, count: Any, iou: Any, score: Any) -> Any:
+    """The ONNX op for one batch of one class; the indices of its third column, int32."""
+    _check(xp, boxes, scores)
+    if boxes.dtype is not dtypes.float32:
+        raise Unlowerable("ONNX suppresses float32 boxes only")
+    f32, one = dtypes.float32, xp.constant(np.array([1], np.int64))
+    limits = [xp.reshape(xp.cast(v, d), one) for v, d in ((count, dtypes.int64), (iou, f32), (score, f32))]
+    batch = [xp.expand_dims(boxes, [0]), xp.expand_dims(scores, [0, 1])]
+    chosen = xp.node("NonMaxSuppression", [*batch, *limits], dtype=dtypes.int64, dims=(None, 3))
+    return xp.cast(xp.squeeze(xp.slice_axis(chosen, 1, 2, 3), [1]), dtypes.int32)
+
+
+@op("NonMaxSuppressionV2", heavy=True)
+def non_max_suppression(xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array) -> Any:
+    """The indices of the best boxes that overlap little."""
+    _check(xp, boxes, scores)
+    return suppress(boxes, scores, _limits(max_output_size, iou_threshold))[0]
+
+
+@non_max_suppression.onnx
+def _(xp: Any, boxes: Any, scores: Any, max_output_size: Any, iou_threshold: Any) -> Any:
+    return _emit(xp, boxes, scores, max_output_size, iou_threshold, xp.constant(np.float32(_LOWEST)))
+
+
+@op("NonMaxSuppression", heavy=True)
+def non_max_suppression_v1(
+    xp: Any, boxes: Array, scores: Array, max_output_size: Array, *, iou_threshold: float
+) -> Any:
+    """The indices of the best boxes that overlap little."""
+    return non_max_suppression.body(xp, boxes, scores, max_output_size, np.float32(iou_threshold))
+
+
+@non_max_suppression_v1.onnx
+def _(xp: Any, boxes: Any, scores: Any, max_output_size: Any, *, iou_threshold: float) -> Any:
+    limit = xp.constant(np.float32(iou_threshold))
+    return non_max_suppression.rules["onnx"](xp, boxes, scores, max_output_size, limit)
+
+
+@op("NonMaxSuppressionV3", heavy=True)
+def non_max_suppression_v3(
+    xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array, score_threshold: Array
+) -> Any:
+    """The indices of the best boxes that overlap little and score above a threshold."""
+    _check(xp, boxes, scores)
+    return suppress(boxes, scores, _limits(max_output_size, iou_threshold, score_threshold))[0]
+
+
+@non_max_suppression_v3.onnx
+def _(xp: Any, boxes: Any, scores: Any, max_output_size: Any, iou_threshold: Any, score_threshold: Any) -> Any:
+    return _emit(xp, boxes, scores, max_output_size, iou_threshold, score_threshold)
+
+
+@op("NonMaxSuppressionV4", heavy=True)
+def non_max_suppression_v4(
+    xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array, score_threshold: Array,
+    *, pad_to_max_output_size: bool,
+) -> Any:  # fmt: skip
+    """NonMaxSuppressionV3, padded with zeros if asked, and the number of boxes selected."""
+    _check(xp, boxes, scores)
+    limits = _limits(max_output_size, iou_threshold, score_threshold)
+    index = suppress(boxes, scores, limits)[0]
+    return _padded(index, limits.count) if pad_to_max_output_size else index, np.int32(len(index))
+
+
+@non_max_suppression_v4.onnx
+def _(
+    xp: Any, boxes: Any, scores: Any, max_output_size: Any, iou_threshold: Any, score_threshold: Any,
+    *, pad_to_max_output_size: bool,
+) -> Any:  # fmt: skip
+    index = _emit(xp, boxes, scores, max_output_size, iou_threshold, score_threshold)
+    n = xp.dim(index, 0)
+    if pad_to_max_output_size:
+        missing = xp.reshape(xp.subtract(xp.cast(max_output_size, dtypes.int64), n), [1])
+        index = xp.concat([index, xp.full(missing, xp.constant(np.int32(0)))], 0)
+        if max_output_size.const is not None:
+            index = dataclasses.replace(index, dims=(int(max_output_size.const),))
+    return index, xp.cast(n, dtypes.int32)
+
+
+@op("NonMaxSuppressionV5", host="ONNX has no soft suppression")
+def non_max_suppression_v5(
+    xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array, score_threshold: Array,
+    soft_nms_sigma: Array, *, pad_to_max_output_size: bool,
+) -> Any:  # fmt: skip
+    """NonMaxSuppressionV4 with soft suppression where sigma is positive, and the scores it leaves."""
+    _check(xp, boxes, scores)
+    limits = _limits(max_output_size, iou_threshold, score_threshold, soft_nms_sigma)
+    index, left = suppress(boxes, scores, limits)
+    n, left = np.int32(len(index)), left.astype(scores.dtype)
+    return (
+        (_padded(index, limits.count), _padded(left, limits.count), n) if pad_to_max_output_size else (index, left, n)
+    )
+
+
+@op("CombinedNonMaxSuppression", host="its boxes are chosen per class, then among all")
+def combined_non_max_suppression(
+    xp: Any, boxes: Array, scores: Array, max_output_size_per_class: Array, max_total_size: Array,
+    iou_threshold: Array, score_threshold: Array, *, pad_per_class: bool, clip_boxes: bool,
+) -> Any:  # fmt: skip
+    """Suppression per image and class, then the best boxes of each image over all classes, padded with zeros."""
+    if boxes.ndim != 4 or boxes.shape[3] != 4 or scores.ndim != 3:
+        raise refuse(
+            "boxes", expected="`boxes` [b, n, q, 4] and `scores` [b, n, c]", found=f"{boxes.shape}, {scores.shape}"
+        )
+    if boxes.shape[:2] != scores.shape[:2] or boxes.shape[2] not in (1, scores.shape[2]):
+        raise refuse("`boxes` and `scores` do not belong together", expected=boxes.shape, found=scores.shape)
+    limits = _limits(max_output_size_per_class, iou_threshold, score_threshold)
+    total, classes = int(_scalar(max_total_size, "max_total_size")), scores.shape[2]
+    if limits.count <= 0 or total <= 0:
+        raise refuse("sizes are not positive", found=[limits.count, total])
+    if pad_per_class:
+        total = min(total, limits.count * classes)
+    parts = [_best(b, s, limits, total, clip_boxes) for b, s in zip(boxes, scores, strict=True)]
+    if not parts:
+        return _no_detections(total)
+    return tuple(np.stack(column) for column in zip(*parts, strict=True))
+
+
+def _no_detections(total: int) -> tuple[Array, ...]:
+    return np.zeros((0, total, 4), np.float32), *(np.zeros((0, total), np.float32),) * 2, np.zeros(0, np.int32)
+
+
+def _best(boxes: Array, scores: Array, limits: Limits, total: int, clip: bool) -> tuple[Array, ...]:
+    """Boxes [total, 4], scores, classes and the number of one image's detections."""
+    found: list[tuple[Array, Array, Array]] = []
+    for c in range(scores.shape[1]):
+        own = boxes[:, c if boxes.shape[1] > 1 else 0]
+        index, left = suppress(own, scores[:, c], limits)
+        found.append((own[index], left, np.full(len(index), c, np.float32)))
+    coordinates, values, classes = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(-values, kind="stable")[:total]
+    chosen = np.clip(coordinates[order], 0, 1) if clip else coordinates[order]
+    n = len(order)
+    out = np.zeros((total, 4), np.float32)
+    out[:n] = chosen
+    return out, _padded(values[order], total), _padded(classes[order], total), np.int32(n)
