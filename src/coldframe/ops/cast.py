@@ -70,13 +70,13 @@ def bitcast(xp: Any, x: Any, *, type: DType) -> Any:
     return x.reshape(-1).view(type.numpy).reshape(shape) if x.size else np.zeros(shape, type.numpy)
 
 
-@op("CheckNumerics", effect=True, host="it refuses by value")
+@op("CheckNumerics", effect=True, host="it refuses by value", role="check")
 def check_numerics(xp: Any, x: Any, *, message: str) -> Any:
     """X, refused with `message` where it holds a NaN or an infinity."""
     return _checked(x, message, [("Inf", np.isinf), ("NaN", np.isnan)])
 
 
-@op("CheckNumericsV2", effect=True, host="it refuses by value")
+@op("CheckNumericsV2", effect=True, host="it refuses by value", role="check")
 def check_numerics_v2(xp: Any, x: Any, *, message: str) -> Any:
     """X, refused with `message` where it holds a NaN or an infinity; the signs of infinities are told."""
     return _checked(

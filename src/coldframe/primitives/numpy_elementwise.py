@@ -190,12 +190,13 @@ class ReduceNumpy:
         return np.min(x, axis=_axes(axis), keepdims=keepdims, **_initial(x, "high"))
 
     def mean(self, x: Array, axis: Axes = None, keepdims: bool = False) -> Any:
-        """The average; integers divide towards zero; of nothing it is NaN."""
+        """The average; integers divide towards zero; of nothing it is NaN, or 0 for integers."""
         axes = _axes(axis)
         n = math.prod(x.shape if axes is None else [x.shape[a] for a in axes])
-        total = np.sum(widened(x), axis=axes, keepdims=keepdims, dtype=_wide(x))
         if x.dtype.kind in "iu":
-            return ElementwiseNumpy().trunc_divide(total, total.dtype.type(n)).astype(x.dtype)
+            whole = np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=f"{x.dtype.kind}8"))
+            return ElementwiseNumpy().trunc_divide(whole, whole.dtype.type(max(n, 1))).astype(x.dtype)
+        total = np.sum(widened(x), axis=axes, keepdims=keepdims, dtype=_wide(x))
         return (total / total.dtype.type(n)).astype(x.dtype)
 
     def all(self, x: Array, axis: Axes = None, keepdims: bool = False) -> Any:
@@ -205,18 +206,25 @@ class ReduceNumpy:
         return np.any(x, axis=_axes(axis), keepdims=keepdims)
 
     def argmax(self, x: Array, axis: int) -> Any:
-        """The first position of the largest value along `axis`, int64."""
-        return np.argmax(x, axis=axis).astype(np.int64)
+        """The first position of the largest value along `axis`, int64; a NaN is passed over."""
+        return _first(np.argmax, x, axis, -np.inf)
 
     def argmin(self, x: Array, axis: int) -> Any:
-        """The first position of the smallest value along `axis`, int64."""
-        return np.argmin(x, axis=axis).astype(np.int64)
+        """The first position of the smallest value along `axis`, int64; a NaN is passed over."""
+        return _first(np.argmin, x, axis, np.inf)
 
     def cumsum(self, x: Array, axis: int, exclusive: bool = False, reverse: bool = False) -> Any:
         return _scan(np.add, 0, x, axis, exclusive, reverse)
 
     def cumprod(self, x: Array, axis: int, exclusive: bool = False, reverse: bool = False) -> Any:
         return _scan(np.multiply, 1, x, axis, exclusive, reverse)
+
+
+def _first(find: Any, x: Array, axis: int, worst: float) -> Any:
+    out = np.asarray(find(x, axis=axis), np.int64)
+    if x.dtype.kind in "fV" and np.isnan(np.take_along_axis(x, np.expand_dims(out, axis), axis)).any():
+        out = np.asarray(find(np.where(np.isnan(x), x.dtype.type(worst), x), axis=axis), np.int64)
+    return out
 
 
 def _axes(axis: Axes) -> tuple[int, ...] | None:

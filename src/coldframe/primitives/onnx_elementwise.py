@@ -82,6 +82,8 @@ def _missing(name: str, why: str) -> Any:
     return folds(verb)
 
 
+_CHAIN = 16  # how many multiplications a product of integers may become
+
 # erfc(x) = t * exp(-x * x + p(t)) with t = 1 / (1 + x / 2) and x >= 0, to 1.2e-7 relative: W. H. Press et al.,
 # Numerical Recipes, section 6.2. Highest power first.
 _ERFC = (
@@ -307,29 +309,58 @@ class ReduceOnnx(ElementwiseOnnx):
 
     @folds
     def prod(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
-        return self._reduce("ReduceProd", x, axis, keepdims)
+        if x.dtype.is_float:
+            return self._reduce("ReduceProd", x, axis, keepdims)
+        # ONNX Runtime multiplies integers as doubles and so neither wraps nor keeps their last digits.
+        for a in sorted({int(a) % x.ndim for a in (range(x.ndim) if axis is None else axis)}, reverse=True):
+            x = self._product(x, a, keepdims)
+        return x
+
+    def _product(self: Any, x: OnnxValue, axis: int, keepdims: bool) -> Any:
+        """The product of integers along one short axis, as a chain of multiplications."""
+        n = x.dims[axis]
+        if n is None or not 0 < n <= _CHAIN:
+            raise Unlowerable("a long product of integers")
+        parts: list[OnnxValue] = self.split(x, [1] * n, axis)
+        out = functools.reduce(self.multiply, parts)
+        return out if keepdims else self.squeeze(out, [axis])
 
     @folds
     def max(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
-        return self._reduce("ReduceMax", x, axis, keepdims)
+        return self._extreme("ReduceMax", x, axis, keepdims)
 
     @folds
     def min(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
-        return self._reduce("ReduceMin", x, axis, keepdims)
+        return self._extreme("ReduceMin", x, axis, keepdims)
+
+    def _extreme(self, kernel: str, x: OnnxValue, axis: Axes, keepdims: bool) -> OnnxValue:
+        out = self._reduce(kernel, x, axis, keepdims)
+        if out is x or not x.dtype.is_float:
+            return out
+        lost = self.any(self.isnan(x), axis, keepdims)  # ONNX Runtime's reductions may drop a NaN
+        return self.where(lost, self.constant(np.nan, x.dtype), out)  # type: ignore[no-any-return]
 
     @folds
-    def mean(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
+    def mean(self: Any, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
         if not x.dtype.is_float:
             raise Unlowerable("the mean of integers divides towards zero")
-        return self._reduce("ReduceMean", x, axis, keepdims)
+        n = product([x.dims[int(a)] for a in (range(x.ndim) if axis is None else axis)])
+        if n:
+            return self._reduce("ReduceMean", x, axis, keepdims)
+        if n is None:  # of nothing it is NaN, where ReduceMean says 0
+            total = self.sum(self.cast(x, carrier("Div", x.dtype)), axis, keepdims)
+            count = self.prod(self.gather(self.shape(x), [int(a) for a in (range(x.ndim) if axis is None else axis)]))
+            return self.cast(total / self.cast(count, total.dtype), x.dtype)
+        total = self.sum(x, axis, keepdims)
+        return self.full(self.shape(total), self.constant(np.nan, x.dtype))
 
     @folds
     def all(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
-        return self._reduce("ReduceMin", x, axis, keepdims)
+        return self.equal(self.sum(self.cast(self.logical_not(x), dtypes.int32), axis, keepdims), 0)
 
     @folds
     def any(self, x: OnnxValue, axis: Axes = None, keepdims: bool = False) -> Any:
-        return self._reduce("ReduceMax", x, axis, keepdims)
+        return self.greater(self.sum(self.cast(x, dtypes.int32), axis, keepdims), 0)
 
     @folds
     def argmax(self, x: OnnxValue, axis: int) -> Any:
@@ -342,6 +373,9 @@ class ReduceOnnx(ElementwiseOnnx):
     def _arg(self, kernel: str, x: OnnxValue, axis: int) -> OnnxValue:
         at = axis % x.ndim
         dims = x.dims[:at] + x.dims[at + 1 :]
+        if x.dtype.is_float:  # a NaN is passed over
+            worst = self.constant(-np.inf if kernel == "ArgMax" else np.inf, x.dtype)
+            x = self.where(self.isnan(x), worst, x)
         return self.typed(kernel, [x], dtype=dtypes.int64, dims=dims, axis=at, keepdims=0)
 
     @folds
