@@ -10,7 +10,7 @@ from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 
 LOGIC = [
-    unary("LogicalNot", lambda xp, x: xp.logical_not(x), "not x"),
+    unary("LogicalNot", lambda xp, x: xp.logical_not(x), "not x", role="not"),
     binary("LogicalAnd", lambda xp, x, y: xp.logical_and(x, y), "x and y"),
     binary("LogicalOr", lambda xp, x, y: xp.logical_or(x, y), "x or y"),
 ]

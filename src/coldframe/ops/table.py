@@ -151,12 +151,16 @@ class OpTable(Mapping[str, Op]):
             ) from None
 
     def named_role(self, role: str) -> Op:
-        """Return the plainest op of a role, or of a V1 control-flow kind: the one its family defines first.
+        """Return the plainest op, the one defined first, of a role or V1 control-flow kind, ``const``, ``placeholder``.
 
         Passes make nodes of it without knowing op names.
         """
         for o in self._ops.values():
-            if role in (o.role, o.control):
+            if (
+                role in (o.role, o.control)
+                or (role == "const" and o.const)
+                or (role == "placeholder" and o.placeholder)
+            ):
                 return o
         raise OpTableError(f"no op has the role `{role}`")
 

@@ -26,6 +26,7 @@ from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import needed, topological
 from coldframe.graph.values import AttrPlaceholder, AttrValue, FuncRef, base_type
 from coldframe.ops import Op, OpTable, table
+from coldframe.passes.base import Context
 
 MAX_DEPTH: Final = 100
 MAX_NODES: Final = 2_000_000
@@ -373,6 +374,47 @@ class _Inliner:
             anchor.inputs, anchor.attrs = [self.resolve(frame, node.inputs[0])], {"T": dtype}
             anchors = (*anchors, self.add(anchor))
         return tuple(before), anchors
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InlineCalls:
+    """The pass: calls that are targets themselves stay as nodes that pass on what the body returns."""
+
+    name: str = "inline"
+
+    def run(self, graph: Graph, context: Context, /) -> Graph:
+        done = inline_calls(graph, context.targets, context.fed)
+        wanted = {t if isinstance(t, str) else t.node for t in context.targets} & done.outputs.keys()
+        if not wanted:
+            return done.graph
+        out = done.graph.copy()
+        for name in sorted(wanted):
+            out.add(_stand_in(graph, name, done))
+        return out
+
+
+def _stand_in(graph: Graph, name: str, done: Inlined) -> Node:
+    """Return a node called like the call `name` with the call's outputs."""
+    outputs = done.outputs[name]
+    if not outputs:
+        return Node(name, table().named_role("noop").name, [], list(done.steps[name]))
+    node = graph[name]
+    count = max(outputs) + 1
+    inputs = [outputs.get(k, next(iter(outputs.values()))) for k in range(count)]
+    types = _result_types(graph, node)
+    used = tuple(types[k if k in outputs else next(iter(outputs))] for k in range(count))
+    if count == 1:
+        return Node(name, table().named_role("identity").name, inputs, list(done.steps[name]), {"T": used[0]})
+    return Node(name, table().named_role("identity_n").name, inputs, list(done.steps[name]), {"T": used})
+
+
+def _result_types(graph: Graph, node: Node) -> list[Any]:
+    """Return the dtypes of the results of a call."""
+    ref = node.attrs.get("f")
+    ref = ref if isinstance(ref, FuncRef) and node.op not in graph.functions else FuncRef(node.op, node.attrs)
+    f = graph.function(ref.name)
+    attrs = {**_KEPT, **_defaults(f), **ref.attrs}
+    return [base_type(substitute(r.dtype, attrs)) for r in f.results]
 
 
 def _needed_inside(f: Function, returns: Iterable[TensorRef], musts: Iterable[str]) -> dict[str, Node]:

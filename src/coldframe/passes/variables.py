@@ -19,7 +19,7 @@ from coldframe.formats.slices import Box, parse_shape_and_slice
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef, find_node
 from coldframe.graph.values import TensorValue, base_type
-from coldframe.ops import Op, table
+from coldframe.passes.base import row_of
 from coldframe.passes.inline import inline_calls
 from coldframe.shapes import Shape
 
@@ -37,14 +37,6 @@ class Binding:
     key: str
     full_shape: tuple[int, ...] | None = None
     part: Box | None = None
-
-
-def row_of(node: Node) -> Op | None:
-    """Return the op-table row of `node`, or None where the table has none."""
-    ops = table()
-    if node.op not in ops:
-        return None
-    return ops[node.op]
 
 
 def handle_name(node: Node) -> str:
