@@ -18,7 +18,7 @@ from coldframe.ops.layouts import (
     window_padding,
 )
 from coldframe.ops.table import op
-from coldframe.primitives.base import refuse
+from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.primitives.windows import Padding
 
 Ints = Sequence[int]
@@ -193,6 +193,8 @@ def _avg_grad(
     xp: Any, shape: Any, dy: Any, rank: int, ksize: Ints, strides: Ints, padding: str, data_format: str
 ) -> Any:
     check_rank(xp, dy, [rank], "the gradient")
+    if known(xp.dim(shape, 0)) is None:
+        raise Unlowerable("the length of the input shape is not known when compiling")
     if known(xp.dim(shape, 0)) != rank:
         raise refuse("the length of the input shape", expected=rank, found=known(xp.dim(shape, 0)))
     window, options = _window(xp, ksize, strides, padding, rank, data_format)

@@ -249,7 +249,11 @@ class WindowsOnnx(LinearOnnx):
         pad = self._known_pads(padding, x.dims[2:], k, s, d)
         if pad is None:
             out = tuple(None if n is None else -(-n // a) for n, a in zip(x.dims[2:], s, strict=True))  # SAME
-            if inside or any(v > 1 for v in d):
+            # ONNX Runtime's own SAME knows no dilation, and stumbles over windows smaller than their stride.
+            apart = any(c < v for c, v in zip(covers, s, strict=True))
+            if pool and apart:
+                raise Unlowerable("pooling by windows that do not touch, over sizes not known when compiling")
+            if inside or apart or any(v > 1 for v in d):
                 return self._pad_same(x, covers, s, fill), Windows(k, s, d, out, attrs)
             return x, Windows(k, s, d, out, attrs | {"auto_pad": "SAME_UPPER"})
         out = _positions(x.dims[2:], covers, s, pad)
@@ -266,19 +270,19 @@ class WindowsOnnx(LinearOnnx):
     def _known_pads(self, padding: Padding, sizes: Dims, k: Ints, s: Ints, d: Ints) -> Pads | None:
         if padding != "SAME":
             return windows.pads(padding, [0] * len(k), k, s, d)
-        if any(n is None and a > 1 for n, a in zip(sizes, s, strict=True)):
+        if any(n is None and a > 1 and b > 1 for n, a, b in zip(sizes, s, k, strict=True)):
             return None
-        # With a stride of 1 the padding does not depend on the size.
+        # With a stride or a window of 1 the padding does not depend on the size.
         return windows.pads(padding, [1 if n is None else n for n in sizes], k, s, d)
 
     def _pad_same(self, x: OnnxValue, covers: Ints, strides: Ints, fill: Any) -> OnnxValue:
-        axes = self.constant(np.arange(2, x.ndim, dtype=np.int64))
-        sizes = self.gather(self.shape(x), axes)
+        # Pads of all dimensions: ONNX Runtime 1.32 permutes them wrongly where the node names axes.
+        sizes = self.gather(self.shape(x), self.constant(np.arange(2, x.ndim, dtype=np.int64)))
         total = self._same_total(sizes, self.constant(np.array(covers)), self.constant(np.array(strides)))
-        before = self.trunc_divide(total, 2)
-        ends = self.concat([before, total - before], 0)
+        before, outer = self.trunc_divide(total, 2), self.constant(np.zeros(2, np.int64))
+        ends = self.concat([outer, before, outer, total - before], 0)
         dims = (*x.dims[:2], *(None,) * (x.ndim - 2))
-        return self.typed("Pad", [x], dims=dims, more=[ends, self._filler(self.lift(fill, like=x), x), axes])
+        return self.typed("Pad", [x], dims=dims, more=[ends, self._filler(self.lift(fill, like=x), x)])
 
 
 def _kernel(w: OnnxValue) -> list[int]:
