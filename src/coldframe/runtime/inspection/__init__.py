@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+from coldframe.errors import NotFoundError
 from coldframe.formats import sniff
+from coldframe.formats.checkpoint_state import exists
 from coldframe.formats.content import Kind
 from coldframe.runtime.inspection.report import (
     CheckpointFact,
@@ -48,7 +51,7 @@ def inspect(path: str | os.PathLike[str]) -> Report:
         UnsupportedFormatError: its format is too new.
     """
     # Imported by kind: a checkpoint needs neither the op table nor the graph room.
-    found = sniff.sniff(path)
+    found = _sniff(path)
     if found.kind in (Kind.CHECKPOINT, Kind.CHECKPOINT_V1):
         from coldframe.runtime.inspection.checkpoints import report_checkpoint
 
@@ -65,6 +68,16 @@ def inspect(path: str | os.PathLike[str]) -> Report:
     files = (FileFact(found.path, size),) if size is not None else ()
     notes = (_ADVICE[found.kind],) if found.kind in _ADVICE else ()
     return Report(found.path, found.kind.name.lower(), str(found), files, notes=notes)
+
+
+def _sniff(path: str | os.PathLike[str]) -> sniff.FileKind:
+    try:
+        return sniff.sniff(path)
+    except NotFoundError:
+        # State files name a sharded V1 checkpoint by a pattern: `model.ckpt-?????-of-00002`.
+        if not exists(os.fspath(path)):
+            raise
+        return sniff.FileKind(Kind.CHECKPOINT_V1, Path(path), Path(path))
 
 
 __all__ = [

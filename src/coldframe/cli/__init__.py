@@ -1,0 +1,1 @@
+"""The command ``coldframe``: one module per command, arguments to library calls and back, no logic."""

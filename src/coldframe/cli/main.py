@@ -1,0 +1,87 @@
+"""``coldframe COMMAND ...``: parsing, and what becomes of errors.
+
+Exit codes are for scripts::
+
+    0  done
+    1  refused: something named does not exist, does not fit, or failed while running
+    2  the command line itself is wrong
+    3  unsupported: the input is sound, coldframe cannot do it
+    4  corrupt: the file is damaged
+  130  interrupted
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from coldframe import __version__
+from coldframe.cli import freeze, inspect, names, ops, run
+from coldframe.cli.terminal import complain
+from coldframe.errors import ColdframeError, CorruptError, UnsupportedError
+
+OK: Final = 0
+REFUSED: Final = 1
+USAGE: Final = 2
+UNSUPPORTED: Final = 3
+CORRUPT: Final = 4
+INTERRUPTED: Final = 130
+
+COMMANDS: Final = {m.__name__.rpartition(".")[2]: m for m in (inspect, names, freeze, run, ops)}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of what stands before a command's own arguments."""
+    top = argparse.ArgumentParser(
+        prog="coldframe",
+        description="TensorFlow's checkpoints and .pb files without TensorFlow.",
+        epilog="exit codes: 0 done, 1 refused, 2 wrong usage, 3 unsupported, 4 corrupt file",
+    )
+    top.add_argument("--version", action="version", version=f"coldframe {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        commands.add_parser(name, help=module.HELP, add_help=False)
+    return top
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """Return the parser of a command's own arguments."""
+    module = COMMANDS[name]
+    sub = argparse.ArgumentParser(prog=f"coldframe {name}", description=module.DESCRIPTION)
+    module.arguments(sub)
+    return sub
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (without the program's name; left out, the process's own) and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not words or words[0] not in COMMANDS:
+            parser().parse_args(words)
+        # Intermixed: `names GRAPH --json PATTERN` means what it says.
+        args = command_parser(words[0]).parse_intermixed_args(words[1:])
+        COMMANDS[words[0]].command(args)
+        sys.stdout.flush()
+    except SystemExit as e:  # argparse has said what is wrong, or printed its help
+        return int(e.code or 0)
+    except ColdframeError as e:
+        complain("error", str(e))
+        return exit_code(e)
+    except BrokenPipeError:  # the reader of a pipe has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as e:
+        complain("error", str(e))
+        return REFUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return OK
+
+
+def exit_code(error: ColdframeError) -> int:
+    """Return the exit code that tells scripts of which class `error` is."""
+    if isinstance(error, CorruptError):
+        return CORRUPT
+    return UNSUPPORTED if isinstance(error, UnsupportedError) else REFUSED

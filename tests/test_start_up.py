@@ -1,0 +1,55 @@
+"""What starting up loads. Each module kept out here costs every command line and every import its time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DIGITS = ROOT / "examples" / "digits"
+ENGINES = {"onnxruntime", "onnx", "jax", "tensorflow"}
+SLOW = ENGINES | {"typer", "rich", "unittest", "asyncio", "scipy"}
+
+
+def loaded(code: str) -> set[str]:
+    """The modules that a fresh interpreter holds after running `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; sys.stderr.write(' '.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return set(done.stderr.split())
+
+
+def command(*args: str) -> str:
+    return f"from coldframe.cli.main import main; assert main({list(args)!r}) == 0"
+
+
+def test_import_loads_nothing_but_the_front_door() -> None:
+    mine = {m for m in loaded("import coldframe") if m.startswith("coldframe")}
+    assert mine == {"coldframe"}
+    assert "numpy" not in loaded("import coldframe")
+
+
+def test_inspecting_a_checkpoint_loads_neither_engines_nor_ops() -> None:
+    modules = loaded(command("inspect", str(DIGITS / "model.ckpt-460")))
+    assert "coldframe.checkpoint.reader" in modules
+    assert not modules & SLOW
+    rooms = {m.split(".")[1] for m in modules if m.startswith("coldframe.")}
+    assert not rooms & {"engines", "primitives", "ops", "graph", "passes"}
+
+
+@pytest.mark.parametrize("words", [["inspect"], ["names"], ["ops"]], ids=" ".join)
+def test_looking_at_a_graph_loads_no_engine(words: list[str]) -> None:
+    modules = loaded(command(*words, str(DIGITS / "model.ckpt-460.meta")))
+    assert "coldframe.graph.convert" in modules
+    assert not modules & SLOW
+
+
+def test_the_check_can_fail() -> None:
+    assert "onnxruntime" in loaded("import onnxruntime")
