@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from coldframe.errors import FeedError, MisuseError, NotFoundError, near_names
 from coldframe.graph.names import is_tensor_name
 from coldframe.runtime.session import Session
-from coldframe.runtime.source import Signature, Source, open_source
+from coldframe.runtime.source import Signature, Source, open_source, read_variable
 from coldframe.shapes import TensorSpec
+
+_SERVING: Final = "serving_default"
 
 
 class Model:
@@ -28,25 +30,20 @@ class Model:
         self.source = source
         self.graph = source.graph
         self.session = Session(source.graph, engine, threads=threads, constant_variables=True)
+        self.session.state.stored = _Stored(source)
         self.signatures: Mapping[str, Signature] = source.signatures
-        source.initialize(self.session)
-
-    @property
-    def default_signature(self) -> Signature:
-        """``serving_default`` where there is one, else the only signature, else the first."""
-        if not self.signatures:
-            raise MisuseError("the model has no signature", hint="call `run` with tensor names")
-        return self.signatures.get("serving_default") or next(iter(self.signatures.values()))
+        self._lock = threading.Lock()
+        self._initialized = not source.init_ops
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
         """What the default signature takes."""
-        return self.default_signature.inputs
+        return self._signature(None).inputs
 
     @property
     def outputs(self) -> Mapping[str, TensorSpec]:
         """What the default signature gives."""
-        return self.default_signature.outputs
+        return self._signature(None).outputs
 
     def run(
         self,
@@ -68,14 +65,18 @@ class Model:
         Raises:
             NotFoundError, FeedError, UnsupportedOpError, ExecutionError: as `Session.run`.
         """
-        names = self._signature(signature) if signature is not None or self.signatures else None
-        given = {self._tensor(names.inputs if names else {}, k): v for k, v in (feeds or {}).items()}
+        names = self._signature(signature) if fetches is None or signature is not None else self._default()
+        inputs, outputs = (names.inputs, names.outputs) if names is not None else ({}, {})
         if fetches is None:
-            fetches = list(names.outputs) if names else []
+            fetches = list(outputs)
             if not fetches:
                 raise MisuseError("nothing to fetch", hint="name the tensors you want: `coldframe names` lists them")
-        wanted = {f: self._tensor(names.outputs if names else {}, f) for f in fetches}
-        return self.session.run(wanted, given)  # type: ignore[no-any-return]
+        given = {self._tensor(inputs, k): v for k, v in (feeds or {}).items()}
+        if names is not None:
+            for key, value in names.defaults.items():
+                given.setdefault(inputs[key].name, value)
+        self._initialize()
+        return self.session.run({f: self._tensor(outputs, f) for f in fetches}, given)  # type: ignore[no-any-return]
 
     def __call__(self, *args: Any, signature: str | None = None, **kwargs: Any) -> Any:
         """Run a signature positionally (in the order of its input names) or by keyword.
@@ -104,22 +105,45 @@ class Model:
         return self.session.report()
 
     def _signature(self, name: str | None) -> Signature:
-        if name is None:
-            return self.default_signature
-        try:
-            return self.signatures[name]
-        except KeyError:
-            raise NotFoundError(
-                f"the model has no signature `{name}`",
-                expected=list(self.signatures),
-                hint=near_names(name, self.signatures),
-            ) from None
+        return self.source.signature(name)
+
+    def _default(self) -> Signature | None:
+        """The default signature, or None where there is none of all those."""
+        one = len(self.signatures) == 1 or _SERVING in self.signatures
+        return self._signature(None) if one else None
+
+    def _initialize(self) -> None:
+        """Run what fills the model's tables, once, before the first run."""
+        with self._lock:
+            if not self._initialized:
+                assets = {name: os.fsencode(path) for name, path in self.source.assets.items()}
+                self.session.run(list(self.source.init_ops), assets)
+                self._initialized = True
 
     @staticmethod
     def _tensor(specs: Mapping[str, TensorSpec], name: str) -> str:
         if name in specs:
             return specs[name].name
         return name if is_tensor_name(name) else f"{name}:0"
+
+
+class _Stored(Mapping[str, Any]):
+    """The values of a source's variables, read when asked for."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __getitem__(self, name: str) -> Any:
+        return read_variable(self._source, name)
+
+    def __contains__(self, name: object) -> bool:
+        return self._source.checkpoint is not None and name in self._source.variables
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source.variables)
+
+    def __len__(self) -> int:
+        return len(self._source.variables)
 
 
 def load(

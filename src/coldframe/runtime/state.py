@@ -7,6 +7,7 @@ is simply forgotten, so nothing is half-written.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -21,10 +22,16 @@ _MISSING: Final = object()
 
 
 class SessionState:
-    """Variables and resources by handle name. Arrays in it are never written into: a new value is a new array."""
+    """Variables and resources by handle name. Arrays in it are never written into: a new value is a new array.
 
-    def __init__(self) -> None:
+    Attributes:
+        variables: the values that were set or assigned.
+        stored: values that are read when first asked for (a checkpoint's).
+    """
+
+    def __init__(self, stored: Mapping[str, Array] | None = None) -> None:
         self.variables: dict[str, Array] = {}
+        self.stored: Mapping[str, Array] = {} if stored is None else stored
         self.resources: dict[str, dict[Any, Any]] = {}
         self._lock = threading.Lock()
 
@@ -32,6 +39,14 @@ class SessionState:
         """Give the variable called `name` a value."""
         with self._lock:
             self.variables[name] = frozen(np.asarray(value, dtype.numpy if dtype is not None else None))
+
+    def value(self, name: str) -> Any:
+        """Return the value of a variable, or `None` where it has none."""
+        found = self.variables.get(name)
+        if found is None and name in self.stored:
+            self.set(name, self.stored[name])
+            found = self.variables[name]
+        return found
 
     def begin(self) -> RunState:
         """Return a view for one run."""
@@ -72,8 +87,8 @@ class RunState:
         """Return the variable's value as this run sees it."""
         value: Any = self._written.get(handle.name)
         if value is None:
-            value = self._session.variables.get(handle.name, _MISSING)
-        if value is _MISSING:
+            value = self._session.value(handle.name)
+        if value is None or value is _MISSING:
             raise refuse(
                 f"variable `{handle.name}` has no value",
                 hint="restore a checkpoint or run the graph's initializer before reading it",
@@ -88,7 +103,8 @@ class RunState:
         """Whether the variable has a value."""
         value = self._written.get(handle.name)
         if value is None:
-            return handle.name in self._session.variables or handle.name in self._session.resources
+            known = self._session
+            return handle.name in known.variables or handle.name in known.stored or handle.name in known.resources
         return value is not _MISSING
 
     def destroy(self, handle: Handle) -> None:
