@@ -25,6 +25,7 @@ def verify(
     targets: Iterable[TensorRef | str] = (),
     fed: Collection[TensorRef] = (),
     back_edge: BackEdge | None = None,
+    references: bool = True,
 ) -> None:
     """Raise for the first thing that is wrong with the nodes of `graph`.
 
@@ -33,6 +34,7 @@ def verify(
         targets: tensors and nodes that must be there.
         fed: tensors that are given from outside.
         back_edge: tells the edges that close a loop of V1 control flow; they are no cycle.
+        references: whether ops on references to variables must be given some; graphs frozen badly give them values.
 
     Raises:
         GraphError: an input or target names no node or output, a node has too few or too many inputs or one of a wrong
@@ -45,7 +47,7 @@ def verify(
             raise GraphError(f"target `{t}` is no longer in the graph", hint=suggest(ref.node, graph.nodes))
     for node in graph:
         _controls(graph, node)
-        _inputs(graph, node, outputs, fed)
+        _inputs(graph, node, outputs, fed, references)
     topological(graph.nodes, fed=fed, ignore=back_edge)
 
 
@@ -55,7 +57,9 @@ def _controls(graph: Graph, node: Node) -> None:
             raise dangling(node, f"^{c}", graph)
 
 
-def _inputs(graph: Graph, node: Node, outputs: dict[str, Flow | None], fed: Collection[TensorRef]) -> None:
+def _inputs(
+    graph: Graph, node: Node, outputs: dict[str, Flow | None], fed: Collection[TensorRef], references: bool
+) -> None:
     wanted = _flow(node, inputs=True)
     if wanted is not None and len(wanted) != len(node.inputs):
         raise GraphError(_of(node, "has the wrong number of inputs"), expected=len(wanted), found=len(node.inputs))
@@ -74,7 +78,7 @@ def _inputs(graph: Graph, node: Node, outputs: dict[str, Flow | None], fed: Coll
         (arg, dtype), (source, given) = wanted[i], flow[ref.slot]
         if dtype != given:
             raise GraphError(_of(node, f"reads `{ref}` as `{arg.name}`"), expected=dtype.name, found=given.name)
-        if arg.is_ref and not source.is_ref:
+        if references and arg.is_ref and not source.is_ref:
             raise GraphError(
                 _of(node, f"reads `{ref}` as `{arg.name}`"),
                 expected=f"a reference to a {dtype.name} variable",

@@ -258,7 +258,7 @@ def _retype(node: Node, side: str, types: Mapping[int, DType]) -> None:
     args: tuple[ArgDef, ...] = sig.inputs if side == "inputs" else sig.outputs
     at = 0
     for arg in args:
-        count = len(expand((arg,), attrs))
+        count = len(expand((arg,), attrs)) if arg.is_list else 1
         mine = {i - at: d for i, d in types.items() if at <= i < at + count}
         at += count
         if not mine:

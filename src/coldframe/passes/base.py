@@ -75,7 +75,9 @@ class Pipeline:
         for p in self.passes:
             try:
                 graph = p.run(graph, context)
-                verify(graph, targets=context.targets, fed=context.fed, back_edge=loop_edge(graph))
+                last = len(done) + 1 == len(self.passes)  # before, references may still be in need of repair
+                edges = loop_edge(graph)
+                verify(graph, targets=context.targets, fed=context.fed, back_edge=edges, references=last)
             except ColdframeError as e:
                 before = f", after {', '.join(f'`{d}`' for d in done)}" if done else ""
                 e.add_note(f"in pass `{p.name}` of pipeline `{self.name}`{before}")
