@@ -23,8 +23,8 @@ def softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any, *, T:
     if max(xp.rank(features), xp.rank(labels)) != 2:
         raise refuse("the rank of logits and labels", expected=2, found=max(xp.rank(features), xp.rank(labels)))
     x, y = (_matrix(xp, xp.cast(v, float32) if T.width == 2 else v) for v in (features, labels))
-    rows, classes = (_joined(xp, x, y, i) for i in (0, 1))
-    x, y = (xp.broadcast_to(v, [rows, classes]) if _narrow(xp, v, w) else v for v, w in ((x, y), (y, x)))
+    _check_broadcast(xp, x, y)
+    x = _widened(xp, x, y)
     low, e, total = _shifted(xp, x)
     loss = xp.sum(y * (xp.log(total) - low), axis=(1,))
     return xp.cast(loss, T), xp.cast(e / total - y, T)
@@ -34,17 +34,22 @@ def _matrix(xp: Any, v: Any) -> Any:
     return xp.expand_dims(v, list(range(2 - xp.rank(v)))) if xp.rank(v) < 2 else v
 
 
-def _joined(xp: Any, x: Any, y: Any, axis: int) -> Any:
-    """The broadcast dimension; open ones are taken to agree, which the runtime checks."""
-    a, b = known(xp.dim(x, axis)), known(xp.dim(y, axis))
-    if a is not None and b is not None and a != b and 1 not in (a, b):
-        raise refuse("logits and labels do not broadcast", expected=a, found=b)
-    return xp.dim(y, axis) if a == 1 else xp.dim(x, axis)
+def _check_broadcast(xp: Any, x: Any, y: Any) -> None:
+    for axis in (0, 1):
+        a, b = known(xp.dim(x, axis)), known(xp.dim(y, axis))
+        if a is not None and b is not None and a != b and 1 not in (a, b):
+            raise refuse("logits and labels do not broadcast", expected=a, found=b)
 
 
-def _narrow(xp: Any, v: Any, other: Any) -> bool:
-    """Whether `v` has to grow to the size of `other`."""
-    return any(known(xp.dim(v, i)) == 1 and known(xp.dim(other, i)) != 1 for i in (0, 1))
+def _widened(xp: Any, x: Any, y: Any) -> Any:
+    """Logits of as many classes as the labels have; all else broadcasts by itself."""
+    here, there = xp.dim(x, 1), xp.dim(y, 1)
+    if known(here) not in (None, 1) or known(there) == 1:
+        return x
+    if known(here) is None:
+        here, there = xp.asarray(here, int64), xp.asarray(there, int64)
+        there = xp.where(xp.equal(here, xp.asarray(1, int64)), there, here)
+    return xp.broadcast_to(x, [xp.dim(x, 0), there])
 
 
 @op("SparseSoftmaxCrossEntropyWithLogits")
