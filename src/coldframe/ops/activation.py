@@ -11,7 +11,7 @@ from typing import Any
 from coldframe.dtypes import DType, float32, from_numpy
 from coldframe.ops.layouts import channels_last, known
 from coldframe.ops.table import Op, op
-from coldframe.primitives.base import refuse
+from coldframe.primitives.base import Unlowerable, refuse
 
 _SELU_SCALE = 1.0507009873554805
 _SELU_SCALE_ALPHA = 1.7580993408473766
@@ -21,18 +21,23 @@ def _wide(xp: Any, T: DType, *xs: Any) -> list[Any]:
     return [xp.cast(x, float32) for x in xs] if T.is_float and T.width == 2 else list(xs)
 
 
-def _of_features(name: str, body: Callable[[Any, Any], Any], doc: str, *, onnx: str = "") -> Op:
-    """An elementwise op of `features`; `onnx` names the ONNX op that is the same."""
+def _of_features(
+    name: str, body: Callable[[Any, Any], Any], doc: str, *, onnx: Callable[[Any, Any], Any] | None = None
+) -> Op:
+    """An elementwise op of `features`; `onnx` emits the ONNX op that is the same."""
 
     def run(xp: Any, features: Any, *, T: DType) -> Any:
         (x,) = _wide(xp, T, features)
         return xp.cast(body(xp, x), T)
 
-    def direct(xp: Any, features: Any, *, T: DType) -> Any:
-        return xp.typed(onnx, [features])
-
     run.__doc__ = doc
-    return Op(name, run, rules={"onnx": direct} if onnx else {})
+    if onnx is None:
+        return Op(name, run)
+
+    def direct(xp: Any, features: Any, *, T: DType) -> Any:
+        return onnx(xp, features)
+
+    return Op(name, run, rules={"onnx": direct})
 
 
 def _relu(xp: Any, x: Any) -> Any:
@@ -48,6 +53,18 @@ def _relu6(xp: Any, x: Any) -> Any:
     return xp.minimum(_relu(xp, x), xp.asarray(6, _dtype(xp, x)))
 
 
+def _relu_direct(xp: Any, x: Any) -> Any:
+    """The node that ONNX Runtime fuses with a convolution, where it has it for the dtype."""
+    try:
+        return xp.typed("Relu", [x])
+    except Unlowerable:
+        return _relu(xp, x)
+
+
+def _relu6_direct(xp: Any, x: Any) -> Any:
+    return xp.typed("Clip", [x, xp.constant(0, x.dtype), xp.constant(6, x.dtype)])
+
+
 def _elu(xp: Any, x: Any) -> Any:
     return xp.where(x < 0.0, xp.expm1(x), x)
 
@@ -61,9 +78,9 @@ def _softplus(xp: Any, x: Any) -> Any:
 
 
 ACTIVATIONS = [
-    _of_features("Relu", _relu, "max(x, 0)"),
-    _of_features("Relu6", _relu6, "x limited to 0 to 6"),
-    _of_features("Elu", _elu, "x where positive, else exp(x) - 1", onnx="Elu"),
+    _of_features("Relu", _relu, "max(x, 0)", onnx=_relu_direct),
+    _of_features("Relu6", _relu6, "x limited to 0 to 6", onnx=_relu6_direct),
+    _of_features("Elu", _elu, "x where positive, else exp(x) - 1", onnx=lambda xp, x: xp.typed("Elu", [x])),
     _of_features("Selu", _selu, "the scaled Elu that keeps mean and variance"),
     _of_features("Softplus", _softplus, "log(1 + exp(x))"),
     _of_features("Softsign", lambda xp, x: x / (xp.abs(x) + 1.0), "x / (1 + |x|)"),
