@@ -30,8 +30,8 @@ def one(name: str, kinds: tuple[str, ...], low: float = -3, high: float = 3) -> 
 
 
 EVERYWHERE = (
-    ("Sqrt", "Rsqrt", "Exp", "Expm1", "Log", "Log1p", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan")
-    + ("Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh")
+    "Sqrt", "Rsqrt", "Exp", "Expm1", "Log", "Log1p", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh",
+    "Tanh", "Asinh", "Acosh", "Atanh",
 )  # fmt: skip
 
 

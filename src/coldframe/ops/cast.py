@@ -50,7 +50,7 @@ def _chopped(xp: Any, x: Any, source: DType, target: DType) -> Any:
         return x
     a = xp.static(x, "a number to be truncated")
     bits, mantissa = known
-    mask = bits(~((1 << (mantissa - keep)) - 1) & np.iinfo(bits).max)
+    mask = ~bits((1 << (mantissa - keep)) - 1)
     return (a.view(bits) & mask).view(a.dtype)
 
 

@@ -30,7 +30,8 @@ def axes_of(xp: Any, x: Any, axes: Any) -> list[int]:
 
 def axis_of(xp: Any, x: Any, axis: Any) -> int:
     """Return one axis counted from the front; refuse one that `x` does not have."""
-    rank, a = xp.rank(x), np.asarray(axis)
+    rank: int = xp.rank(x)
+    a = np.asarray(axis)
     if a.ndim:
         raise refuse("an axis is a scalar", found=f"shape {list(a.shape)}")
     if not -rank <= int(a) < rank:

@@ -269,7 +269,7 @@ class ShapeNumpy:
 
     def top_k(self, x: Array, k: int) -> tuple[Any, Any]:
         """The `k` largest of the last dimension in descending order, the lower index first among equals, and where."""
-        order = np.argsort(-_sortable(x), axis=-1, kind="stable")[..., : int(k)]
+        order = np.argsort(_descending(x), axis=-1, kind="stable")[..., : int(k)]
         return np.take_along_axis(x, order, -1), order.astype(np.int32)
 
 
@@ -279,13 +279,9 @@ _UFUNCS = {
 }  # fmt: skip
 
 
-def _sortable(x: Array) -> Array:
-    """Values whose negation reverses the order: wide enough that no minimum overflows."""
-    if x.dtype.kind in "ib":
-        return ~x.astype(np.int64) * -1 - 1 if x.dtype.itemsize < 8 else x.astype(object)
-    if x.dtype.kind == "u":
-        return x.astype(np.int64) if x.dtype.itemsize < 8 else x.astype(object)
-    return x.astype(np.float64)
+def _descending(x: Array) -> Array:
+    """Keys that grow where `x` falls; no lowest number overflows, and NaN stays last."""
+    return ~x if x.dtype.kind in "iub" else -x.astype(np.float64)
 
 
 def check_range(indices: Array, size: int, axis: int) -> None:

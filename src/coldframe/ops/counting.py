@@ -1,0 +1,125 @@
+"""Counting: into bins by value, and places in sorted sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.ops.table import op
+from coldframe.primitives.base import Unlowerable, refuse
+from coldframe.primitives.numpy_shape import dims
+
+Array = npt.NDArray[Any]
+_SCATTERS = "ONNX does not count by value"
+_WIDEST = 64  # boundaries that are compared at once where ONNX Runtime bucketizes
+
+
+def _bins(size: Any) -> int:
+    if np.ndim(size):
+        raise refuse("the number of bins is a scalar", found=f"shape {list(np.shape(size))}")
+    n = int(size)
+    if n < 0:
+        raise refuse("the number of bins is negative", found=n)
+    return n
+
+
+def _counted(values: Array, size: int, weights: Array, binary: bool = False) -> Array:
+    """Count the vector `values` into `size` bins, weighted where there are weights; larger values are left out."""
+    if values.size and values.min() < 0:
+        raise refuse("negative values cannot be counted", found=int(values.min()))
+    out = np.zeros(dims([size]), weights.dtype)
+    inside = values < size
+    if binary:
+        out[values[inside]] = 1
+    else:
+        np.add.at(out, values[inside], weights[inside] if weights.size else weights.dtype.type(1))
+    return out
+
+
+@op("Bincount", host=_SCATTERS)
+def bincount(xp: Any, arr: Any, size: Any, weights: Any) -> Any:
+    """How often each of 0 to size - 1 occurs in `arr`, or the sum of its weights."""
+    if weights.size and weights.size != arr.size:
+        raise refuse("one weight per value", expected=list(arr.shape), found=list(weights.shape))
+    return _counted(arr.ravel(), _bins(size), weights.ravel())
+
+
+@op("DenseBincount", host=_SCATTERS)
+def dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_output: bool) -> Any:
+    """Like Bincount, for each row of a matrix apart; with `binary_output` 1 where a value occurs."""
+    n = _bins(size)
+    if values.ndim > 2:
+        raise refuse("at most a matrix is counted", found=f"shape {list(values.shape)}")
+    if weights.size and weights.shape != values.shape:
+        raise refuse("one weight per value", expected=list(values.shape), found=list(weights.shape))
+    if values.ndim < 2:
+        return _counted(values.ravel(), n, weights.ravel(), binary_output)
+    dims([len(values), n])
+    parts = [_counted(v, n, weights[i] if weights.size else weights[:0], binary_output) for i, v in enumerate(values)]
+    return np.stack(parts) if parts else np.zeros((0, n), weights.dtype)
+
+
+@op("HistogramFixedWidth", host=_SCATTERS)
+def histogram_fixed_width(xp: Any, values: Any, value_range: Any, nbins: Any, *, dtype: DType) -> Any:
+    """How many values fall into each of `nbins` equal parts of a range; those outside count at its ends."""
+    n = _bins(nbins)
+    if value_range.shape != (2,):
+        raise refuse("a range has two ends", expected="[2]", found=list(value_range.shape))
+    low, high = value_range
+    if not low < high:
+        raise refuse("the range is empty", expected="low < high", found=f"{low} and {high}")
+    if not n:
+        raise refuse("the number of bins is positive", found=n)
+    if np.isnan(values).any():
+        raise refuse("NaN falls into no bin")
+    step = (np.float64(high) - np.float64(low)) / n
+    at = (np.maximum(values, low) - low).astype(np.float64) / step
+    return np.bincount(np.minimum(at, n - 1).astype(np.int64).ravel(), minlength=n).astype(dtype.numpy)
+
+
+@op("Bucketize")
+def bucketize(xp: Any, x: Any, *, boundaries: tuple[float, ...]) -> Any:
+    """How many of the sorted `boundaries` are not above x; NaN lies above all, int32."""
+    edges = np.asarray(boundaries, np.float32)
+    if np.any(edges[1:] < edges[:-1]):
+        raise refuse("boundaries are sorted", found=list(boundaries))
+    return np.searchsorted(edges, x, side="right").astype(np.int32)
+
+
+@bucketize.onnx
+def _(xp: Any, x: Any, *, boundaries: tuple[float, ...]) -> Any:
+    edges = np.asarray(boundaries, np.float32)
+    if np.any(edges[1:] < edges[:-1]) or not len(edges) or len(edges) > _WIDEST:
+        raise Unlowerable("unsorted, no, or very many boundaries")
+    if x.dtype is not dtypes.float32:
+        x = xp.cast(x, dtypes.float64)
+    above = xp.logical_not(xp.less(xp.expand_dims(x, [xp.rank(x)]), edges.astype(xp.dtype(x))))
+    return xp.sum(xp.cast(above, dtypes.int32), [xp.rank(x)])
+
+
+def _searched(rows: Array, values: Array, side: Any, out_type: DType) -> Array:
+    if rows.ndim != 2 or values.ndim != 2 or len(rows) != len(values):
+        raise refuse(
+            "sorted inputs and values are matrices of as many rows", expected=list(rows.shape),
+            found=list(values.shape),
+        )  # fmt: skip
+    out = np.zeros(values.shape, out_type.numpy)
+    for i, (row, v) in enumerate(zip(rows, values, strict=True)):
+        out[i] = np.searchsorted(row, v, side=side)
+    return out
+
+
+@op("LowerBound", host="ONNX does not search")
+def lower_bound(xp: Any, sorted_inputs: Any, values: Any, *, out_type: DType) -> Any:
+    """The first place in each sorted row whose element is not below the value."""
+    return _searched(sorted_inputs, values, "left", out_type)
+
+
+@op("UpperBound", host="ONNX does not search")
+def upper_bound(xp: Any, sorted_inputs: Any, values: Any, *, out_type: DType) -> Any:
+    """The first place in each sorted row whose element is above the value."""
+    return _searched(sorted_inputs, values, "right", out_type)

@@ -1,0 +1,168 @@
+"""Order and sets: the largest elements, distinct elements, differences, inverse permutations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.dtypes import DType
+from coldframe.ops.table import op
+from coldframe.primitives.base import refuse
+from coldframe.primitives.numpy_elementwise import widened
+
+Array = npt.NDArray[Any]
+_SIZES = "the number of distinct elements is in the data"
+
+
+@op("TopKV2", ignores=("sorted",))
+def top_k(xp: Any, x: Any, k: Any, *, index_type: DType) -> Any:
+    """The k largest of the last dimension in descending order, the first among equals first, and where they are."""
+    if xp.rank(k):
+        raise refuse("k is a scalar", found=f"rank {xp.rank(k)}")
+    if not xp.rank(x):
+        raise refuse("the largest elements of a scalar", expected="at least a vector")
+    values, indices = xp.top_k(x, _checked_k(xp, x, k))
+    return values, xp.cast(indices, index_type)
+
+
+@op("TopK", ignores=("sorted",))
+def top_k_v1(xp: Any, x: Any, *, k: int) -> Any:
+    """TopKV2 with a fixed k."""
+    if not xp.rank(x):
+        raise refuse("the largest elements of a scalar", expected="at least a vector")
+    return xp.top_k(x, _checked_k(xp, x, k))
+
+
+def _checked_k(xp: Any, x: Any, k: Any) -> Any:
+    """K, refused where it is known to be negative or more than there is."""
+    known = k if isinstance(k, int) else int(k) if isinstance(k, np.ndarray | np.generic) else None
+    size = xp.dim(x, -1)
+    if known is not None and (known < 0 or (isinstance(size, int) and known > size)):
+        raise refuse("k is out of range", expected=f"0 to {size}", found=known)
+    return k if known is None else known
+
+
+@op("NthElement", host="ONNX sorts whole rows only")
+def nth_element(xp: Any, x: Any, n: Any, *, reverse: bool) -> Any:
+    """The element of rank n (from 0) of the last dimension, from the smallest or with `reverse` from the largest."""
+    if n.ndim or not x.ndim or not 0 <= n < x.shape[-1]:
+        raise refuse("n is out of range", expected=f"a scalar below the last of {list(x.shape)}", found=n.tolist())
+    at = x.shape[-1] - 1 - int(n) if reverse else int(n)
+    return np.partition(widened(x), at, -1)[..., at].astype(x.dtype)
+
+
+def _in_top_k(predictions: Array, targets: Array, k: int) -> Array:
+    if predictions.ndim != 2 or targets.shape != predictions.shape[:1]:
+        raise refuse("one target per row", expected=list(predictions.shape[:1]), found=list(targets.shape))
+    rows, classes = predictions.shape
+    inside = (targets >= 0) & (targets < classes)
+    own = predictions[np.arange(rows), np.where(inside, targets, 0)] if classes else np.zeros(rows, np.float32)
+    better = (predictions > own[:, None]).sum(1)
+    return inside & np.isfinite(predictions).all(1) & (better < k)
+
+
+@op("InTopK", host="it reads each row at its own place")
+def in_top_k(xp: Any, predictions: Any, targets: Any, *, k: int) -> Any:
+    """Whether fewer than k classes beat the target of each row; false where something is not finite."""
+    return _in_top_k(predictions, targets, k)
+
+
+@op("InTopKV2", host="it reads each row at its own place")
+def in_top_k_v2(xp: Any, predictions: Any, targets: Any, k: Any) -> Any:
+    """Whether fewer than k classes beat the target of each row; false where something is not finite."""
+    return _in_top_k(predictions, targets, int(k))
+
+
+def _distinct(x: Array, axis: Any) -> tuple[Array, Array, Array]:
+    """Return the distinct slices of `x` in order of appearance, which of them each slice is, and their counts."""
+    axes = np.ravel([] if axis is None else axis)
+    if not len(axes) and x.ndim != 1:
+        raise refuse("distinct elements of a vector", expected="[n]", found=list(x.shape))
+    if len(axes) > 1:
+        raise refuse("at most one axis", found=axes.tolist())
+    at = _axis_of(x, axes[0]) if len(axes) else 0
+    first, which, counts = _numbered(np.moveaxis(x, at, 0))
+    return np.take(x, first, at), which, counts
+
+
+def _axis_of(x: Array, axis: Any) -> int:
+    if not -x.ndim <= axis < x.ndim:
+        raise refuse("no such axis", expected=f"{-x.ndim} to {x.ndim - 1}", found=int(axis))
+    return int(axis) % x.ndim
+
+
+def _numbered(rows: Array) -> tuple[Array, Array, Array]:
+    """Number rows by first appearance: where each number first occurs, the number of each row, how often it occurs."""
+    if rows.dtype.kind == "O":
+        return _numbered_objects(rows)
+    flat = widened(rows).reshape(len(rows), -1) if rows.size else np.zeros((len(rows), 1), np.int8)
+    keys = flat[:, 0] if flat.shape[1] == 1 else flat
+    found = np.unique(keys, return_index=True, return_inverse=True, return_counts=True, axis=0, equal_nan=False)
+    order = np.argsort(found[1], kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return found[1][order], place[found[2].ravel()], found[3][order]
+
+
+def _numbered_objects(rows: Array) -> tuple[Array, Array, Array]:
+    seen: dict[tuple[Any, ...], int] = {}
+    which = [seen.setdefault(tuple(r.ravel()), len(seen)) for r in (np.asarray(r, object) for r in rows)]
+    numbers = np.array(which, np.int64)
+    first = np.array([which.index(n) for n in range(len(seen))], np.int64)
+    return first, numbers, np.bincount(numbers, minlength=len(seen))
+
+
+@op("Unique", host=_SIZES)
+def unique(xp: Any, x: Any, *, out_idx: DType) -> Any:
+    """The distinct elements in order of appearance, and which of them each element is."""
+    values, which, _ = _distinct(x, None)
+    return values, which.astype(out_idx.numpy)
+
+
+@op("UniqueV2", host=_SIZES)
+def unique_v2(xp: Any, x: Any, axis: Any, *, out_idx: DType) -> Any:
+    """The distinct slices along one axis in order of appearance, and which of them each slice is."""
+    values, which, _ = _distinct(x, axis)
+    return values, which.astype(out_idx.numpy)
+
+
+@op("UniqueWithCounts", host=_SIZES)
+def unique_with_counts(xp: Any, x: Any, *, out_idx: DType) -> Any:
+    """Unique, and how often each occurs."""
+    values, which, counts = _distinct(x, None)
+    return values, which.astype(out_idx.numpy), counts.astype(out_idx.numpy)
+
+
+@op("UniqueWithCountsV2", host=_SIZES)
+def unique_with_counts_v2(xp: Any, x: Any, axis: Any, *, out_idx: DType) -> Any:
+    """UniqueV2, and how often each occurs."""
+    values, which, counts = _distinct(x, axis)
+    return values, which.astype(out_idx.numpy), counts.astype(out_idx.numpy)
+
+
+@op("ListDiff", host=_SIZES)
+def list_diff(xp: Any, x: Any, y: Any, *, out_idx: DType) -> Any:
+    """The elements of x that y lacks, in order, and where they are."""
+    if x.ndim != 1 or y.ndim != 1:
+        raise refuse("two vectors", expected="[n] and [m]", found=f"{list(x.shape)} and {list(y.shape)}")
+    if x.dtype.kind == "O":
+        without = set(y.tolist())
+        keep = np.array([v not in without for v in x.tolist()], np.bool_)
+    else:
+        keep = ~np.isin(widened(x), widened(y))
+    at = np.flatnonzero(keep)
+    return x[at], at.astype(out_idx.numpy)
+
+
+@op("InvertPermutation", host="it refuses by value")
+def invert_permutation(xp: Any, x: Any) -> Any:
+    """The permutation that undoes x: result[x[i]] = i."""
+    if x.ndim != 1:
+        raise refuse("a permutation is a vector", found=f"shape {list(x.shape)}")
+    if not np.array_equal(np.sort(x), np.arange(len(x))):
+        raise refuse("not a permutation", expected=f"each of 0 to {len(x) - 1} once", found=x[:8].tolist())
+    out = np.empty_like(x)
+    out[x] = np.arange(len(x), dtype=x.dtype)
+    return out

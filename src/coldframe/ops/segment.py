@@ -1,0 +1,188 @@
+"""Reductions over segments: rows that share an id fall into one row of the result.
+
+Sorted ids (Segment*), any ids (UnsortedSegment*, where a negative one drops its row), and rows picked by an index first
+(SparseSegment*). Shapes are ``data [n, ...]``, ``segment_ids [n]``, result ``[segments, ...]``; unsorted ids may have
+several leading dimensions of the data. All of it runs on numpy: results have data-dependent shapes, or scatter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.ops.table import Op
+from coldframe.primitives.base import refuse
+from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
+from coldframe.primitives.numpy_shape import dims
+
+Array = npt.NDArray[Any]
+_SORTED = "the number of segments is in the data"
+_ANY = "ONNX Runtime would take negative ids from the end"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Fold:
+    """How the rows of a segment become one.
+
+    Attributes:
+        ufunc: what combines two rows.
+        end: what it starts from: a number, or ``lowest`` or ``highest`` of the dtype.
+        average: the exponent of the number of rows that divides the result (0: none, 1: mean, 0.5: sqrt(n)).
+    """
+
+    ufunc: Any
+    end: int | str = 0
+    average: float = 0
+
+    def start(self, dtype: np.dtype[Any]) -> Any:
+        if isinstance(self.end, int):
+            return dtype.type(self.end)
+        info = np.iinfo(dtype) if dtype.kind in "iu" else ml_dtypes.finfo(dtype)
+        return info.min if self.end == "lowest" else info.max
+
+    def over(self, data: Array, ids: Array, segments: int) -> Array:
+        """Fold the rows of `data` (first dimension) into `segments` rows; ids are in range."""
+        wide = widened(data)
+        out = np.full(dims([segments, *data.shape[1:]]), self.start(data.dtype), wide.dtype)
+        if isinstance(self.end, str) and data.dtype.kind in "fV" and np.isnan(data).any():
+            self._row_by_row(out, wide, ids)
+        else:
+            self.ufunc.at(out, ids, wide)
+        if self.average:
+            count = np.maximum(np.bincount(ids, minlength=segments), 1).reshape([-1] + [1] * (data.ndim - 1))
+            out = _divided(out, count**self.average if self.average != 1 else count)
+        return out.astype(data.dtype)
+
+    def _row_by_row(self, out: Array, data: Array, ids: Array) -> None:
+        """Like TensorFlow's kernels, which forget what they had at a NaN, and the NaN at the next number."""
+        better = np.greater if self.end == "lowest" else np.less
+        for i, row in zip(ids.tolist(), data, strict=True):
+            out[i] = np.where(better(out[i], row), out[i], row)
+
+
+def _divided(total: Array, count: Array) -> Array:
+    divisor = count.astype(total.dtype)
+    if total.dtype.kind in "iu":
+        return ElementwiseNumpy().trunc_divide(total, divisor)  # type: ignore[no-any-return]
+    return np.asarray(total / divisor)
+
+
+_FOLDS = {
+    "Sum": _Fold(np.add),
+    "Mean": _Fold(np.add, average=1),
+    "SqrtN": _Fold(np.add, average=0.5),
+    "Prod": _Fold(np.multiply, 1),
+    "Max": _Fold(np.maximum, "lowest"),
+    "Min": _Fold(np.minimum, "highest"),
+}
+_WHAT = {
+    "Sum": "sum", "Mean": "average", "SqrtN": "sum over the root of their number", "Prod": "product",
+    "Max": "largest", "Min": "smallest",
+}  # fmt: skip
+
+
+def _sorted(data: Array, ids: Array, segments: int | None, fold: _Fold) -> Array:
+    _check_sorted(ids, segments)
+    if data.ndim == 0 or len(ids) != len(data):
+        raise refuse("one segment id per row", expected=f"{list(data.shape[:1])} ids", found=list(ids.shape))
+    n = int(ids[-1]) + 1 if segments is None and len(ids) else segments or 0
+    out = fold.over(data, ids, n)
+    if isinstance(fold.end, str):  # here segments without rows are 0, not the end of the dtype
+        out[np.bincount(ids, minlength=n) == 0] = 0
+    return out
+
+
+def _check_sorted(ids: Array, segments: int | None) -> None:
+    if ids.ndim != 1:
+        raise refuse("segment ids are a vector", found=f"shape {list(ids.shape)}")
+    if len(ids) and (np.any(ids[1:] < ids[:-1]) or ids[0] < 0):
+        raise refuse("segment ids do not decrease and are not negative", found=ids[:8].tolist())
+    if segments is not None and len(ids) and ids[-1] >= segments:
+        raise refuse("a segment id is too large", expected=f"less than {segments}", found=int(ids[-1]))
+
+
+def _count(segments: Any) -> int:
+    if np.ndim(segments):
+        raise refuse("the number of segments is a scalar", found=f"shape {list(np.shape(segments))}")
+    n = int(segments)
+    if n < 0:
+        raise refuse("the number of segments is negative", found=n)
+    return n
+
+
+def _segment(name: str) -> Op:
+    fold = _FOLDS[name]
+
+    def run(xp: Any, data: Any, ids: Any) -> Any:
+        return _sorted(data, ids, None, fold)
+
+    run.__doc__ = f"The {_WHAT[name]} of the rows of each segment; 0 (or 1) where there are none."
+    return Op(f"Segment{name}", run, host=_SORTED)
+
+
+def _segment_v2(name: str) -> Op:
+    fold = _FOLDS[name]
+
+    def run(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
+        return _sorted(data, ids, _count(num_segments), fold)
+
+    run.__doc__ = f"The {_WHAT[name]} of the rows of each of a given number of segments."
+    return Op(f"Segment{name}V2", run, host=_SORTED)
+
+
+def _unsorted(name: str) -> Op:
+    fold = _FOLDS[name]
+
+    def run(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
+        n = _count(num_segments)
+        if data.shape[: ids.ndim] != ids.shape:
+            raise refuse("segment ids go with the leading dimensions", expected=list(data.shape), found=list(ids.shape))
+        if ids.size and ids.max() >= n:
+            raise refuse("a segment id is too large", expected=f"less than {n}", found=int(ids.max()))
+        flat, keep = ids.ravel(), ids.ravel() >= 0
+        rows = data.reshape(ids.size, *data.shape[ids.ndim :])
+        return fold.over(rows[keep], flat[keep], n)
+
+    run.__doc__ = (
+        f"The {_WHAT[name]} of the rows of each segment, ids in any order; rows with a negative id are dropped."
+    )
+    return Op(f"UnsortedSegment{name}", run, host=_ANY)
+
+
+def _picked(data: Array, indices: Array, ids: Array) -> Array:
+    if indices.ndim != 1 or indices.shape != ids.shape:
+        raise refuse("one segment id per index", expected=list(indices.shape), found=list(ids.shape))
+    if data.ndim == 0:
+        raise refuse("rows of a scalar", expected="at least a vector")
+    bad = (indices < 0) | (indices >= len(data))
+    if bad.any():
+        raise refuse("an index is out of range", expected=f"0 to {len(data) - 1}", found=int(indices[bad][0]))
+    return data[indices]
+
+
+def _sparse(name: str) -> list[Op]:
+    fold = _FOLDS[name]
+
+    def run(xp: Any, data: Any, indices: Any, ids: Any) -> Any:
+        return _sorted(_picked(data, indices, ids), ids, None, fold)
+
+    def run_counted(xp: Any, data: Any, indices: Any, ids: Any, num_segments: Any) -> Any:
+        return _sorted(_picked(data, indices, ids), ids, _count(num_segments), fold)
+
+    run.__doc__ = f"The {_WHAT[name]} of the rows at `indices` of each segment."
+    run_counted.__doc__ = f"The {_WHAT[name]} of the rows at `indices` of each of a given number of segments."
+    hints = ("sparse_gradient",)
+    return [
+        Op(f"SparseSegment{name}", run, host=_SORTED, ignores=hints),
+        Op(f"SparseSegment{name}WithNumSegments", run_counted, host=_SORTED, ignores=hints),
+    ]
+
+
+SEGMENT = [_segment(n) for n in ("Sum", "Mean", "Prod", "Max", "Min")]
+SEGMENT_V2 = [_segment_v2(n) for n in ("Sum", "Prod", "Max", "Min")]
+UNSORTED = [_unsorted(n) for n in ("Sum", "Prod", "Max", "Min")]
+SPARSE = [o for n in ("Sum", "Mean", "SqrtN") for o in _sparse(n)]

@@ -1,0 +1,101 @@
+"""Counting into bins and searching against TensorFlow."""
+
+import numpy as np
+
+from op_harness import FLOATS, INTS, Row, check, rows, sample
+
+WEIGHTED = ("int32", "int64", "float32", "float64")
+NAN, INF = np.nan, np.inf
+VALUES = np.array([1, 1, 5, 2], "int32")
+
+
+def none(d: str = "float32") -> np.ndarray:
+    """No weights."""
+    return np.zeros(0, d)
+
+
+@rows(
+    *[Row("Bincount", [VALUES, np.int32(4), w]) for d in WEIGHTED for w in (none(d), np.array([2, 1, 2, 3], d))],
+    Row("Bincount", [VALUES.reshape(2, 2), np.int32(9), none()]),
+    Row("Bincount", [VALUES[:0], np.int32(2), none()]),
+    Row("Bincount", [VALUES, np.int32(0), none()]),
+    Row("Bincount", [-VALUES, np.int32(4), none()], refused=True),
+    Row("Bincount", [VALUES, np.int32(-1), none()], refused=True),
+    Row("Bincount", [VALUES, np.int32(4), np.ones(2, "f")], refused=True),
+    Row("Bincount", [VALUES, np.array([4], "int32"), none()], refused=True),
+)
+def test_bincount(row: Row) -> None:
+    check(row)
+
+
+@rows(
+    *[
+        Row("DenseBincount", [x, x.dtype.type(4), w], {"binary_output": b})
+        for b in (False, True)
+        for d in WEIGHTED
+        for x, w in (
+            (VALUES, none(d)),
+            (VALUES.astype("int64"), np.array([2, 1, 2, 3], d)),
+            (VALUES.reshape(2, 2), none(d)),
+            (VALUES.reshape(2, 2), np.array([[2, 1], [2, 3]], d)),
+        )
+    ],
+    Row("DenseBincount", [np.int32(1), np.int32(3), none()]),
+    Row("DenseBincount", [-VALUES, np.int32(4), none()], refused=True),
+    Row("DenseBincount", [VALUES, np.int32(-4), none()], refused=True),
+    Row("DenseBincount", [VALUES, np.int32(4), np.ones(1, "f")], refused=True),
+    Row("DenseBincount", [VALUES.reshape(2, 2), np.int32(4), np.ones(4, "f")], refused=True),
+    Row("DenseBincount", [VALUES.reshape(1, 2, 2), np.int32(4), none()], refused=True),
+)
+def test_dense_bincount(row: Row) -> None:
+    check(row)
+
+
+@rows(
+    *[
+        Row("HistogramFixedWidth", [np.arange(-3, 20).astype(d), np.array([0, 10], d), np.int32(n)], {"dtype": o})
+        for d in WEIGHTED
+        for n in (1, 5, 7)
+        for o in ("int32", "int64")
+    ],
+    Row("HistogramFixedWidth", [np.array([[INF, -INF], [1, 4]], "f"), np.array([0, 10], "f"), np.int32(2)]),
+    Row("HistogramFixedWidth", [np.array([NAN, 1], "f"), np.array([0, 5], "f"), np.int32(5)], refused=True),
+    Row("HistogramFixedWidth", [np.ones(2, "f"), np.array([5, 5], "f"), np.int32(5)], refused=True),
+    Row("HistogramFixedWidth", [np.ones(2, "f"), np.array([0, 5, 6], "f"), np.int32(5)], refused=True),
+    Row("HistogramFixedWidth", [np.ones(2, "f"), np.array([0, 5], "f"), np.int32(0)], refused=True),
+)
+def test_histogram(row: Row) -> None:
+    check(row)
+
+
+EDGES = {"boundaries": [0.0, 10.0, 10.0, 100.0]}
+
+
+@rows(
+    *[Row("Bucketize", [np.array([[0, 10], [150, -3]], d)], EDGES) for d in WEIGHTED],
+    Row("Bucketize", [np.array([NAN, INF, -INF, 9.999], "f")], EDGES),
+    Row("Bucketize", [np.array([0.1, np.float32(0.1)])], {"boundaries": [0.1]}),
+    Row("Bucketize", [np.float32(3)], EDGES),
+    Row("Bucketize", [np.zeros((0, 2), "f")], EDGES),
+    Row("Bucketize", [np.array([1, 2, 3], "int32")], {"boundaries": [1.5, 2.0]}),
+    Row("Bucketize", [np.ones(2, "f")], {"boundaries": []}, lowers=False, why="nothing to compare with"),
+    Row("Bucketize", [np.ones(2, "f")], {"boundaries": [float(i) for i in range(65)]}, lowers=False, why="too many"),
+    Row("Bucketize", [np.ones(2, "f")], {"boundaries": [3.0, 1.0]}, refused=True),
+)
+def test_bucketize(row: Row) -> None:
+    check(row)
+
+
+@rows(
+    *[
+        Row(n, [np.sort(sample(d, 2, 5), axis=1), sample(d, 2, 3, seed=1)], {"out_type": o})
+        for n in ("LowerBound", "UpperBound")
+        for d, o in [(d, "int32") for d in FLOATS + INTS] + [("float32", "int64")]
+    ],
+    Row("LowerBound", [np.array([[1, 2, 2, 3]], "f"), np.array([[2, 0, 9]], "f")]),
+    Row("UpperBound", [np.array([[1, 2, 2, 3]], "f"), np.array([[2, 0, 9]], "f")]),
+    Row("LowerBound", [np.array([[1, 2]], "f"), np.array([[2], [1]], "f")], refused=True),
+    Row("UpperBound", [np.array([1, 2], "f"), np.array([2], "f")], refused=True),
+)
+def test_bounds(row: Row) -> None:
+    check(row)
