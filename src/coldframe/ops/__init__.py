@@ -26,6 +26,7 @@ FAMILIES = (
     "bitwise",
     "cast",
     "reduction",
+    "special",
     "segment",
     "counting",
     "ranking",
@@ -41,6 +42,7 @@ FAMILIES = (
     "image",
     "colors",
     "boxes",
+    "random",
 )
 
 

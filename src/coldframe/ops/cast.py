@@ -48,9 +48,9 @@ def _chopped(xp: Any, x: Any, source: DType, target: DType) -> Any:
         return x
     if target is dtypes.bfloat16 and source is not dtypes.float32:  # TensorFlow rounds these all the same
         return x
-    a = xp.static(x, "a number to be truncated")
+    a: Any = xp.static(x, "a number to be truncated")
     bits, mantissa = known
-    mask = ~bits((1 << (mantissa - keep)) - 1)
+    mask = np.invert(bits((1 << (mantissa - keep)) - 1))
     return (a.view(bits) & mask).view(a.dtype)
 
 

@@ -60,7 +60,7 @@ def _in_top_k(predictions: Array, targets: Array, k: int) -> Array:
     inside = (targets >= 0) & (targets < classes)
     own = predictions[np.arange(rows), np.where(inside, targets, 0)] if classes else np.zeros(rows, np.float32)
     better = (predictions > own[:, None]).sum(1)
-    return inside & np.isfinite(predictions).all(1) & (better < k)
+    return np.asarray(inside & np.isfinite(predictions).all(1) & (better < k))
 
 
 @op("InTopK", host="it reads each row at its own place")

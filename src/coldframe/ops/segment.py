@@ -21,6 +21,7 @@ from coldframe.primitives.numpy_shape import dims
 
 Array = npt.NDArray[Any]
 _SORTED = "the number of segments is in the data"
+_ENDS: Any = ml_dtypes.finfo  # knows numpy's floating dtypes too, and has no annotations
 _ANY = "ONNX Runtime would take negative ids from the end"
 
 
@@ -41,7 +42,7 @@ class _Fold:
     def start(self, dtype: np.dtype[Any]) -> Any:
         if isinstance(self.end, int):
             return dtype.type(self.end)
-        info = np.iinfo(dtype) if dtype.kind in "iu" else ml_dtypes.finfo(dtype)
+        info = np.iinfo(dtype) if dtype.kind in "iu" else _ENDS(dtype)
         return info.min if self.end == "lowest" else info.max
 
     def over(self, data: Array, ids: Array, segments: int) -> Array:
@@ -147,9 +148,7 @@ def _unsorted(name: str) -> Op:
         rows = data.reshape(ids.size, *data.shape[ids.ndim :])
         return fold.over(rows[keep], flat[keep], n)
 
-    run.__doc__ = (
-        f"The {_WHAT[name]} of the rows of each segment, ids in any order; rows with a negative id are dropped."
-    )
+    run.__doc__ = f"The {_WHAT[name]} of the rows of each segment, in any order; negative ids drop rows."
     return Op(f"UnsortedSegment{name}", run, host=_ANY)
 
 
