@@ -126,7 +126,7 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """An engine. `tests/engines/conformance.py` holds every engine to this."""
+    """An engine. `tests/engines_conformance.py` holds every engine to this."""
 
     name: str
 

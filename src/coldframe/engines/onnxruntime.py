@@ -14,7 +14,7 @@ import numpy as np
 
 from coldframe.dtypes import from_numpy
 from coldframe.engines.base import BoundNode, Compiled, EngineFailure, EngineOptions, Guard, Island
-from coldframe.engines.reference import execute
+from coldframe.engines.reference import execute, read_only
 from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
 from coldframe.primitives.base import Unlowerable
@@ -45,7 +45,7 @@ class OnnxRuntimeEngine:
             trace.add(bound)
         names = {b.name for b in trace.done}
         outputs = [r for b in trace.done for r in b.outputs() if island.needed(r, names)]
-        constants = {r: c for r in outputs if (c := trace.values[r].const) is not None}
+        constants = {r: read_only(c) for r in outputs if (c := trace.values[r].const) is not None}
         computed = tuple(r for r in outputs if r not in constants)
         if not computed:
             return Compiled(trace.done, trace.refused, (), (), constants, lambda values: [])

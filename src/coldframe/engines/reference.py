@@ -50,6 +50,13 @@ def _where(bound: BoundNode) -> str:
     return f"at node `{bound.name}` ({bound.call.op.name})"
 
 
+def read_only(array: Any) -> Any:
+    """Return a view of `array` that cannot be written: plans keep constants, callers get copies of such views."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
 class ReferenceEngine:
     """Runs islands on numpy."""
 

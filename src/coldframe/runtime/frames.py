@@ -120,7 +120,7 @@ class _Run:
             w = table[b.name] = _Waiting(self._plan.counts[b.name], [None] * len(b.node.inputs))
             for i, r in self._plan.outside.get(b.name, ()):
                 w.inputs[i] = self._values[r]
-                w.live = i
+                w.live = i if w.live < 0 else w.live
         return w
 
     def _arrive(self, b: BoundNode, at: int, value: Any, frame: _Frame, iteration: int, source: BoundNode) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldframe.engines.base import BoundNode, Engine
+from coldframe.engines.reference import read_only
 from coldframe.errors import ColdframeError, ExecutionError, FeedError, GraphError, UnsupportedOpError, near_names
 from coldframe.graph.ir import Function, Graph, Node, substitute
 from coldframe.graph.names import TensorRef
@@ -93,7 +94,7 @@ class Program:
         regions = find_regions(bound)
         inside = {b.name for r in regions for b in r.members}
         constants = {
-            b.node.out(): constant_of(b.call)
+            b.node.out(): read_only(constant_of(b.call))
             for b in bound.values()
             if b.call.op.const and b.name not in inside and b.node.out() not in feeds
         }
@@ -283,9 +284,7 @@ def as_feed(value: Any, dtype: Any, ref: TensorRef) -> Any:
         if not (np.can_cast(array.dtype, dtype.numpy, "same_kind") or (plain and not array.size)):
             raise FeedError(f"the value fed to `{ref}` has the wrong dtype", expected=dtype, found=array.dtype)
         array = array.astype(dtype.numpy)
-    out = array.view()
-    out.setflags(write=False)  # the caller's own memory is never written, nor handed back as a result
-    return out
+    return read_only(array)  # the caller's own memory is never written, nor handed back as a result
 
 
 def _strings(value: Any) -> Any:

@@ -1,0 +1,144 @@
+"""Sessions: names, structures, feeds, and what they refuse."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import coldframe as cf
+from coldframe.runtime.session import Session
+from graphs import Case, case, same, tf1
+
+
+def model() -> Any:
+    x = tf1.placeholder(tf.float32, [None, 2], name="image")
+    flag = tf1.placeholder_with_default(False, [], name="flag")
+    y = tf.add(x, 1.0, name="layer/add")
+    return [y, tf.cast(flag, tf.int32, name="which"), tf.reduce_sum(y, name="total")]
+
+
+@pytest.fixture(scope="module")
+def made() -> Case:
+    return case(model, {"image:0": [[1.0, 2.0]]})
+
+
+@pytest.fixture
+def session(made: Case) -> Session:
+    return Session(made.graph)
+
+
+def test_fetches_keep_their_structure(session: Session, made: Case) -> None:
+    pair = collections.namedtuple("pair", "a b")  # noqa: PYI024 - the very type under test
+    out = session.run(
+        {"y": "layer/add:0", "more": ["total:0", ("which:0",)], "p": pair("total:0", "layer/add")}, made.feeds[0]
+    )
+    assert list(out) == ["y", "more", "p"]
+    assert isinstance(out["more"], list)
+    assert isinstance(out["more"][1], tuple)
+    assert isinstance(out["p"], pair)
+    assert out["p"].b is None, "an op runs and gives None"
+    same([out["y"], out["more"][1][0], out["p"].a], made.answers[0])
+
+
+def test_a_scalar_is_a_numpy_scalar(session: Session, made: Case) -> None:
+    total = session.run("total:0", made.feeds[0])
+    assert isinstance(total, np.float32)
+    assert total == made.answers[0][2]
+
+
+def test_any_tensor_can_be_fed(session: Session) -> None:
+    assert session.run("total:0", {"layer/add:0": [[5.0, 6.0]]}) == 11
+    assert session.run("which:0", {"flag:0": True}) == 1
+    same([session.run("image:0", {"image:0": [[1.0, 2.0]]})], [np.array([[1, 2]], "f")])
+
+
+def test_names_are_taken_as_people_write_them(session: Session, made: Case) -> None:
+    same([session.run("import/layer/add:0", {"image": [[1, 2]]})], made.answers[0][:1])
+
+
+@pytest.mark.parametrize(
+    ("fetch", "feeds", "error", "text"),
+    [
+        ("layer/ad:0", {}, cf.NotFoundError, r"no node called `layer/ad`\nhint: did you mean `layer/add`"),
+        (
+            "layer/add:1",
+            {},
+            cf.NotFoundError,
+            r"tensor `layer/add:1` does not exist: expected an output of AddV2 below 1",
+        ),
+        ("total:0", {}, cf.FeedError, r"placeholder `image` must be fed: expected float32\[\?, 2\]"),
+        (
+            "total:0",
+            {"image:0": [[1.0]]},
+            cf.FeedError,
+            r"`image:0` has the wrong shape: expected \['\?', 2\], found \[1, 1\]",
+        ),
+        ("total:0", {"image:0": [["a"]]}, cf.FeedError, r"`image:0` has the wrong dtype: expected float32, found <U1"),
+        ("which:0", {"flag:0": 3}, cf.FeedError, r"`flag:0` has the wrong dtype: expected bool, found int64"),
+        ("total:0", {"imag:0": 1}, cf.NotFoundError, r"did you mean `image`"),
+        ("^total", {}, cf.NotFoundError, None),
+        (3, {}, cf.MisuseError, r"a fetch is a tensor or op name"),
+        ("x:y", {}, cf.NotFoundError, r"no node called `x:y`"),
+        (["total:0"], {"image:0": [[1.0, 2]], "image": [[1.0, 2]]}, cf.FeedError, r"`image:0` is fed twice"),
+    ],
+)
+def test_refusals(session: Session, fetch: Any, feeds: Any, error: type[Exception], text: str | None) -> None:
+    if text is None:  # a control name is an op name
+        assert session.run(fetch, {"image:0": [[1.0, 2.0]]}) is None
+        return
+    with pytest.raises(error, match=text):
+        session.run(fetch, feeds)
+
+
+def test_all_missing_ops_are_named_at_once() -> None:
+    def build() -> Any:
+        x = tf1.placeholder(tf.float32, [2, 2], name="x")
+        return [tf.raw_ops.Real(input=tf.cast(x, tf.complex64), name="known")]
+
+    made = case(build, {"x:0": np.eye(2, dtype="f")})
+    for name, op in (("known", "NoSuchOp"), ("Cast", "AnotherOne")):
+        made.graph.nodes[name].op = op
+    with pytest.raises(cf.UnsupportedOpError, match=r"AnotherOne \(node `Cast`\), NoSuchOp \(node `known`\)"):
+        Session(made.graph).run("known:0", {"x:0": np.eye(2)})
+
+
+def test_an_unknown_engine_is_refused(made: Case) -> None:
+    with pytest.raises(cf.MisuseError, match="no engine is called `gpu`: expected auto or onnxruntime or reference"):
+        Session(made.graph, "gpu")
+
+
+def test_an_uninitialized_variable_says_so() -> None:
+    made = case(lambda: [tf1.get_variable("v", initializer=1.0) + 0.0], {})
+    with pytest.raises(cf.ExecutionError, match=r"variable `v` has no value .*\n?hint: restore a checkpoint"):
+        Session(made.graph).run(made.fetches)
+
+
+def test_running_the_initializer_gives_variables_values() -> None:
+    def build() -> Any:
+        v = tf1.get_variable("v", initializer=[1.0, 2.0])
+        w = tf1.get_variable("w", initializer=tf.constant(3), use_resource=True)
+        tf1.group(tf1.global_variables_initializer(), name="start")
+        return [v * 2.0, w + 1]
+
+    made = case(build, {})
+    session = Session(made.graph)
+    assert session.run("start") is None
+    same(session.run(made.fetches), made.answers[0])
+
+
+def test_the_report_tells_what_ran_where() -> None:
+    def build() -> Any:
+        x = tf1.placeholder(tf.float32, [None, 3], name="x")
+        return [tf.strings.as_string(x @ tf.ones([3, 2]), name="text")]
+
+    made = case(build, {"x:0": np.ones((1, 3), "f")})
+    session = Session(made.graph, "onnxruntime")
+    session.run(made.fetches, made.feeds[0])
+    [steps] = session.report()
+    assert [s["engine"] for s in steps] == ["compiled", "numpy"]
+    assert steps[1]["nodes"] == ["text"]
+    assert "string" in steps[1]["reason"]
