@@ -50,7 +50,7 @@ def _chopped(xp: Any, x: Any, source: DType, target: DType) -> Any:
         return x
     a: Any = xp.static(x, "a number to be truncated")
     bits, mantissa = known
-    mask = np.invert(bits((1 << (mantissa - keep)) - 1))
+    mask: Any = ~np.array((1 << (mantissa - keep)) - 1, bits)
     return (a.view(bits) & mask).view(a.dtype)
 
 
