@@ -29,6 +29,8 @@ _POOL_CARRIER = {
     "int16": dtypes.float32, "uint16": dtypes.float32, "int32": dtypes.float64, "uint32": dtypes.float64,
 }  # fmt: skip
 
+_FEW_CHANNELS = 32  # fewer make slim matrix products
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Windows:
@@ -119,20 +121,34 @@ class WindowsOnnx(LinearOnnx):
         self, x: OnnxValue, dy: OnnxValue, kernel: Ints, *, strides: Ints, padding: Padding, dilations: Ints,
         groups: int = 1,
     ) -> Any:  # fmt: skip
-        # One product per tap over all images and positions: [g, o/g, n*t] x [g, n*t, c/g].
         taps = [int(k) for k in kernel]
         c, o = x.dims[1], dy.dims[1]
         if c is None or o is None:
             raise Unlowerable("the channels of a convolution are not known when compiling")
         x, win = self._slide(x, taps, strides, padding, dilations, 0, inside=True)
+        cells = [self._tap(x, tap, win, like=dy) for tap in itertools.product(*(range(k) for k in taps))]
+        if groups == 1:
+            return self.reshape(self._dense_filter(cells, dy, c, o), [o, c, *taps])
+        # [g, o/g, n*t] x [g, n*t, c/g] for each tap
         back = [1, 0, *range(2, x.ndim)]
         left = self.reshape(self.transpose(dy, back), [groups, o // groups, -1])
-        parts = []
-        for tap in itertools.product(*(range(k) for k in taps)):
-            cells = self._tap(x, tap, win, like=dy)
-            right = self.reshape(self.transpose(cells, back), [groups, c // groups, -1])
-            parts.append(self.matmul(left, self.transpose(right, [0, 2, 1])))
+        rights = [self.reshape(self.transpose(v, back), [groups, c // groups, -1]) for v in cells]
+        parts = [self.matmul(left, self.transpose(r, [0, 2, 1])) for r in rights]
         return self.reshape(self.stack(parts, 3), [o, c // groups, *taps])
+
+    def _dense_filter(self, cells: Sequence[OnnxValue], dy: OnnxValue, c: int, o: int) -> OnnxValue:
+        """[o, c, taps], by products over all images and positions that read channels last, where they lie."""
+        left = self._rows(dy, o)
+        if c < _FEW_CHANNELS:  # one product for all taps
+            right = self._rows(self.concat(cells, 1), c * len(cells))
+            out = self.typed("Gemm", [left, right], dims=(o, c * len(cells)), transA=1)
+            return self.transpose(self.reshape(out, [o, len(cells), c]), [0, 2, 1])  # type: ignore[no-any-return]
+        parts = [self.typed("Gemm", [left, self._rows(v, c)], dims=(o, c), transA=1) for v in cells]
+        return self.stack(parts, 2)  # type: ignore[no-any-return]
+
+    def _rows(self, x: OnnxValue, channels: int) -> OnnxValue:
+        """[n, c, *t] as [n * t, c]."""
+        return self.reshape(self.transpose(x, [0, *range(2, x.ndim), 1]), [-1, channels])  # type: ignore[no-any-return]
 
     # --- pooling ------------------------------------------------------------------------------------------------
     @folds
