@@ -43,6 +43,7 @@ FAMILIES = (
     "colors",
     "boxes",
     "random",
+    "quantize",
 )
 
 

@@ -40,7 +40,9 @@ def _crop(x: Array, sizes: list[int]) -> Array:
     for axis, (d, n) in enumerate(zip(have, sizes, strict=True)):
         if d < n and x.size:
             raise refuse(f"dimension {axis - len(sizes)} is shorter than `fft_length` needs", expected=n, found=d)
-    return x[(..., *(slice(0, n) for n in sizes))]
+    index: tuple[Any, ...] = (..., *(slice(0, n) for n in sizes))
+    out: Array = x[index]
+    return out
 
 
 def _complex(name: str, n: int, inverse: bool) -> Op:

@@ -1,0 +1,276 @@
+"""Quantization: simulated in floating point (FakeQuant, QuantizeAndDequantize), and to and from quantized integers.
+
+A range [min, max] is mapped on the integers of some bits. FakeQuant moves ("nudges") the range so that 0 is an integer;
+MIN_COMBINED and MIN_FIRST stretch it over all integers; SCALED keeps 0 at 0 and takes the wider side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.ops.table import alias, op
+from coldframe.primitives.base import refuse
+
+Array = npt.NDArray[Any]
+_F32 = np.float32
+
+
+# --- FakeQuant --------------------------------------------------------------------------------------------------
+def _bits(num_bits: int, least: int = 2, most: int = 16) -> None:
+    if not least <= num_bits <= most:
+        raise refuse("`num_bits`", expected=f"{least} to {most}", found=num_bits)
+
+
+def _fake_quant(xp: Any, x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool, fixed: bool = False) -> Any:
+    """Round `x` to the steps of the nudged range; a range of [0, 0] gives 0."""
+    _bits(num_bits)
+    f32 = dtypes.float32
+    first, last = (xp.asarray(float(v), f32) for v in (int(narrow_range), 2**num_bits - 1))
+    half, zero = xp.asarray(0.5, f32), xp.asarray(0.0, f32)
+    scale = xp.divide(xp.subtract(high, low), xp.subtract(last, first))
+    origin = xp.subtract(first, xp.divide(low, scale))
+    rounded = xp.floor(xp.add(origin, half))
+    rounded = xp.where(xp.less(origin, first), first, xp.where(xp.greater(origin, last), last, rounded))
+    least = xp.multiply(xp.subtract(first, rounded), scale)
+    most = xp.multiply(xp.subtract(last, rounded), scale)
+    one = xp.asarray(1.0, f32)  # the kernel of a fixed range divides once, the others twice: it decides ties
+    steps = xp.divide(xp.subtract(last, first), xp.subtract(high, low)) if fixed else xp.divide(one, scale)
+    shift = xp.floor(xp.add(xp.multiply(xp.neg(least), steps), half))
+    clamped = xp.subtract(xp.maximum(xp.minimum(x, most), least), least)
+    level = xp.floor(xp.add(xp.subtract(xp.multiply(clamped, steps), shift), half))
+    nothing = xp.logical_and(xp.equal(low, zero), xp.equal(high, zero))
+    return xp.where(nothing, xp.zeros_like(x), xp.multiply(level, scale))
+
+
+@op("FakeQuantWithMinMaxArgs")
+def fake_quant_args(xp: Any, inputs: Any, *, min: float, max: float, num_bits: int, narrow_range: bool) -> Any:
+    """Simulate quantization to a fixed range."""
+    if min >= max:
+        raise refuse("`min` is not less than `max`", found=f"{min} and {max}")
+    low, high = (xp.asarray(v, dtypes.float32) for v in (min, max))
+    return _fake_quant(xp, inputs, low, high, num_bits, narrow_range, fixed=True)
+
+
+@op("FakeQuantWithMinMaxVars")
+def fake_quant_vars(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool) -> Any:
+    """Simulate quantization to a range that is computed."""
+    for name, v in (("min", min), ("max", max)):
+        if xp.rank(v):
+            raise refuse(f"`{name}` is not a scalar", found=f"rank {xp.rank(v)}")
+    return _fake_quant(xp, inputs, min, max, num_bits, narrow_range)
+
+
+@op("FakeQuantWithMinMaxVarsPerChannel")
+def fake_quant_channels(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool) -> Any:
+    """Simulate quantization to a range per index of the last dimension."""
+    if not xp.rank(inputs):
+        raise refuse("`inputs` is a scalar", expected="a dimension of channels")
+    depth = xp.dim(inputs, -1)
+    for name, v in (("min", min), ("max", max)):
+        n = xp.dim(v, 0) if xp.rank(v) == 1 else -1
+        if isinstance(n, int) and isinstance(depth, int) and n != depth:
+            raise refuse(f"`{name}` is not one value per channel", expected=[depth], found=f"{n}")
+    return _fake_quant(xp, inputs, min, max, num_bits, narrow_range)
+
+
+# --- QuantizeAndDequantize --------------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True, slots=True)
+class Grid:
+    """What to round to: `bits`, with or without sign, symmetric if `narrow`, per index of `axis` unless it is -1."""
+
+    bits: int
+    signed: bool
+    narrow: bool
+    axis: int
+    half_up: bool = False
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest integer."""
+        if not self.signed:
+            return 0.0, float(2**self.bits - 1)
+        return float(int(self.narrow) - 2 ** (self.bits - 1)), float(2 ** (self.bits - 1) - 1)
+
+
+def _simulate(xp: Any, x: Any, low: Any, high: Any, range_given: bool, grid: Grid) -> Any:
+    _bits(grid.bits, least=2 if grid.signed else 1, most=63)
+    axis, rank = grid.axis, xp.rank(x)
+    if not -1 <= axis < rank:
+        raise refuse("`axis`", expected=f"-1 to {rank - 1}", found=axis)
+    shape = [-1 if i == axis else 1 for i in range(rank)]
+    if range_given:
+        _check_range(xp, low, high)
+        low, high = (xp.reshape(v, shape) if axis >= 0 else v for v in (low, high))
+    else:
+        others = [i for i in range(rank) if i != axis]
+        low, high = xp.min(x, axis=others, keepdims=axis >= 0), xp.max(x, axis=others, keepdims=axis >= 0)
+    kind = dtypes.from_numpy(xp.dtype(x))
+    least, most = (xp.asarray(v, kind) for v in grid.ends)
+    zero, huge = xp.asarray(0, kind), xp.asarray(np.finfo(kind.numpy).max, kind)
+    from_low, from_high = (
+        xp.where(xp.greater(xp.multiply(end, side), zero), xp.divide(end, side), huge)
+        for end, side in ((least, low), (most, high))
+    )
+    by_low = xp.less(from_low, from_high)
+    scale = xp.where(by_low, from_low, from_high)
+    step = xp.where(by_low, xp.divide(low, least), xp.divide(high, most))
+    if range_given:
+        top, bottom = xp.where(by_low, xp.multiply(most, step), high), xp.where(by_low, low, xp.multiply(least, step))
+        x = xp.maximum(xp.minimum(x, top), bottom)
+    level = xp.multiply(x, scale)
+    level = xp.floor(xp.add(level, xp.asarray(0.5, kind))) if grid.half_up else xp.round(level)
+    return xp.multiply(level, step)
+
+
+def _check_range(xp: Any, low: Any, high: Any) -> None:
+    if isinstance(low, (np.ndarray, np.generic)) and np.any(low > high):
+        raise refuse("`input_min` is larger than `input_max`", found=f"{low} and {high}")
+
+
+@op("QuantizeAndDequantizeV2")
+def quantize_and_dequantize(
+    xp: Any, input: Any, input_min: Any, input_max: Any, *, signed_input: bool, num_bits: int, range_given: bool,
+    round_mode: str, narrow_range: bool, axis: int,
+) -> Any:  # fmt: skip
+    """Round to what quantized numbers can express, in the range given or in that of the input."""
+    grid = Grid(num_bits, signed_input, narrow_range, axis, round_mode == "HALF_UP")
+    return _simulate(xp, input, input_min, input_max, range_given, grid)
+
+
+quantize_and_dequantize_v4 = alias("QuantizeAndDequantizeV4", quantize_and_dequantize)
+
+
+@op("QuantizeAndDequantizeV3", static=("num_bits",))
+def quantize_and_dequantize_v3(
+    xp: Any, input: Any, input_min: Any, input_max: Any, num_bits: Array, *, signed_input: bool, range_given: bool,
+    narrow_range: bool, axis: int,
+) -> Any:  # fmt: skip
+    """QuantizeAndDequantizeV2 with the number of bits as an input."""
+    if num_bits.size != 1:
+        raise refuse("`num_bits` is not a scalar", found=f"shape {list(num_bits.shape)}")
+    grid = Grid(int(num_bits.item()), signed_input, narrow_range, axis)
+    return _simulate(xp, input, input_min, input_max, range_given, grid)
+
+
+# --- quantized integers -----------------------------------------------------------------------------------------
+_HOST = "ONNX Runtime has no quantized integers in TensorFlow's ranges"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Range:
+    """The floats that quantized integers of a dtype stand for: `low` to `high`, arrays that broadcast."""
+
+    low: Any
+    high: Any
+    kind: DType
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        info = np.iinfo(self.kind.numpy)
+        return int(info.min), int(info.max)
+
+    @property
+    def half(self) -> float:
+        """How far signed integers are shifted against unsigned ones."""
+        least, most = self.ends
+        return (most - least + 1) / 2 if least else 0.0
+
+    @property
+    def scale(self) -> Any:
+        """MIN_FIRST: the float width of a step, of 2**bits of them."""
+        least, most = self.ends
+        steps = float(most - least + 1)
+        return (np.float64(self.high) - self.low) * (steps / (steps - 1)) / steps
+
+
+def _per_axis(v: Array, rank: int, axis: int) -> Array:
+    return v.reshape([-1 if i == axis else 1 for i in range(rank)]) if axis >= 0 else v.reshape(())
+
+
+def _given_range(x: Array, low: Array, high: Array, axis: int) -> tuple[Array, Array]:
+    if not -1 <= axis < x.ndim:
+        raise refuse("`axis`", expected=f"-1 to {x.ndim - 1}", found=axis)
+    want = x.shape[axis] if axis >= 0 else 1
+    for name, v in (("min_range", low), ("max_range", high)):
+        if v.size != want or (axis >= 0 and v.ndim != 1):
+            raise refuse(f"`{name}`", expected=f"{want} values", found=f"shape {list(v.shape)}")
+    if np.any(low > high):
+        raise refuse("`min_range` is larger than `max_range`", found=f"{low} and {high}")
+    return low, high
+
+
+def _round(x: Array, mode: str) -> Array:
+    even: Array = np.rint(x)
+    return even if mode == "HALF_TO_EVEN" else np.copysign(np.floor(np.abs(x) + x.dtype.type(0.5)), x)
+
+
+@op("QuantizeV2", host=_HOST)
+def quantize(
+    xp: Any, input: Array, min_range: Array, max_range: Array, *, T: DType, mode: str, round_mode: str,
+    narrow_range: bool, axis: int, ensure_minimum_range: float,
+) -> Any:  # fmt: skip
+    """Quantized integers for floats, and the range that they cover."""
+    low, high = _given_range(input, min_range, max_range, axis)
+    least = np.minimum(low, _F32(0))
+    margin = np.maximum(_F32(1), np.maximum(np.abs(low), np.abs(high))) * _F32(ensure_minimum_range)
+    most = np.maximum(np.maximum(high, least + margin), _F32(0))
+    if mode == "SCALED":
+        return _quantize_scaled(input, Range(least, most, T), round_mode, narrow_range, axis)
+    given = Range(_per_axis(least, input.ndim, axis), _per_axis(most, input.ndim, axis), T)
+    out = _combined(input, given, round_mode) if mode == "MIN_COMBINED" else _min_first(input, given)
+    return out.astype(T.numpy), least, most
+
+
+def _combined(x: Array, r: Range, round_mode: str) -> Array:
+    least, most = r.ends
+    scale = _F32(most - least) / (r.high - r.low)
+    return _round((np.clip(x, r.low, r.high) - r.low) * scale - _F32(r.half), round_mode)
+
+
+def _min_first(x: Array, r: Range) -> Array:
+    least, most = r.ends
+    steps = 1 / r.scale
+    shifted = _round(x * steps, "") - (_round(np.asarray(r.low * steps), "") - least)
+    top = float(np.nextafter(_F32(most), _F32(0))) if most == 2**31 - 1 else float(most)
+    return np.clip(shifted, least, top)
+
+
+def _quantize_scaled(x: Array, r: Range, round_mode: str, narrow: bool, axis: int) -> tuple[Array, Array, Array]:
+    bottom, most = r.ends
+    least = bottom + int(narrow)
+    huge = np.finfo(_F32).max
+    from_low = np.where(_F32(least) * r.low > 0, _F32(least) / r.low, huge)
+    from_high = np.where(_F32(most) * r.high > 0, _F32(most) / r.high, huge)
+    scale = np.minimum(from_low, from_high).astype(_F32)
+    low, high = (_F32(least) / scale).astype(_F32), (_F32(most) / scale).astype(_F32)
+    inner = np.clip(x, _per_axis(low, x.ndim, axis), _per_axis(high, x.ndim, axis))
+    return _round(inner * _per_axis(scale, x.ndim, axis), round_mode).astype(r.kind.numpy), low, high
+
+
+@op("Dequantize", host=_HOST)
+def dequantize(
+    xp: Any, input: Array, min_range: Array, max_range: Array, *, T: DType, mode: str, narrow_range: bool,
+    axis: int, dtype: DType,
+) -> Any:  # fmt: skip
+    """The floats that quantized integers stand for."""
+    low, high = _given_range(input, min_range, max_range, axis)
+    r = Range(_per_axis(low, input.ndim, axis), _per_axis(high, input.ndim, axis), T)
+    least, most = r.ends
+    if mode == "MIN_COMBINED":
+        scale = (r.high - r.low) / _F32(most - least)
+        out = (input.astype(_F32) + _F32(r.half)) * scale + r.low
+    elif mode == "MIN_FIRST":
+        step = r.scale
+        out = (input.astype(np.float64) - least) * step + _round(np.asarray(r.low / step), "") * step
+    else:
+        scale = r.high / _F32(most)
+        if least:
+            scale = np.maximum(r.low / _F32(least + int(narrow_range)), scale)
+        out = input.astype(_F32) * scale
+    return np.asarray(out).astype(dtype.numpy)
