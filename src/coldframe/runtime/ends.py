@@ -218,4 +218,10 @@ def output_specs(graph: Graph, node: Node) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(str(node.out(i)), d, output_shape(node, i)) for i, d in enumerate(found))
 
 
-__all__ = ["End", "guess_outputs", "inputs", "output_dtypes", "output_shape", "output_specs"]
+def specs_by_node(graph: Graph, found: Iterable[End]) -> dict[str, TensorSpec]:
+    """Return the specs of ends by the names of their nodes; those of ops that are not known are left out."""
+    specs = ((e.ref, output_specs(graph, graph[e.ref.node])) for e in found)
+    return {ref.node: of[ref.slot] for ref, of in specs if ref.slot < len(of)}
+
+
+__all__ = ["End", "guess_outputs", "inputs", "output_dtypes", "output_shape", "output_specs", "specs_by_node"]

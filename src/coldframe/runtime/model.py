@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from coldframe.errors import FeedError, MisuseError, NotFoundError, near_names
+from coldframe.graph.ir import Graph
 from coldframe.graph.names import is_tensor_name
+from coldframe.runtime import ends
 from coldframe.runtime.session import Session
 from coldframe.runtime.source import Signature, Source, open_source, read_variable
 from coldframe.shapes import TensorSpec
 
 _SERVING: Final = "serving_default"
+_GUESSED: Final = "default"
 
 
 class Model:
     """A loaded model.
 
     Attributes:
-        signatures: by name; a plain graph has one, called ``default``, of its inputs and likely outputs.
-        inputs, outputs: those of the default signature, by their names in it.
         graph: the graph.
         session: where it runs.
     """
@@ -31,9 +33,13 @@ class Model:
         self.graph = source.graph
         self.session = Session(source.graph, engine, threads=threads, constant_variables=True)
         self.session.state.stored = _Stored(source)
-        self.signatures: Mapping[str, Signature] = source.signatures
         self._lock = threading.Lock()
         self._initialized = not source.init_ops
+
+    @functools.cached_property
+    def signatures(self) -> Mapping[str, Signature]:
+        """By name; a plain graph has one, called ``default``, of its inputs and likely outputs."""
+        return self.source.signatures or {_GUESSED: _guess(self.graph)}
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
@@ -105,12 +111,14 @@ class Model:
         return self.session.report()
 
     def _signature(self, name: str | None) -> Signature:
+        if not self.source.signatures and name in (None, _GUESSED):
+            return self.signatures[_GUESSED]
         return self.source.signature(name)
 
     def _default(self) -> Signature | None:
-        """The default signature, or None where there is none of all those."""
-        one = len(self.signatures) == 1 or _SERVING in self.signatures
-        return self._signature(None) if one else None
+        """The default signature, or None where the model names none."""
+        known = self.source.signatures
+        return self._signature(None) if len(known) == 1 or _SERVING in known else None
 
     def _initialize(self) -> None:
         """Run what fills the model's tables, once, before the first run."""
@@ -125,6 +133,12 @@ class Model:
         if name in specs:
             return specs[name].name
         return name if is_tensor_name(name) else f"{name}:0"
+
+
+def _guess(graph: Graph) -> Signature:
+    return Signature(
+        _GUESSED, ends.specs_by_node(graph, ends.inputs(graph)), ends.specs_by_node(graph, ends.guess_outputs(graph))
+    )
 
 
 class _Stored(Mapping[str, Any]):
