@@ -73,20 +73,28 @@ def restore_bindings(graph: Graph, restore_op: str) -> dict[str, Binding]:
     name = find_node(restore_op, graph.nodes)
     inlined = inline_calls(graph, [name]).graph
     found: dict[str, Binding] = {}
-    for node in inlined:
+    for variable, value in assignments(inlined):
+        origin = inlined.nodes[value.node]
+        row = row_of(origin)
+        if row is not None and row.role == "restore":
+            found[variable] = _binding(inlined, origin, value.slot)
+    return found
+
+
+def assignments(graph: Graph) -> Iterator[tuple[str, TensorRef]]:
+    """Yield the handle names of variables that nodes assign, and where the values come from; no calls are entered."""
+    for node in graph:
         row = row_of(node)
         if row is None or row.role != "assign" or len(node.inputs) < 2:
             continue
-        variable = source_of(inlined, node.inputs[0])
-        value = source_of(inlined, node.inputs[1])
+        variable = source_of(graph, node.inputs[0])
+        value = source_of(graph, node.inputs[1])
         if variable is None or value is None:
             continue
-        owner, origin = inlined.nodes[variable.node], inlined.nodes[value.node]
-        owner_row, origin_row = row_of(owner), row_of(origin)
-        if owner_row is None or not owner_row.variable or origin_row is None or origin_row.role != "restore":
-            continue
-        found[handle_name(owner)] = _binding(inlined, origin, value.slot)
-    return found
+        owner = graph.nodes[variable.node]
+        owner_row = row_of(owner)
+        if owner_row is not None and owner_row.variable:
+            yield handle_name(owner), value
 
 
 def source_of(graph: Graph, ref: TensorRef) -> TensorRef | None:

@@ -12,7 +12,7 @@ Names in a frozen graph:
 - Inputs keep their placeholders: ``x:0``, ``serving_default_x:0``.
 - Bodies of inlined functions are named after the call: ``StatefulPartitionedCall/dense/MatMul``.
 
-Devices are cleared: a frozen graph runs where it is loaded.
+Devices and colocations are cleared: a frozen graph runs where it is loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -169,22 +168,28 @@ def freezing(source: Source, *, training: bool | None = None) -> Pipeline:
     passes: list[Pass] = [InlineCalls(), Prune()]
     if training is not None:
         passes += [SetTraining(training), Prune(name="prune branches")]
-    passes += [BakeVariables(value_of), RepairRefs(), StripChecks(), Prune(name="prune again"), _ClearDevices()]
+    passes += [BakeVariables(value_of), RepairRefs(), StripChecks(), Prune(name="prune again"), _ClearPlacement()]
     return Pipeline("freeze", passes)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _ClearDevices:
-    name: str = "clear devices"
+class _ClearPlacement:
+    """Forget devices, and which node is to be on the device of which other: it may be gone."""
+
+    name: str = "clear placement"
 
     def run(self, graph: Graph, context: Context, /) -> Graph:
-        return graph.with_nodes(dataclasses.replace(n, device="") if n.device else n for n in graph)
+        return graph.with_nodes(_unplaced(n) if n.device or "_class" in n.attrs else n for n in graph)
+
+
+def _unplaced(node: Node) -> Node:
+    return dataclasses.replace(node, device="", attrs={k: v for k, v in node.attrs.items() if k != "_class"})
 
 
 # --- what is wanted ---------------------------------------------------------------------------------------------
 def _wanted(source: Source, outputs: str | Sequence[str] | None, signature: str | None) -> _Wanted:
     names = [outputs] if isinstance(outputs, str) else outputs
-    sig = source.signature(signature) if signature is not None else _default(source)
+    sig = source.signature(signature) if signature is not None else _default(source, required=names is None)
     if names is None and sig is not None:
         note = f"outputs are those of signature `{sig.name}`: {_listed(s.name for s in sig.outputs.values())}"
         refs = {k: _tensor(source.graph, s.name) for k, s in sig.outputs.items()}
@@ -202,12 +207,10 @@ def _wanted(source: Source, outputs: str | Sequence[str] | None, signature: str 
     return _named_outputs(source, sig, found, ())
 
 
-def _default(source: Source) -> Signature | None:
-    if not source.signatures:
-        return None
-    if "serving_default" in source.signatures or len(source.signatures) == 1:
-        return source.signature()
-    return None if source.kind != "saved_model" else source.signature()
+def _default(source: Source, *, required: bool) -> Signature | None:
+    """Return the default signature, or None where there is none; that is an error where one must be chosen."""
+    has_default = "serving_default" in source.signatures or len(source.signatures) == 1
+    return source.signature() if has_default or (required and source.signatures) else None
 
 
 def _tensor(graph: Graph, name: str, sig: Signature | None = None) -> TensorRef:
@@ -222,11 +225,21 @@ def _tensor(graph: Graph, name: str, sig: Signature | None = None) -> TensorRef:
 
 
 def _guessed(source: Source) -> _Wanted:
-    ends = guess_outputs(source.graph)
+    ends = [e for e in guess_outputs(source.graph) if e.ref.node not in _machinery(source)]
     if not ends:
         raise MisuseError("no outputs could be guessed", where=source.where, hint="name them: outputs=[...]")
     notes = [f"guessed output `{e.ref}`: {e.reason}" for e in ends]
     return _Wanted(source.graph, _own_inputs(source.graph), {e.ref.node: e.ref for e in ends}, tuple(notes))
+
+
+def _machinery(source: Source) -> set[str]:
+    """Return the nodes that save, restore and initialize, as the source names them."""
+    names = set(source.init_ops)
+    if source.saver is not None:
+        names |= {n.partition(":")[0] for n in (source.saver.restore_op_name, source.saver.save_tensor_name)}
+    readers = {n.name for n in source.graph if n.controls and names & set(n.controls)}
+    waited = {c for name in names if name in source.graph.nodes for c in source.graph.nodes[name].controls}
+    return names | readers | waited
 
 
 def _named_outputs(
@@ -278,27 +291,42 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _cut(wanted: _Wanted, names: Sequence[str] | None) -> _Wanted:
-    """Make placeholders of the tensors `names`, so that nothing behind them is needed."""
+    """Make placeholders of the tensors `names`, so that nothing behind them is needed.
+
+    A node with one output keeps its name. Output 3 of ``next``, which has several, is read from ``next_3`` then.
+    """
     if names is None:
         return wanted
-    graph, feeds = wanted.graph.copy(), {}
+    graph, moved = wanted.graph.copy(), {}
+    feeds: dict[str, TensorSpec] = {}
     for name in names:
         spec = wanted.inputs.get(name)
         ref = _tensor(graph, spec.name if spec is not None else name)
-        node = graph.nodes[ref.node]
-        row = row_of(node)
-        types = output_dtypes(graph, node)
+        types = output_dtypes(graph, graph.nodes[ref.node])
         if types is None or ref.slot >= len(types):
-            raise NotFoundError(f"`{ref}` cannot be an input", found=f"op `{node.op}` without such an output")
-        shape = output_shape(node, ref.slot)
-        feeds[name] = TensorSpec(str(ref), types[ref.slot], shape)
-        if row is not None and row.placeholder:
-            continue
-        if len(types) > 1:
-            raise MisuseError(f"`{ref}` cannot be an input", found=f"{len(types)} outputs of op `{node.op}`")
-        attrs: dict[str, AttrValue] = {"dtype": types[ref.slot], "shape": shape}
-        graph.nodes[ref.node] = Node(ref.node, table().named_role("placeholder").name, [], [], attrs)
-    return dataclasses.replace(wanted, graph=graph, inputs=feeds)
+            raise NotFoundError(f"`{ref}` cannot be an input", found=f"op `{graph.nodes[ref.node].op}`")
+        shape = output_shape(graph.nodes[ref.node], ref.slot)
+        placeholder = _placeholder(graph, ref, types, shape if spec is None else spec.shape)
+        if placeholder != ref:
+            moved[ref] = placeholder
+        feeds[name] = TensorSpec(str(placeholder), types[ref.slot], shape)
+    for node in graph:
+        node.inputs = [moved.get(r, r) for r in node.inputs]
+    notes = tuple(f"`{old}` is fed as `{new}` now" for old, new in moved.items())
+    return dataclasses.replace(wanted, graph=graph, inputs=feeds, notes=(*wanted.notes, *notes))
+
+
+def _placeholder(graph: Graph, ref: TensorRef, types: Sequence[dtypes.DType], shape: Shape) -> TensorRef:
+    """Put a placeholder in the place of a tensor and return what to feed."""
+    row = row_of(graph.nodes[ref.node])
+    if row is not None and row.placeholder:
+        return ref
+    attrs: dict[str, AttrValue] = {"dtype": types[ref.slot], "shape": shape}
+    op = table().named_role("placeholder").name
+    if len(types) == 1:
+        graph.nodes[ref.node] = Node(ref.node, op, [], [], attrs)
+        return ref
+    return graph.add(Node(graph.unique_name(f"{ref.node}_{ref.slot}"), op, [], [], attrs)).out()
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -341,8 +369,11 @@ def _with_assets(source: Source, graph: Graph) -> Graph:
     out = graph.copy()
     for tensor, path in source.assets.items():
         node = out.nodes.get(parse_tensor(tensor).node)
-        if node is not None and isinstance(node.attrs.get("value"), TensorValue):
-            node.attrs["value"] = TensorValue.of(np.array(os.fsencode(Path(path).absolute()), object), dtypes.string)
+        if node is None or node.inputs:
+            continue
+        value = TensorValue.of(np.array(os.fsencode(path.absolute()), object), dtypes.string)
+        const = table().named_role("const").name
+        out.nodes[node.name] = Node(node.name, const, [], [], {"dtype": dtypes.string, "value": value})
     return out
 
 
@@ -371,4 +402,4 @@ def _missing_inputs(graph: Graph, feeds: Mapping[str, TensorSpec]) -> dict[str, 
     return {k: s for k, s in _own_inputs(graph).items() if k not in there}
 
 
-__all__ = ["FrozenGraph", "Shape", "freeze", "freezing"]
+__all__ = ["FrozenGraph", "freeze", "freezing"]

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from coldframe import dtypes
@@ -29,11 +30,21 @@ from coldframe.formats.saved_model import SavedModel, read_saved_model
 from coldframe.formats.slices import Box
 from coldframe.graph.convert import from_graph_def
 from coldframe.graph.ir import Graph, Node
-from coldframe.passes.variables import Binding, handle_name, match_names, restore_bindings, variable_type, variables_of
+from coldframe.passes.inline import inline_calls
+from coldframe.passes.variables import (
+    Binding,
+    assignments,
+    handle_name,
+    match_names,
+    restore_bindings,
+    variable_type,
+    variables_of,
+)
 from coldframe.shapes import Shape, TensorSpec
 
 Array = npt.NDArray[Any]
 _KINDS: Final = (Kind.GRAPH_DEF, Kind.META_GRAPH, Kind.SAVED_MODEL)
+_ASSETS: Final = "saved_model_assets"
 _INIT_SIGNATURE: Final = "__saved_model_init_op"
 _INIT_COLLECTIONS: Final = ("saved_model_main_op", "legacy_init_op")
 
@@ -120,6 +131,16 @@ class Source:
             for name, binding in match_names(names - found.keys(), keys).items():
                 found[name] = binding
         return {n: b for n, b in found.items() if n in names}
+
+    @functools.cached_property
+    def asset_variables(self) -> Mapping[str, Path]:
+        """The files whose paths the init ops assign to variables, by handle name; TF2 keeps assets so."""
+        present = [n for n in self.init_ops if n in self.graph.nodes]
+        if not self.assets or not present:
+            return {}
+        inlined = inline_calls(self.graph, present).graph
+        assigned = assignments(inlined)
+        return {name: self.assets[str(ref)] for name, ref in assigned if str(ref) in self.assets}
 
     def _listed(self) -> dict[str, Binding]:
         """Return what the collection of variables tells of partitions."""
@@ -263,10 +284,20 @@ def _of_saved_model(model: SavedModel, path: Path, checkpoint: str | None, tags:
         _signatures(meta, where),
         meta.saver_def if meta.HasField("saver_def") else None,
         checkpoint,
-        model.assets(meta),
+        _assets(model, meta),
         _init_ops(meta),
         where,
     )
+
+
+def _assets(model: SavedModel, meta: Any) -> dict[str, Path]:
+    """Return the files of asset tensors: TF2 lists them in a field, TF1's builder in a collection."""
+    if not meta.asset_file_def and _ASSETS in meta.collection_def:
+        where = f"in collection `{_ASSETS}` in {model.folder}"
+        packed = meta.collection_def[_ASSETS].any_list.value
+        listed = [messages.unpack_any(a, where=where) for a in packed]
+        return model.assets(messages.MetaGraphDef(asset_file_def=listed))
+    return model.assets(meta)
 
 
 def _signatures(meta: Any, where: str) -> dict[str, Signature]:
@@ -318,6 +349,8 @@ def read_variable(source: Source, name: str) -> Array:
         CorruptError: its bytes are damaged.
         MisuseError: the checkpoint's tensor is of another shape or dtype than the graph's variable.
     """
+    if name in source.asset_variables:
+        return np.array(os.fsencode(source.asset_variables[name].absolute()), object)
     checkpoint = source.checkpoint
     if checkpoint is None:
         raise NotFoundError(
