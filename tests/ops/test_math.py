@@ -1,10 +1,25 @@
 """Elementwise mathematics against TensorFlow."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+import pytest
 
-from op_harness import COMPLEX, FLOATS, INTS, NUMPY, Row, bound, check, rows, sample
+from op_harness import (
+    COMPLEX,
+    FLOATS,
+    INTS,
+    NUMPY,
+    Row,
+    bound,
+    check,
+    compare,
+    from_tensorflow,
+    rows,
+    run_onnx,
+    sample,
+)
 
 SIGNED = ("int8", "int16", "int32", "int64")
 NAN, INF = np.nan, np.inf
@@ -95,6 +110,7 @@ DIVIDES = {"lowers": False, "why": "ONNX Runtime traps on integer division by wh
 @rows(
     *two("Add", (*FLOATS, *SIGNED, "uint8", *COMPLEX)),
     Row("Add", [["a", "b"], "-c"]),
+    Row("Add", ["a", "b"]),
     *two("AddV2", FLOATS + INTS + COMPLEX),
     *two("Sub", FLOATS + INTS + COMPLEX),
     *two("Mul", FLOATS + INTS + COMPLEX),
@@ -179,6 +195,18 @@ def test_gradients(row: Row) -> None:
 )
 def test_clip_and_broadcast(row: Row) -> None:
     check(row)
+
+
+@pytest.mark.parametrize("d", INTS)
+@pytest.mark.parametrize("name", ["Div", "TruncateDiv", "FloorDiv", "FloorMod"])
+def test_division_by_a_positive_constant_lowers(name: str, d: str) -> None:
+    x = np.array([np.iinfo(d).min, np.iinfo(d).min + 1, 0, 1, 5, 7, np.iinfo(d).max], d)
+    row = Row(name, [x, np.array(3, d)])
+    call, flat = bound(row)
+    call = dataclasses.replace(call, op=dataclasses.replace(call.op, static=("y",)))
+    want = from_tensorflow(row)
+    assert want is not None
+    compare(row, call, run_onnx(call, flat, open_dims=True), want, "onnx")
 
 
 def test_round_of_integers_is_the_identity() -> None:

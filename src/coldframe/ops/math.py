@@ -42,6 +42,11 @@ def _masked(xp: Any, test: Any, value: Any) -> Any:
     return xp.where(xp.equal(test, zero), zero, value)
 
 
+def _add(xp: Any, x: Any, y: Any) -> Any:
+    total = xp.add(x, y)
+    return np.asarray(total, object) if xp.dtype(x).kind == "O" else total  # two scalars would give a bare string
+
+
 UNARY = [
     unary("Neg", lambda xp, x: xp.neg(x), "-x; the lowest integer stays itself"),
     unary("Abs", lambda xp, x: xp.abs(x), "the magnitude of x; the lowest integer stays itself"),
@@ -81,7 +86,7 @@ UNARY = [
 ]
 
 BINARY = [
-    binary("Add", lambda xp, x, y: xp.add(x, y), "x + y; strings are joined"),
+    binary("Add", _add, "x + y; strings are joined"),
     binary("AddV2", lambda xp, x, y: xp.add(x, y), "x + y"),
     binary("Sub", lambda xp, x, y: xp.subtract(x, y), "x - y"),
     binary("Mul", lambda xp, x, y: xp.multiply(x, y), "x * y"),
