@@ -39,11 +39,11 @@ def _fake_quant(xp: Any, x: Any, low: Any, high: Any, num_bits: int, narrow_rang
     rounded = xp.where(xp.less(origin, first), first, xp.where(xp.greater(origin, last), last, rounded))
     least = xp.multiply(xp.subtract(first, rounded), scale)
     most = xp.multiply(xp.subtract(last, rounded), scale)
-    one = xp.asarray(1.0, f32)  # the kernel of a fixed range divides once, the others twice: it decides ties
-    steps = xp.divide(xp.subtract(last, first), xp.subtract(high, low)) if fixed else xp.divide(one, scale)
+    steps = xp.divide(xp.subtract(last, first), xp.subtract(high, low))
     shift = xp.floor(xp.add(xp.multiply(xp.neg(least), steps), half))
-    clamped = xp.subtract(xp.maximum(xp.minimum(x, most), least), least)
-    level = xp.floor(xp.add(xp.subtract(xp.multiply(clamped, steps), shift), half))
+    level = xp.subtract(xp.maximum(xp.minimum(x, most), least), least)
+    level = xp.multiply(level, steps) if fixed else xp.divide(level, scale)  # as the kernels do; it decides ties
+    level = xp.floor(xp.add(xp.subtract(level, shift), half))
     nothing = xp.logical_and(xp.equal(low, zero), xp.equal(high, zero))
     return xp.where(nothing, xp.zeros_like(x), xp.multiply(level, scale))
 
