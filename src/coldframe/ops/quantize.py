@@ -27,7 +27,7 @@ def _bits(num_bits: int, least: int = 2, most: int = 16) -> None:
         raise refuse("`num_bits`", expected=f"{least} to {most}", found=num_bits)
 
 
-def _fake_quant(xp: Any, x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool, fixed: bool = False) -> Any:
+def _fake_quant(xp: Any, x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool, divides: bool = False) -> Any:
     """Round `x` to the steps of the nudged range; a range of [0, 0] gives 0."""
     _bits(num_bits)
     f32 = dtypes.float32
@@ -42,7 +42,7 @@ def _fake_quant(xp: Any, x: Any, low: Any, high: Any, num_bits: int, narrow_rang
     steps = xp.divide(xp.subtract(last, first), xp.subtract(high, low))
     shift = xp.floor(xp.add(xp.multiply(xp.neg(least), steps), half))
     level = xp.subtract(xp.maximum(xp.minimum(x, most), least), least)
-    level = xp.multiply(level, steps) if fixed else xp.divide(level, scale)  # as the kernels do; it decides ties
+    level = xp.divide(level, scale) if divides else xp.multiply(level, steps)  # as the kernels do; it decides ties
     level = xp.floor(xp.add(xp.subtract(level, shift), half))
     nothing = xp.logical_and(xp.equal(low, zero), xp.equal(high, zero))
     return xp.where(nothing, xp.zeros_like(x), xp.multiply(level, scale))
@@ -54,7 +54,7 @@ def fake_quant_args(xp: Any, inputs: Any, *, min: float, max: float, num_bits: i
     if min >= max:
         raise refuse("`min` is not less than `max`", found=f"{min} and {max}")
     low, high = (xp.asarray(v, dtypes.float32) for v in (min, max))
-    return _fake_quant(xp, inputs, low, high, num_bits, narrow_range, fixed=True)
+    return _fake_quant(xp, inputs, low, high, num_bits, narrow_range)
 
 
 @op("FakeQuantWithMinMaxVars")
@@ -63,7 +63,7 @@ def fake_quant_vars(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, 
     for name, v in (("min", min), ("max", max)):
         if xp.rank(v):
             raise refuse(f"`{name}` is not a scalar", found=f"rank {xp.rank(v)}")
-    return _fake_quant(xp, inputs, min, max, num_bits, narrow_range)
+    return _fake_quant(xp, inputs, min, max, num_bits, narrow_range, divides=True)
 
 
 @op("FakeQuantWithMinMaxVarsPerChannel")
@@ -238,7 +238,8 @@ def _min_first(x: Array, r: Range) -> Array:
     steps = 1 / r.scale
     shifted = _round(x * steps, "") - (_round(np.asarray(r.low * steps), "") - least)
     top = float(np.nextafter(_F32(most), _F32(0))) if most == 2**31 - 1 else float(most)
-    return np.clip(shifted, least, top)
+    out: Array = np.clip(shifted, least, top)
+    return out
 
 
 def _quantize_scaled(x: Array, r: Range, round_mode: str, narrow: bool, axis: int) -> tuple[Array, Array, Array]:
