@@ -1,6 +1,7 @@
 """Activations and biases against TensorFlow."""
 
 import numpy as np
+
 from op_harness import COMPLEX, FLOATS, INTS, Row, check, each, rows, sample
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, -0.0, 1, -1, 6, 7, -1e30, 90, -90], np.float32)
