@@ -38,10 +38,9 @@ def test_every_op_of_tensorflow_can_be_described() -> None:
 def test_an_op_that_does_not_exist(command: Command) -> None:
     said = command("ops", "Sofmax")
     assert (said.code, said.out) == (3, "")
-    assert (
-        said.err
-        == "error: TensorFlow has no op called `Sofmax`\nhint: did you mean `Softmax` or `LogSoftmax` or `_MklSoftmax`?\n"
-    )
+    what, hint = said.err.splitlines()
+    assert what == "error: TensorFlow has no op called `Sofmax`"
+    assert hint.startswith("hint: did you mean `Softmax` or `LogSoftmax`")
 
 
 def test_a_graph(command: Command) -> None:
