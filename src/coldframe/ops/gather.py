@@ -32,7 +32,7 @@ def gather_v2(xp: Any, params: Any, indices: Any, axis: Any, *, batch_dims: int)
     n, m = xp.rank(params), xp.rank(indices)
     if not n:
         raise refuse("`params`", expected="at least a vector", found="a scalar")
-    at = axis_of(scalar(axis, "axis", of_one=True), n)
+    at = axis_of(scalar(axis, "axis"), n)
     if not -m <= batch_dims <= m or (b := batch_dims % m if batch_dims < 0 else batch_dims) > at:
         raise refuse("batch_dims", expected=f"at most {min(m, at)}", found=batch_dims)
     if not b:
@@ -201,7 +201,7 @@ def _(xp: Any, indices: Any, depth: Any, on_value: Any, off_value: Any, *, axis:
     size = n.known()[0] if n.known() else None
     if size is not None and size < 0:
         raise Unlowerable("a negative depth")
-    if on_value.dtype not in (float32, int64) or size == 0:
+    if on_value.dtype not in (float32, int64) or size == 0 or not indices.ndim:
         return xp.where(xp.one_hot(wide, n, at), on_value, off_value)
     if indices.dtype.kind != "u":  # ONNX counts negative indices from the end
         wide = xp.where(xp.less(wide, 0), n, wide)
@@ -222,6 +222,8 @@ def _one_hot_axis(xp: Any, indices: Any, depth: Any, on_value: Any, off_value: A
 @op("Where")
 def where(xp: Any, x: Any) -> Any:
     """The coordinates of what is not zero, one row each."""
+    if not xp.rank(x):
+        raise refuse("coordinates of a scalar", expected="at least a vector")
     return xp.nonzero(x)
 
 

@@ -148,7 +148,7 @@ def tile(xp: Any, x: Any, multiples: Any) -> Any:
 @op("Pad")
 def pad(xp: Any, x: Any, paddings: Any) -> Any:
     """X with zeros, empty strings or False around it."""
-    return xp.pad(x, _paddings(xp, x, paddings), xp.asarray(b"" if xp.dtype(x).kind == "O" else 0, dtype_of(xp, x)))
+    return _padded(xp, x, paddings, xp.asarray(b"" if xp.dtype(x).kind == "O" else 0, dtype_of(xp, x)))
 
 
 @op("PadV2")
@@ -156,14 +156,15 @@ def pad_v2(xp: Any, x: Any, paddings: Any, constant_values: Any) -> Any:
     """X with a constant around it."""
     if xp.rank(constant_values):
         raise refuse("`constant_values`", expected="a scalar", found=f"rank {xp.rank(constant_values)}")
-    return xp.pad(x, _paddings(xp, x, paddings), constant_values)
+    return _padded(xp, x, paddings, constant_values)
 
 
-def _paddings(xp: Any, x: Any, paddings: Any) -> Any:
+def _padded(xp: Any, x: Any, paddings: Any, value: Any) -> Any:
     if xp.rank(paddings) != 2:
         raise refuse("`paddings`", expected=f"shape [{xp.rank(x)}, 2]", found=f"rank {xp.rank(paddings)}")
     _length(xp, paddings, xp.rank(x), "paddings")
-    return xp.require(paddings, xp.greater_equal(paddings, xp.asarray(0, dtype_of(xp, paddings))), "paddings below 0")
+    ok = xp.greater_equal(paddings, xp.asarray(0, dtype_of(xp, paddings)))  # ONNX would cut where they are negative
+    return xp.pad(x, xp.require(paddings, ok, "paddings below 0"), value) if xp.rank(x) else x
 
 
 def _length(xp: Any, x: Any, n: int, name: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import int64
-from coldframe.ops.shape import dtype_of
+from coldframe.ops.shape import dtype_of, vector
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 
@@ -147,7 +147,7 @@ def _position(begin: int, stride: int, dim: int) -> int:
     return begin
 
 
-@op("StridedSlice")
+@op("StridedSlice", static=("strides",))
 def strided_slice(
     xp: Any, x: Any, begin: Any, end: Any, strides: Any, *, begin_mask: int, end_mask: int, ellipsis_mask: int,
     new_axis_mask: int, shrink_axis_mask: int,
@@ -163,9 +163,9 @@ def _(
     new_axis_mask: int, shrink_axis_mask: int,
 ) -> Any:  # fmt: skip
     masks = Masks(begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
-    b, e, s = _ends(xp, begin), _ends(xp, end), _ends(xp, strides)
-    if not len(b) == len(e) == len(s) or not all(isinstance(v, int) and v for v in s):
-        raise Unlowerable("the strides of a slice are not known when compiling")
+    b, e, s = _ends(xp, begin), _ends(xp, end), vector(strides, "strides")
+    if not len(b) == len(e) == len(s) or 0 in s:
+        raise Unlowerable("begin, end and strides are not of one length, or a stride is 0")
     items = _items(xp.rank(x), len(b), masks)
     axes = [i for i in items if i.kind != "new"]
     for axis in reversed(range(len(axes))):

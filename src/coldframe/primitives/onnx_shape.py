@@ -21,6 +21,7 @@ from coldframe.primitives.onnx_builder import Dims, OnnxValue, carrier
 from coldframe.primitives.onnx_elementwise import ElementwiseOnnx, folds, joined, product
 
 _END = np.iinfo(np.int64).max
+_SCATTERED_WIDER = (dtypes.bool_, dtypes.int8, dtypes.int16, dtypes.uint8, dtypes.uint16)
 _SCATTERS = ("float32", "float64", "int32", "int64")  # what ONNX Runtime's ScatterElements combines, checked by test
 
 
@@ -397,19 +398,22 @@ class ShapeOnnx(AskOnnx):
         if how == "subtract":
             updates, how = self.neg(updates), "add"
         reduction = {"add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}.get(how)
+        if x.dtype in _SCATTERED_WIDER and reduction is not None:  # bool: some update is true; integers: modulo
+            wide = self._scatter_rows(self.cast(x, dtypes.int32), at, self.cast(updates, dtypes.int32), k, reduction)
+            return self.not_equal(wide, 0) if x.dtype is dtypes.bool_ else self.cast(wide, x.dtype)
         if reduction is None or x.dtype.name not in _SCATTERS:
             raise Unlowerable(f"ONNX Runtime does not scatter {x.dtype} by {how}")
         return self._scatter_rows(x, at, updates, k, reduction)
 
     def _scatter_rows(self, x: OnnxValue, at: OnnxValue, updates: OnnxValue, k: int, reduction: str) -> Any:
         """Combine rows by ScatterElements: ScatterND's threads lose updates where an index is repeated."""
-        inner = product(x.dims[k:])
+        inner: Any = product(x.dims[k:])
         if inner is None:
-            raise Unlowerable("the size of the scattered slices is not known when compiling")
-        if inner == 0 or (at.const is not None and not at.const.size):
+            inner = self.prod(self.slice_axis(self.shape(x), 0, k, None), (0,))
+        elif inner == 0 or (at.const is not None and not at.const.size):
             return x
         rows = self.reshape(self._linear(x, at, k), [-1, 1])
-        table = self.reshape(x, [-1, inner])
+        table = self.reshape(x, [self.prod(self.slice_axis(self.shape(x), 0, 0, k), (0,)), inner])
         n = self.dim(rows, 0)
         new = self.reshape(updates, [n, inner])
         where = self.broadcast_to(rows, [n, inner])
