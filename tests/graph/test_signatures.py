@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import op_def_pb2  # noqa: TC002
+from tensorflow.core.framework import op_def_pb2
 from tensorflow.python.framework import tensor_util
 
 from coldframe import dtypes

@@ -99,7 +99,7 @@ def from_attr(proto: Any, where: str, depth: int = 0) -> AttrValue:
     if kind == "type":
         return _type(proto.type)
     if kind in ("s", "i", "f", "b"):
-        return getattr(proto, kind)  # type: ignore[no-any-return]
+        return _scalar(proto, kind)
     if kind == "shape":
         return tensor_proto.shape_of(proto.shape)
     if kind == "tensor":
@@ -110,7 +110,13 @@ def from_attr(proto: Any, where: str, depth: int = 0) -> AttrValue:
         return _func(proto.func, where, depth)
     if kind == "placeholder":
         return AttrPlaceholder(proto.placeholder)
-    raise CorruptError("attribute without a value", where=where)
+    return _UNSET
+
+
+def _scalar(proto: Any, kind: str) -> bytes | int | float | bool:
+    value = getattr(proto, kind)
+    assert isinstance(value, (bytes, int, float)), "protobuf checks the types of fields"
+    return value
 
 
 def _type(number: int) -> Any:
@@ -121,6 +127,7 @@ def _type(number: int) -> Any:
 
 
 _INVALID = AttrPlaceholder("DT_INVALID")  # DataType 0: written by some tools for "not known"
+_UNSET = AttrPlaceholder("no value")  # TensorFlow writes it: `_input_shapes` of a function without inputs
 
 
 def _tensor(proto: Any, where: str) -> TensorValue:
@@ -150,7 +157,9 @@ def _func(proto: Any, where: str, depth: int) -> FuncRef:
 
 def set_attr(proto: Any, value: AttrValue) -> None:
     """Write `value` into an AttrValue message."""
-    if isinstance(value, tuple):
+    if value is _UNSET:
+        proto.Clear()
+    elif isinstance(value, tuple):
         proto.list.SetInParent()
         for v in value:
             _append(proto.list, v)
