@@ -119,7 +119,7 @@ def _scalar(proto: Any, kind: str) -> bytes | int | float | bool:
     return value
 
 
-def _type(number: int) -> Any:
+def _type(number: int) -> dtypes.DType | RefType | AttrPlaceholder:
     if not number:
         return _INVALID
     dtype = dtypes.from_enum(number)
