@@ -78,7 +78,7 @@ class _Trace:
         nodes = len(self.xp.nodes)
         try:
             outs = self._lower(bound, [self._value(r) for r in bound.node.inputs])
-        except Unlowerable as e:
+        except (Unlowerable, ColdframeError) as e:  # an op that refuses its shapes reports that when it is run
             del self.xp.nodes[nodes:]
             self.xp.forget_casts()
             self.refused[bound.name] = str(e)
