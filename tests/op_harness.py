@@ -225,7 +225,8 @@ def run_onnx(call: Call, flat: list[Any], *, open_dims: bool, const: tuple[int, 
     options = ort.SessionOptions()
     options.log_severity_level = 4
     if weights:
-        values_ = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(w)) for w in weights.values()]
+        arrays = [np.ascontiguousarray(w) for w in weights.values()]  # ONNX Runtime reads them where they are
+        values_ = [ort.OrtValue.ortvalue_from_numpy(a) for a in arrays]
         options.add_external_initializers(list(weights), values_)
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     used = {i.name for i in session.get_inputs()}

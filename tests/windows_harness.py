@@ -71,6 +71,7 @@ def opened(row: Row, *, constant: Sequence[int], open_axes: Sequence[int]) -> No
 def lowered(call: Call, flat: Arrays, *, constant: Sequence[int], open_axes: Sequence[int] = ()) -> Arrays:
     """Lower `call` with some inputs as constants, and run it."""
     model, weights, _ = traced(call, flat, constant=constant, open_axes=open_axes)
+    weights = {k: np.ascontiguousarray(w) for k, w in weights.items()}  # ONNX Runtime reads them where they are
     runs = session(model, weights)
     feeds = {i.name: flat[int(i.name[1:])] for i in runs.get_inputs()}
     return [np.asarray(r) for r in runs.run(None, feeds)]
@@ -103,15 +104,12 @@ def traced(
     return model, weights, xp
 
 
-def session(model: bytes, weights: dict[str, Any], optimized: str = "") -> ort.InferenceSession:
-    """Load a model; write what ONNX Runtime made of it to `optimized`."""
+def session(model: bytes, weights: dict[str, Any]) -> ort.InferenceSession:
+    """Load a model; the caller keeps `weights`, which are contiguous, alive."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    if optimized:
-        options.optimized_model_filepath = optimized
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     if weights:
-        values = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(w)) for w in weights.values()]
+        values = [ort.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
         options.add_external_initializers(list(weights), values)
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
