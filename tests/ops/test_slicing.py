@@ -108,10 +108,19 @@ MASKS = {"begin_mask": 0, "end_mask": 2, "shrink_axis_mask": 1}
 @rows(
     *each(
         ("float32", "float64", "int32", "complex64", "bool"),
-        lambda d: Row("StridedSliceGrad", [i32(3, 4), i32(1, 0), i32(2, 0), i32(1, 2), sample(d, 2)], MASKS),
+        lambda d: Row("StridedSliceGrad",
+                      [i32(3, 4), i32(1, 0), i32(2, 0), i32(1, 2), sample(d, 2)], MASKS, const=(0,)),
     ),
-    Row("StridedSliceGrad", [i32(5), i32(4), i32(0), i32(-2), sample("float32", 2)]),
-    Row("StridedSliceGrad", [np.int64([2, 3]), np.int64([0]), np.int64([2]), np.int64([1]), sample("float32", 2, 3)]),
+    Row("StridedSliceGrad", [i32(5), i32(4), i32(0), i32(-2), sample("float32", 2)], const=(0,)),
+    Row("StridedSliceGrad", [np.int64([2, 3]), np.int64([0]), np.int64([2]), np.int64([1]), sample("float32", 2, 3)],
+        const=(0,)),
+    Row("StridedSliceGrad", [i32(3, 4), i32(0, 1), i32(0, 3), i32(1, 1), sample("float32", 3, 2)], {"begin_mask": 1,
+        "end_mask": 1}, const=(0,)),
+    Row("StridedSliceGrad", [i32(3, 4, 2), i32(0, -1, 0), i32(0, 0, 0), i32(1, 1, 1), sample("float32", 3, 1, 2)],
+        {"begin_mask": 1, "end_mask": 1, "shrink_axis_mask": 2, "new_axis_mask": 4}, const=(0,)),
+    Row("StridedSliceGrad", [i32(3, 4), i32(0), i32(2), i32(1), sample("int32", 2, 4)], const=(0,)),
+    Row("StridedSliceGrad", [i32(3, 4), i32(2), i32(1), i32(1), sample("float32", 0, 4)], const=(0,)),
+    Row("StridedSliceGrad", [i32(3, 4), i32(-1), i32(0), i32(-2), sample("float32", 1, 4)], const=(0,)),
     *each(
         ("float32", "int64", "complex64", "bool"),
         lambda d: Row("TensorStridedSliceUpdate",

@@ -179,16 +179,26 @@ def ones_like(xp: Any, x: Any) -> Any:
 @op("Range")
 def range_(xp: Any, start: Any, limit: Any, delta: Any) -> Any:
     """The numbers start, start + delta, and so on before limit."""
-    for name, x in (("start", start), ("limit", limit), ("delta", delta)):
+    return xp.arange(*_range_ends(xp, start, limit, delta))
+
+
+@range_.onnx
+def _(xp: Any, start: Any, limit: Any, delta: Any) -> Any:
+    """ONNX takes a range that runs away from its limit for an empty one."""
+    a, b, d = _range_ends(xp, start, limit, delta)
+    if d.const is not None:
+        ok = xp.less_equal(a, b) if d.const > 0 else xp.greater_equal(a, b)
+    else:
+        up, down = xp.greater(d, 0), xp.less(d, 0)
+        ok = xp.logical_or(xp.logical_and(up, xp.less_equal(a, b)), xp.logical_and(down, xp.greater_equal(a, b)))
+    return xp.arange(xp.require(a, ok, "a range that never reaches its limit"), b, d)
+
+
+def _range_ends(xp: Any, *ends: Any) -> list[Any]:
+    for name, x in zip(("start", "limit", "delta"), ends, strict=True):
         if xp.rank(x) > 1 or (xp.rank(x) == 1 and xp.dim(x, 0) != 1):
             raise refuse(f"{name} of a range", expected="a scalar", found=f"rank {xp.rank(x)}")
-    a, b, d = (xp.reshape(x, []) if xp.rank(x) else x for x in (start, limit, delta))
-    if dtype_of(xp, a).is_integer:  # ONNX would take a range that runs away from its limit for an empty one
-        zero = xp.asarray(0, dtype_of(xp, a))
-        up, down = xp.greater(d, zero), xp.less(d, zero)
-        ok = xp.logical_or(xp.logical_and(up, xp.less_equal(a, b)), xp.logical_and(down, xp.greater_equal(a, b)))
-        a = xp.require(a, ok, "a range that never reaches its limit")
-    return xp.arange(a, b, d)
+    return [xp.reshape(x, []) if xp.rank(x) else x for x in ends]
 
 
 @op("LinSpace", static=("num",))

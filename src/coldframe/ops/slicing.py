@@ -185,7 +185,7 @@ def _ends(xp: Any, v: Any) -> list[Any]:
     return [xp.pick(value, i, 0) if k is None else k for i, k in enumerate(known)]
 
 
-@op("StridedSliceGrad", static=("shape", "begin", "end", "strides"))
+@op("StridedSliceGrad", static=("begin", "end", "strides"))
 def strided_slice_grad(
     xp: Any, shape: Any, begin: Any, end: Any, strides: Any, dy: Any, *, begin_mask: int, end_mask: int,
     ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
@@ -194,6 +194,43 @@ def strided_slice_grad(
     masks = Masks(begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
     zeros = xp.full([int(d) for d in shape], xp.asarray(0, dtype_of(xp, dy)))
     return _written(xp, zeros, [int(d) for d in shape], _spec(begin, end, strides), masks, dy)
+
+
+@strided_slice_grad.onnx
+def _(
+    xp: Any, shape: Any, begin: Any, end: Any, strides: Any, dy: Any, *, begin_mask: int, end_mask: int,
+    ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
+) -> Any:  # fmt: skip
+    """Padding, where the slice left no gaps; what an open dimension is padded with depends on the run."""
+    masks = Masks(begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
+    spec = _spec(begin, end, strides)
+    known = xp.vector(shape)[1]
+    items = _items(len(known), len(spec[0]), masks)
+    kept = [i for i in items if i.kind != "one"]
+    gone = [k for k, i in enumerate(i for i in items if i.kind != "new") if i.kind == "one"]
+    dense = xp.squeeze(dy, [k for k, i in enumerate(kept) if i.kind == "new"])
+    pads = [_margins(d, i, spec) for d, i in zip(known, (i for i in items if i.kind != "new"), strict=True)]
+    fixed = [p for p in pads if p is not None]
+    if len(fixed) == len(pads):
+        out = xp.expand_dims(dense, gone)
+        return xp.pad(out, np.array(fixed, np.int64).reshape(-1, 2)) if any(map(any, fixed)) else out
+    if None in known:
+        raise Unlowerable("the shape to write to is not known when compiling")
+    zeros = xp.full(list(known), xp.asarray(0, dy.dtype))
+    return _written(xp, zeros, [d or 0 for d in known], spec, masks, dy)
+
+
+def _margins(dim: int | None, item: Item, spec: Spec) -> tuple[int, int] | None:
+    """How much of a dimension a slice of it leaves before and behind, where it takes all in between."""
+    begin, end, stride = (v[item.at] for v in spec) if item.kind != "all" else (0, 0, 1)
+    whole = item.kind == "all" or (item.kind == "range" and stride == 1 and not item.begin and not item.end)
+    if whole or dim is None:
+        return (0, 0) if whole else None
+    if item.kind == "one":
+        at = _position(begin, stride, dim) % dim
+        return at, dim - at - 1
+    cut = range(*slice(begin if item.begin else None, end if item.end else None, stride).indices(dim))
+    return (cut.start, dim - cut.stop) if stride == 1 and cut else None
 
 
 @op("TensorStridedSliceUpdate", static=("begin", "end", "strides"))

@@ -18,14 +18,14 @@ from coldframe.dtypes import DType
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.numpy_shape import inferred
 from coldframe.primitives.onnx_builder import Dims, OnnxValue, carrier
-from coldframe.primitives.onnx_elementwise import ElementwiseOnnx, folds, joined, product
+from coldframe.primitives.onnx_elementwise import ReduceOnnx, folds, joined, product
 
 _END = np.iinfo(np.int64).max
 _SCATTERED_WIDER = (dtypes.bool_, dtypes.int8, dtypes.int16, dtypes.uint8, dtypes.uint16)
 _SCATTERS = ("float32", "float64", "int32", "int64")  # what ONNX Runtime's ScatterElements combines, checked by test
 
 
-class AskOnnx(ElementwiseOnnx):
+class AskOnnx(ReduceOnnx):
     """What is known of a tensor, and shapes as vectors."""
 
     def asarray(self, value: Any, dtype: DType) -> OnnxValue:
