@@ -402,10 +402,12 @@ def _stand_in(graph: Graph, name: str, done: Inlined) -> Node:
     count = max(outputs) + 1
     inputs = [outputs.get(k, next(iter(outputs.values()))) for k in range(count)]
     types = _result_types(graph, node)
+    read = {r.node for r in inputs}
+    controls = [s for s in done.steps[name] if s not in read]
     used = tuple(types[k if k in outputs else next(iter(outputs))] for k in range(count))
     if count == 1:
-        return Node(name, table().named_role("identity").name, inputs, list(done.steps[name]), {"T": used[0]})
-    return Node(name, table().named_role("identity_n").name, inputs, list(done.steps[name]), {"T": used})
+        return Node(name, table().named_role("identity").name, inputs, controls, {"T": used[0]})
+    return Node(name, table().named_role("identity_n").name, inputs, controls, {"T": used})
 
 
 def _result_types(graph: Graph, node: Node) -> list[Any]:

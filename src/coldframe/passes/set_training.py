@@ -5,6 +5,7 @@
     p = Placeholder (is_training)          p = Const(False)
     s = Switch(x, p)                 ──►   (gone: what read s:0 reads x, what read s:1 is dead and goes)
     y = Merge(f(s:0), g(s:1))              y = Identity(f(x))
+    z = If(p, x, then=t, else=e)           (the body of e)
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from coldframe.errors import GraphError
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import topological
-from coldframe.graph.values import TensorValue, base_type
+from coldframe.graph.values import AttrValue, TensorValue, base_type
 from coldframe.ops import table
 from coldframe.passes.base import Context, loop_edge, row_of
+from coldframe.passes.inline import InlineCalls
 from coldframe.shapes import Shape
 
 # What people and Keras call the switch. Only booleans of no dimensions count.
@@ -56,7 +58,14 @@ class SetTraining:
             value = TensorValue.of(np.array(self.value))
             out.nodes[name] = Node(name, const, [], [], {"dtype": dtypes.bool_, "value": value})
             context.note(f"`{name}` is {self.value}: what it switches off is gone")
-        return fold_branches(out, context)
+        folded = InlineCalls().run(fold_branches(out, context), context)
+        for node in folded:
+            if node.attrs.get("is_training") is True and not self.value:
+                context.note(
+                    f"`{node.name}` still normalizes each batch by its own statistics: no update of moving averages "
+                    "tells which variables hold them"
+                )
+        return folded
 
 
 def _is_switch(node: Node) -> bool:
@@ -116,6 +125,9 @@ class _Folding:
         self._learn(node, row, inputs)
         if control == "switch" and inputs[1] in self.truth:
             self._switch(node, inputs)
+        if row is not None and row.role == "if" and inputs[0] in self.truth:
+            self.new[node.name] = self._branch(node, inputs, self.truth[inputs[0]])
+            return
         same = inputs == node.inputs
         self.new[node.name] = node if same else dataclasses.replace(node, inputs=inputs)
 
@@ -139,6 +151,13 @@ class _Folding:
         self.now[node.out(alive)] = inputs[0]
         if inputs[0] in self.truth:
             self.truth[node.out(alive)] = self.truth[inputs[0]]
+
+    def _branch(self, node: Node, inputs: list[TensorRef], truth: bool) -> Node:
+        """Return a call of the branch that is taken."""
+        attrs: dict[str, AttrValue] = {k: v for k, v in node.attrs.items() if k in ("Tin", "Tout")}
+        attrs["f"] = node.attrs["then_branch" if truth else "else_branch"]
+        call = self.ops.named_role("call").name
+        return Node(node.name, call, inputs[1:], list(node.controls), attrs, node.device)
 
     def _merge(self, node: Node, alive: int, inputs: list[TensorRef]) -> None:
         attrs = {"T": base_type(node.attrs.get("T"))}

@@ -39,6 +39,7 @@ from coldframe.ops import table
 from coldframe.passes.bake_variables import BakeVariables
 from coldframe.passes.base import Context, Pass, Pipeline, row_of
 from coldframe.passes.inline import InlineCalls
+from coldframe.passes.moving_statistics import UseMovingStatistics
 from coldframe.passes.prune import Prune
 from coldframe.passes.repair_refs import RepairRefs
 from coldframe.passes.set_training import SetTraining
@@ -155,6 +156,8 @@ def freeze(
     wanted = _cut(wanted, [inputs] if isinstance(inputs, str) else inputs)
     init, graph = _initializers(opened, wanted)
     context = Context((*wanted.outputs.values(), *init), notes=list(wanted.notes))
+    if training is False:  # before the updates of the averages are pruned
+        graph = UseMovingStatistics().run(graph, context)
     graph = freezing(opened, training=training).run(graph, context)
     return _frozen(graph, wanted, init, context)
 
