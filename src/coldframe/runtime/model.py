@@ -11,6 +11,7 @@ from typing import Any, Final
 from coldframe.errors import FeedError, MisuseError, NotFoundError, near_names
 from coldframe.graph.ir import Graph
 from coldframe.graph.names import is_tensor_name
+from coldframe.graph.traverse import needed
 from coldframe.runtime import ends
 from coldframe.runtime.session import Session
 from coldframe.runtime.source import Signature, Source, open_source, read_variable
@@ -136,9 +137,10 @@ class Model:
 
 
 def _guess(graph: Graph) -> Signature:
-    return Signature(
-        _GUESSED, ends.specs_by_node(graph, ends.inputs(graph)), ends.specs_by_node(graph, ends.guess_outputs(graph))
-    )
+    outputs = ends.guess_outputs(graph)
+    used = needed(graph, [e.ref.node for e in outputs])
+    inputs = [e for e in ends.inputs(graph) if e.ref.node in used]
+    return Signature(_GUESSED, ends.specs_by_node(graph, inputs), ends.specs_by_node(graph, outputs))
 
 
 class _Stored(Mapping[str, Any]):
