@@ -36,6 +36,8 @@ FAMILIES = (
     "flow",
     "files",
     "flow_v1",
+    "tensor_array",
+    "stacks",
     "linalg",
     "einsum",
     "signal",
@@ -44,6 +46,8 @@ FAMILIES = (
     "boxes",
     "random",
     "quantize",
+    "regex",
+    "strings",
 )
 
 

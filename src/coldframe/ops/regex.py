@@ -1,0 +1,161 @@
+"""Regular expressions of RE2 on Python's engine: translation of the syntax, and RE2's rules of replacement.
+
+RE2 knows ASCII classes only, and ``$`` as the end of the text. What Python's engine lacks (Unicode classes ``\\p``) is
+refused rather than read otherwise. Text is UTF-8; bytes that are not are matched one by one.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.errors import UnsupportedAttributeError
+from coldframe.ops.table import op
+from coldframe.primitives.base import refuse
+
+Array = npt.NDArray[Any]
+_HOST = "strings"
+_POSIX = {
+    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": "\\x00-\\x7f", "blank": "\\t ", "cntrl": "\\x00-\\x1f\\x7f",
+    "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~", "punct": "!-/:-@\\[-`{-~",
+    "space": "\\t\\n\\v\\f\\r ", "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f",
+}  # fmt: skip
+_TOKEN = re.compile(r"\\Q(.*?)(?:\\E|\Z)|\\(.)|\[:(\^?)(\w+):\]|(.)", re.DOTALL)
+
+
+@functools.lru_cache(maxsize=256)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return Python's pattern for RE2's `pattern`.
+
+    Raises:
+        ExecutionError: the pattern is malformed.
+        UnsupportedAttributeError: it uses what Python's engine does not have.
+    """
+    out: list[str] = []
+    inside, start = False, 0
+    for token in _TOKEN.finditer(pattern):
+        quoted, escaped, negated, posix, plain = token.groups()
+        if plain is not None:
+            if plain == "[" and not inside:
+                inside, start = True, token.end() + (pattern[token.end() : token.end() + 1] == "^")
+                out.append("[")
+            elif plain == "]" and inside and token.start() > start:
+                inside = False
+                out.append("]")
+            elif plain in "[]&~|-" and inside:
+                out.append(plain if plain == "-" else "\\" + plain)
+            else:
+                out.append("\\Z" if plain == "$" and not inside else plain)
+        elif quoted is not None:
+            out.append(re.escape(quoted))
+        elif escaped is not None:
+            out.append(_escape(escaped, pattern))
+        elif posix is not None and inside:
+            out.append(_class(posix, bool(negated), pattern))
+        else:
+            out.append(token.group())
+    try:
+        return re.compile("".join(out), re.ASCII)
+    except (re.error, RecursionError, OverflowError) as e:
+        raise refuse(f"regular expression `{pattern}`", found=str(e)) from e
+
+
+def _escape(letter: str, pattern: str) -> str:
+    if letter in "pPCX":
+        raise UnsupportedAttributeError(f"regular expression `{pattern}`: `\\{letter}` is not supported")
+    return {"z": "\\Z", "a": "\\x07"}.get(letter, "\\" + letter)
+
+
+def _class(name: str, negated: bool, pattern: str) -> str:
+    if name not in _POSIX or negated:
+        raise UnsupportedAttributeError(f"regular expression `{pattern}`: class `[:{name}:]` is not supported here")
+    return _POSIX[name]
+
+
+def _text(b: bytes) -> str:
+    return b.decode("utf-8", "surrogateescape")
+
+
+def _bytes(s: str) -> bytes:
+    return s.encode("utf-8", "surrogateescape")
+
+
+@functools.lru_cache(maxsize=256)
+def _pieces(rewrite: str, groups: int) -> tuple[str | int, ...]:
+    """The rewrite as text and group numbers; only ``\\0`` to ``\\9`` and ``\\\\`` are known."""
+    out: list[str | int] = []
+    for part in re.findall(r"\\.?|[^\\]+", rewrite, re.DOTALL):
+        if part[0] != "\\":
+            out.append(part)
+        elif part == "\\\\":
+            out.append("\\")
+        elif part[1:].isascii() and part[1:].isdigit() and int(part[1:]) <= groups:
+            out.append(int(part[1:]))
+        else:
+            raise refuse(f"rewrite `{rewrite}`", expected=f"\\0 to \\{groups}", found=part)
+    return tuple(out)
+
+
+def substitute(pattern: str, rewrite: str, text: str, everywhere: bool) -> str:
+    """Replace matches as RE2 does: an empty match next to the last one does not count."""
+    found, at, last = compiled(pattern), 0, -1
+    pieces = _pieces(rewrite, found.groups)
+    out: list[str] = []
+    while at <= len(text):
+        match = found.search(text, at)
+        if match is None:
+            break
+        out.append(text[at : match.start()])
+        if match.start() == match.end() == last:
+            out.append(text[match.end() : match.end() + 1])
+            at, last = match.end() + 1, -1
+            continue
+        out.extend(match[p] or "" if isinstance(p, int) else p for p in pieces)
+        at = last = match.end()
+        if not everywhere:
+            break
+    return "".join(out) + text[at:]
+
+
+def _each(x: Array, fn: Any, dtype: Any = object) -> Array:
+    out = np.empty(x.shape, dtype)
+    for i, v in enumerate(x.flat):
+        out.flat[i] = fn(v)
+    return out
+
+
+def _one(x: Array, name: str) -> str:
+    if x.ndim:
+        raise refuse(f"`{name}` is not a scalar", found=f"shape {list(x.shape)}")
+    return _text(x.item())
+
+
+@op("StaticRegexReplace", host=_HOST)
+def static_regex_replace(xp: Any, input: Array, *, pattern: str, rewrite: str, replace_global: bool) -> Any:
+    """Replace what matches a fixed pattern."""
+    _pieces(rewrite, compiled(pattern).groups)
+    return _each(input, lambda b: _bytes(substitute(pattern, rewrite, _text(b), replace_global)))
+
+
+@op("RegexReplace", host=_HOST)
+def regex_replace(xp: Any, input: Array, pattern: Array, rewrite: Array, *, replace_global: bool) -> Any:
+    """Replace what matches a pattern."""
+    p, r = _one(pattern, "pattern"), _one(rewrite, "rewrite")
+    return static_regex_replace.body(xp, input, pattern=p, rewrite=r, replace_global=replace_global)
+
+
+@op("StaticRegexFullMatch", host=_HOST)
+def static_regex_full_match(xp: Any, input: Array, *, pattern: str) -> Any:
+    """Whether all of a string matches a fixed pattern."""
+    found = compiled(pattern)
+    return _each(input, lambda b: found.fullmatch(_text(b)) is not None, np.bool_)
+
+
+@op("RegexFullMatch", host=_HOST)
+def regex_full_match(xp: Any, input: Array, pattern: Array) -> Any:
+    """Whether all of a string matches a pattern."""
+    return static_regex_full_match.body(xp, input, pattern=_one(pattern, "pattern"))

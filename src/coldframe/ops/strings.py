@@ -1,0 +1,273 @@
+"""Strings: bytes of any kind, held as Python ``bytes`` in object arrays. All of it runs on the host."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.dtypes import DType
+from coldframe.ops.table import Op, op
+from coldframe.primitives.base import refuse
+
+Array = npt.NDArray[Any]
+_HOST = "strings"
+_SPACE = b" \t\n\v\f\r"
+
+
+def _each(x: Array, fn: Callable[[Any], Any], dtype: Any = object) -> Array:
+    out = np.empty(x.shape, dtype)
+    for i, v in enumerate(x.flat):
+        out.flat[i] = fn(v)
+    return out
+
+
+def _text(b: bytes) -> str:
+    return b.decode("utf-8", "surrogateescape")
+
+
+def _case(name: str, ascii_only: Callable[[bytes], bytes], unicode: Callable[[str], str], doc: str) -> Op:
+    def run(xp: Any, x: Array, *, encoding: str) -> Any:
+        if encoding not in ("", "utf-8"):
+            raise refuse("`encoding`", expected="`utf-8` or nothing", found=encoding)
+        if not encoding:
+            return _each(x, ascii_only)
+        return _each(x, lambda b: unicode(_text(b)).encode("utf-8", "surrogateescape"))
+
+    run.__doc__ = doc
+    return Op(name, run, host=_HOST)
+
+
+CASES = [
+    _case("StringLower", bytes.lower, str.lower, "Small letters, of ASCII or of all scripts"),
+    _case("StringUpper", bytes.upper, str.upper, "Capital letters, of ASCII or of all scripts"),
+]
+
+
+@op("StringStrip", host=_HOST)
+def string_strip(xp: Any, x: Array) -> Any:
+    """Strings without white space at their ends."""
+    return _each(x, lambda b: b.strip(_SPACE))
+
+
+@op("StringLength", host=_HOST)
+def string_length(xp: Any, x: Array, *, unit: str) -> Any:
+    """Lengths in bytes, or in UTF-8 characters."""
+    return _each(x, len if unit == "BYTE" else _characters, np.int32)
+
+
+def _characters(b: bytes) -> int:
+    """Characters start at every byte that does not continue one."""
+    return sum(c & 0xC0 != 0x80 for c in b)
+
+
+@op("StringJoin", host=_HOST)
+def string_join(xp: Any, inputs: list[Array], *, separator: str) -> Any:
+    """Strings at the same places joined; scalars go with all."""
+    shapes = {x.shape for x in inputs if x.ndim}
+    if len(shapes) > 1:
+        raise refuse("the strings to join differ in shape", found=sorted(shapes))
+    glue, parts = separator.encode("utf-8", "surrogateescape"), np.broadcast_arrays(*inputs)
+    out = np.empty(parts[0].shape, object)
+    for i, row in enumerate(zip(*(p.flat for p in parts), strict=True)):
+        out.flat[i] = glue.join(row)
+    return out
+
+
+@op("ReduceJoin", host=_HOST)
+def reduce_join(xp: Any, inputs: Array, reduction_indices: Array, *, keep_dims: bool, separator: str) -> Any:
+    """Strings joined along dimensions; the first one named runs fastest."""
+    axes = [int(a) for a in np.atleast_1d(reduction_indices)]
+    if any(not -inputs.ndim <= a < inputs.ndim for a in axes):
+        raise refuse("`reduction_indices`", expected=f"-{inputs.ndim} to {inputs.ndim - 1}", found=axes)
+    axes = [a % inputs.ndim for a in axes]
+    if len(set(axes)) != len(axes):
+        raise refuse("`reduction_indices` repeats a dimension", found=axes)
+    if not axes:
+        return inputs
+    kept = [a for a in range(inputs.ndim) if a not in axes]
+    lines = np.transpose(inputs, kept + axes[::-1])
+    shape = lines.shape[: len(kept)]
+    rows = lines.reshape(int(np.prod(shape)), int(np.prod(lines.shape[len(kept) :])))
+    out, glue = np.empty(len(rows), object), separator.encode("utf-8", "surrogateescape")
+    for i, row in enumerate(rows):
+        out[i] = glue.join(row)
+    return out.reshape([1 if a in axes else d for a, d in enumerate(inputs.shape)] if keep_dims else shape)
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------
+_INTEGER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
+_FLOAT = re.compile(
+    rb"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE
+)
+
+
+@op("StringToNumber", host=_HOST)
+def string_to_number(xp: Any, string_tensor: Array, *, out_type: DType) -> Any:
+    """The numbers that strings spell."""
+    kind = out_type.numpy
+    return _each(string_tensor, lambda b: _integer(b, kind) if out_type.is_integer else _float(b), kind)
+
+
+def _integer(b: bytes, kind: np.dtype[Any]) -> int:
+    match, info = _INTEGER.fullmatch(b), np.iinfo(kind)
+    if match is None or len(b) > 64 or not info.min <= int(match[1]) <= info.max:
+        raise refuse("a string is not a number", expected=f"{kind}", found=_text(b[:64]))
+    return int(match[1])
+
+
+def _float(b: bytes) -> float:
+    stripped = b.strip(_SPACE)
+    if _FLOAT.fullmatch(stripped) is None:
+        raise refuse("a string is not a number", expected="a float", found=_text(b[:64]))
+    return float(stripped)
+
+
+@op("AsString", host=_HOST)
+def as_string(
+    xp: Any, input: Array, *, T: DType, precision: int, scientific: bool, shortest: bool, width: int, fill: str,
+) -> Any:  # fmt: skip
+    """Numbers spelled as C's printf does."""
+    floating = T.is_float or T.is_complex
+    if (precision >= 0 or scientific or shortest) and not floating:
+        raise refuse("`precision`, `scientific` and `shortest` are for floats", found=T)
+    if scientific and shortest:
+        raise refuse("`scientific` and `shortest` exclude each other")
+    if len(fill) > 1 or (fill and fill not in " +-0#"):
+        raise refuse("`fill`", expected="one of ` `, `+`, `-`, `0`, `#`", found=fill)
+    if width > 2**16 or precision > 2**16:
+        raise refuse("`width` or `precision` is too large", found=[width, precision])
+    spec = f"%{fill}{width if width >= 0 else ''}"
+    if not floating:
+        return _spelled_plain(input, T, spec)
+    spec += f".{precision}" if precision >= 0 else ""
+    spec += "e" if scientific else "g" if shortest else "f"
+    if T.is_complex:
+        return _each(input, lambda v: f"({spec % v.real},{spec % v.imag})".encode())
+    return _each(input, lambda v: (spec % float(v)).encode())
+
+
+def _spelled_plain(x: Array, kind: DType, spec: str) -> Array:
+    if kind.name == "bool":
+        return _each(x, lambda v: (spec + "s").encode() % (b"true" if v else b"false"))
+    if kind.name == "string":
+        return _each(x, lambda v: (spec + "s").encode() % v)
+    return _each(x, lambda v: (spec + "d").encode() % int(v))
+
+
+# --- parts ------------------------------------------------------------------------------------------------------
+@op("Substr", host=_HOST)
+def substr(xp: Any, input: Array, pos: Array, len: Array, *, unit: str) -> Any:
+    """Parts of strings from a position, counted from the end where negative, of at most a length."""
+    if pos.shape != len.shape:
+        raise refuse("`pos` and `len` differ in shape", expected=list(pos.shape), found=list(len.shape))
+    try:
+        shape = np.broadcast_shapes(input.shape, pos.shape)
+    except ValueError:
+        raise refuse("`input` and `pos` do not broadcast", expected=input.shape, found=pos.shape) from None
+    whole, starts, lengths = (np.broadcast_to(v, shape) for v in (input, pos, len))
+    out = np.empty(shape, object)
+    for i, (b, start, n) in enumerate(zip(whole.flat, starts.flat, lengths.flat, strict=True)):
+        out.flat[i] = _part(b, int(start), int(n), unit == "BYTE")
+    return out
+
+
+def _part(b: bytes, start: int, n: int, by_bytes: bool) -> bytes:
+    offsets = list(range(len(b))) if by_bytes else [i for i, c in enumerate(b) if c & 0xC0 != 0x80]
+    size = len(offsets)
+    if not -size <= start <= size:
+        raise refuse(f"`pos` {start} is out of range", expected=f"-{size} to {size}", found=_text(b[:64]))
+    begin = start + size if start < 0 else start
+    ends = [*offsets, len(b)]
+    return b[ends[begin] : ends[min(begin + max(n, 0), size)]]
+
+
+def _ragged(parts: list[list[bytes]]) -> tuple[Array, Array, Array]:
+    """The sparse matrix of `parts`: indices, values and shape."""
+    where = [(i, j) for i, row in enumerate(parts) for j in range(len(row))]
+    values = np.empty(len(where), object)
+    values[:] = [v for row in parts for v in row]
+    shape = np.array([len(parts), max((len(row) for row in parts), default=0)], np.int64)
+    return np.array(where, np.int64).reshape(-1, 2), values, shape
+
+
+def _vector(x: Array) -> None:
+    if x.ndim != 1:
+        raise refuse("`input` is not a vector", found=f"shape {list(x.shape)}")
+
+
+@op("StringSplit", host=_HOST)
+def string_split(xp: Any, input: Array, delimiter: Array, *, skip_empty: bool) -> Any:
+    """Strings split at any of the characters of the delimiter, into bytes where it is empty; a sparse matrix."""
+    _vector(input)
+    if delimiter.ndim:
+        raise refuse("`delimiter` is not a scalar", found=f"shape {list(delimiter.shape)}")
+    marks: bytes = delimiter.item()
+    if not marks:
+        return _ragged([[bytes([c]) for c in b] for b in input])
+    at = re.compile(b"[" + re.escape(marks) + b"]")
+    return _ragged([[p for p in at.split(b) if p or not skip_empty] if b else [] for b in input])
+
+
+@op("StringSplitV2", host=_HOST)
+def string_split_v2(xp: Any, input: Array, sep: Array, *, maxsplit: int) -> Any:
+    """Strings split at a separator, or at runs of white space where it is empty; a sparse matrix."""
+    _vector(input)
+    if sep.ndim:
+        raise refuse("`sep` is not a scalar", found=f"shape {list(sep.shape)}")
+    mark: bytes = sep.item()
+    return _ragged([b.split(mark, maxsplit) if mark else _words(b, maxsplit) for b in input])
+
+
+def _words(b: bytes, maxsplit: int) -> list[bytes]:
+    """The words of `b`; after `maxsplit` of them comes what is left, even if nothing is."""
+    if maxsplit < 0:
+        return b.split()
+    words, end = [], 0
+    for word in itertools.islice(re.finditer(rb"[^ \t\n\v\f\r]+", b), maxsplit):
+        words.append(word.group())
+        end = word.end()
+    if len(words) < maxsplit:
+        return words
+    return [*words, b[end:].lstrip(_SPACE) if maxsplit else b]
+
+
+# --- base64 and file names --------------------------------------------------------------------------------------
+@op("EncodeBase64", host=_HOST)
+def encode_base64(xp: Any, input: Array, *, pad: bool) -> Any:
+    """Web-safe base64, padded with ``=`` if asked."""
+    return _each(input, lambda b: base64.urlsafe_b64encode(b) if pad else base64.urlsafe_b64encode(b).rstrip(b"="))
+
+
+@op("DecodeBase64", host=_HOST)
+def decode_base64(xp: Any, input: Array) -> Any:
+    """What web-safe base64 encodes, padded or not."""
+    return _each(input, _decoded)
+
+
+def _decoded(b: bytes) -> bytes:
+    bare = b.rstrip(b"=")
+    try:
+        if re.fullmatch(rb"[A-Za-z0-9_-]*", bare) is None or len(b) - len(bare) > 2:
+            raise binascii.Error("a character outside of the web-safe alphabet")
+        return base64.urlsafe_b64decode(bare + b"=" * (-len(bare) % 4))
+    except binascii.Error as e:
+        raise refuse("a string is not web-safe base64", found=str(e)) from e
+
+
+@op("ShardedFilename", host=_HOST)
+def sharded_filename(xp: Any, basename: Array, shard: Array, num_shards: Array) -> Any:
+    """The name of one of several files that belong together."""
+    return np.array(basename.item() + b"-%05d-of-%05d" % (int(shard), int(num_shards)), object)
+
+
+@op("ShardedFilespec", host=_HOST)
+def sharded_filespec(xp: Any, basename: Array, num_shards: Array) -> Any:
+    """The pattern of the names of files that belong together."""
+    return np.array(basename.item() + b"-?????-of-%05d" % int(num_shards), object)
