@@ -1,0 +1,142 @@
+"""Stacks, which the gradients of V1 loops keep their tensors on, and optionals, tensors that may be absent.
+
+A stack belongs to the run that made it, like a tensor array: the object itself flows along the edges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from coldframe.dtypes import DType
+from coldframe.ops.state import State
+from coldframe.ops.table import alias, op
+from coldframe.ops.tensor_array import scalar
+from coldframe.primitives.base import refuse
+from coldframe.shapes import Shape
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Stack:
+    """Tensors of one dtype, last in, first out.
+
+    Attributes:
+        dtype: of the tensors.
+        most: how many it takes; None for any number.
+        items: the tensors, the last one on top.
+        closed: whether it was closed.
+    """
+
+    dtype: DType
+    most: int | None
+    items: list[Any] = dataclasses.field(default_factory=list)
+    closed: bool = False
+
+
+@op("StackV2", stateful=True, ignores=("stack_name",))
+def stack_v2(xp: Any, state: State, max_size: Any, *, elem_type: DType) -> Any:
+    """A new stack of at most `max_size` tensors; of any number where that is negative."""
+    most = scalar("the size of a stack", max_size)
+    return Stack(elem_type, most if most >= 0 else None)
+
+
+@op("Stack", stateful=True, ignores=("stack_name",))
+def stack(xp: Any, state: State, *, elem_type: DType) -> Any:
+    """A new stack."""
+    return Stack(elem_type, None)
+
+
+def _opened(handle: Any, dtype: DType) -> Stack:
+    if not isinstance(handle, Stack):
+        raise refuse("not a stack", found=type(handle).__name__)
+    if handle.closed:
+        raise refuse("the stack was closed")
+    if dtype != handle.dtype:
+        raise refuse("the stack holds another dtype", expected=handle.dtype, found=dtype)
+    return handle
+
+
+@op("StackPushV2", stateful=True, ignores=("swap_memory",))
+def stack_push_v2(xp: Any, state: State, handle: Any, elem: Any, *, T: DType) -> Any:
+    """`elem`, which is now on top of the stack too."""
+    target = _opened(handle, T)
+    if target.most is not None and len(target.items) >= target.most:
+        raise refuse("the stack is full", expected=f"at most {target.most} tensors")
+    target.items.append(elem)
+    return elem
+
+
+@op("StackPopV2", stateful=True)
+def stack_pop_v2(xp: Any, state: State, handle: Any, *, elem_type: DType) -> Any:
+    """The tensor on top of the stack, taken off."""
+    source = _opened(handle, elem_type)
+    if not source.items:
+        raise refuse("the stack is empty")
+    return source.items.pop()
+
+
+@op("StackCloseV2", stateful=True)
+def stack_close_v2(xp: Any, state: State, handle: Any) -> None:
+    """Forget the stack's tensors."""
+    if isinstance(handle, Stack):
+        handle.closed, handle.items = True, []
+
+
+stack_push = alias("StackPush", stack_push_v2)
+stack_pop = alias("StackPop", stack_pop_v2)
+stack_close = alias("StackClose", stack_close_v2)
+
+
+# --- optionals --------------------------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Optional:
+    """Some tensors, or nothing (`components` is None), with their dtypes."""
+
+    components: tuple[Any, ...] | None
+    dtypes: tuple[DType, ...] = ()
+
+
+_HOST = "optionals are not arrays"
+
+
+@op("OptionalNone", host=_HOST)
+def optional_none(xp: Any) -> Any:
+    """Nothing."""
+    return Optional(None)
+
+
+@op("OptionalFromValue", host=_HOST)
+def optional_from_value(xp: Any, components: list[Any], *, Toutput_types: tuple[DType, ...]) -> Any:
+    """Its inputs, as one value."""
+    return Optional(tuple(components), Toutput_types)
+
+
+def _optional(value: Any) -> Optional:
+    found = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if not isinstance(found, Optional):
+        raise refuse("not an optional", found=type(value).__name__)
+    return found
+
+
+@op("OptionalHasValue", host=_HOST)
+def optional_has_value(xp: Any, optional: Any) -> Any:
+    """Whether there are tensors in it."""
+    return np.bool_(_optional(optional).components is not None)
+
+
+@op("OptionalGetValue", host=_HOST)
+def optional_get_value(
+    xp: Any, optional: Any, *, output_types: tuple[DType, ...], output_shapes: tuple[Shape, ...]
+) -> list[Any]:
+    """The tensors in it; refused where there are none, or others than `output_types` and `output_shapes` say."""
+    found = _optional(optional)
+    if found.components is None:
+        raise refuse("the optional has no value")
+    if found.dtypes != output_types:
+        raise refuse("the optional holds other dtypes", expected=list(output_types), found=list(found.dtypes))
+    for k, (value, shape) in enumerate(zip(found.components, output_shapes, strict=True)):
+        if not shape.accepts(np.shape(value)):
+            raise refuse(f"component {k} of the optional", expected=shape, found=list(np.shape(value)))
+    return list(found.components)
