@@ -1,8 +1,9 @@
 """Diagonals of matrices: making, taking, setting them, and bands.
 
 A band is the diagonals from k[0] (below the main one: negative) to k[1]. As a tensor it has one row per diagonal, the
-uppermost first, each as long as the longest; `align` says at which end shorter ones are padded. All ops here are one
-lookup in the flattened input with the padding behind it, at positions that depend on the shapes alone.
+uppermost first, each as long as the longest; `align` says at which end shorter ones are padded. A mask sets the main
+diagonal; everything else is a lookup in the flattened input with the padding behind it, at positions that shapes alone
+decide.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from coldframe.dtypes import int64
+from coldframe.dtypes import bool_, int64
 from coldframe.ops.shape import dtype_of, scalar
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import Unlowerable, refuse
@@ -92,6 +93,12 @@ def _lookup(xp: Any, xs: list[Any], batch: list[Any], where: Positions) -> Any:
     return xp.gather(joined, xp.asarray(where, int64), len(batch))
 
 
+def _crossed(xp: Any, diagonal: Any, rows: int, cols: int, others: Any) -> Any:
+    """The main diagonal alone needs no lookup: it is spread along the longer side and shows where the mask is true."""
+    spread = xp.expand_dims(diagonal, [xp.rank(diagonal) - (rows > cols)])
+    return xp.where(xp.asarray(np.eye(rows, cols, dtype=np.bool_), bool_), spread, others)
+
+
 def _batch(xp: Any, x: Any, inner: int, name: str) -> list[Any]:
     n = xp.rank(x) - inner
     if n < 0:
@@ -129,7 +136,10 @@ def _made(xp: Any, diagonal: Any, low: int, high: int, rows: int, cols: int, pad
         raise refuse("the number of diagonals", expected=band.count, found=xp.dim(diagonal, len(batch)))
     if rows < least_rows or cols < least_cols or (rows != least_rows and cols != least_cols):
         raise refuse("size of the matrix", expected=f"{least_rows} rows or {least_cols} columns", found=[rows, cols])
-    where = band.check().placed(width)
+    band.check()
+    if low == high == 0:
+        return _crossed(xp, diagonal, rows, cols, padding)
+    where = band.placed(width)
     where[where < 0] = band.count * width
     return _lookup(xp, [diagonal, xp.full([*batch, 1], padding)], batch, where)
 
@@ -224,6 +234,8 @@ def _set(xp: Any, x: Any, diagonal: Any, low: int, high: int, align: str) -> Any
     pairs = zip(want, have, strict=False)
     if len(want) != len(have) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs):
         raise refuse("shape of `diagonal`", expected=want, found=have)
+    if low == high == 0:
+        return _crossed(xp, diagonal, band.rows, band.cols, x)
     where, own = band.placed(band.longest), np.arange(band.rows * band.cols).reshape(band.rows, band.cols)
     return _lookup(xp, [x, diagonal], batch, np.where(where < 0, own, where + band.rows * band.cols))
 
