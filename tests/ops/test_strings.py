@@ -41,7 +41,8 @@ def test_whole(row: Row) -> None:
     Row("StringToNumber", [s("1.5", "-2e3", ".5", "inf", "nan", "1e-50", "7.", " 1 ")], {"out_type": "float32"}),
     *[
         Row("StringToNumber", [s(v)], {"out_type": d}, refused=True)
-        for v, d in (("", "float32"), ("x", "float32"), ("1.5", "int32"), ("2147483648", "int32"), ("1 2", "int64"), ("1_0", "float32"))
+        for v, d in (("", "float32"), ("x", "float32"), ("1.5", "int32"),
+                     ("2147483648", "int32"), ("1 2", "int64"), ("1_0", "float32"))
     ],
 )  # fmt: skip
 def test_to_number(row: Row) -> None:
@@ -117,8 +118,10 @@ def test_parts(row: Row) -> None:
 PATTERNS = [
     ("a", "b"), ("[aeiou]", "<\\0>"), ("(\\w+) (\\w+)", "\\2 \\1"), ("x*", "-"), ("", "."), ("l+$", "!"), ("^", ">"),
     ("[[:alpha:]]", "A"), ("[^[:space:][:digit:]]", "_"), ("\\s+", " "), ("(?i)HELLO", "bye"), ("a|b|c", ""),
-    ("[]a]", "q"), ("\\Qa.b\\E", "r"), ("(a)(b)?", "[\\2]"), ("日", "x"), ("\\bW", "V"), ("\\d{1,2}", "\\\\"), (".", "é"),
+    ("[]a]", "q"), ("\\Qa.b\\E", "r"), ("(a)(b)?", "[\\2]"), ("日", "x"), ("\\bW", "V"), ("\\d{1,2}", "\\\\"),
+    (".", "é"),
 ]  # fmt: skip
+WHOLE = ("[a-zA-Z ]+", ".*", "tail", "tail\\n", "(?s).*", "x*a?x*")
 TEXTS = s("Hello World", "", "banana a.b abc", "xxaxx", "日本語 12345", "tail\n", "[]a$")
 
 
@@ -126,7 +129,7 @@ TEXTS = s("Hello World", "", "banana a.b abc", "xxaxx", "日本語 12345", "tail
     *[Row("StaticRegexReplace", [TEXTS], {"pattern": p, "rewrite": r, "replace_global": g}, name=f"{p} {r} {g}")
       for p, r in PATTERNS for g in (True, False)],
     Row("RegexReplace", [TEXTS, np.array("[ab]"), np.array("\\0\\0")]),
-    *[Row("StaticRegexFullMatch", [TEXTS], {"pattern": p}) for p in ("[a-zA-Z ]+", ".*", "tail", "tail\\n", "(?s).*", "x*a?x*")],
+    *[Row("StaticRegexFullMatch", [TEXTS], {"pattern": p}) for p in WHOLE],
     Row("RegexFullMatch", [TEXTS, np.array(".*a.*")]),
     Row("StaticRegexReplace", [TEXTS], {"pattern": "(", "rewrite": ""}, refused=True),
     Row("StaticRegexFullMatch", [TEXTS], {"pattern": "[a"}, refused=True),

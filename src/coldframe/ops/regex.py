@@ -1,6 +1,6 @@
-"""Regular expressions of RE2 on Python's engine: translation of the syntax, and RE2's rules of replacement.
+r"""Regular expressions of RE2 on Python's engine: translation of the syntax, and RE2's rules of replacement.
 
-RE2 knows ASCII classes only, and ``$`` as the end of the text. What Python's engine lacks (Unicode classes ``\\p``) is
+RE2 knows ASCII classes only, and ``$`` as the end of the text. What Python's engine lacks (Unicode classes ``\p``) is
 refused rather than read otherwise. Text is UTF-8; bytes that are not are matched one by one.
 """
 
@@ -86,7 +86,7 @@ def _bytes(s: str) -> bytes:
 
 @functools.lru_cache(maxsize=256)
 def _pieces(rewrite: str, groups: int) -> tuple[str | int, ...]:
-    """The rewrite as text and group numbers; only ``\\0`` to ``\\9`` and ``\\\\`` are known."""
+    r"""The rewrite as text and group numbers; only ``\0`` to ``\9`` and ``\\`` are known."""
     out: list[str | int] = []
     for part in re.findall(r"\\.?|[^\\]+", rewrite, re.DOTALL):
         if part[0] != "\\":

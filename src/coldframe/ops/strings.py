@@ -253,9 +253,9 @@ def decode_base64(xp: Any, input: Array) -> Any:
 
 def _decoded(b: bytes) -> bytes:
     bare = b.rstrip(b"=")
+    if re.fullmatch(rb"[A-Za-z0-9_-]*", bare) is None or len(b) - len(bare) > 2:
+        raise refuse("a string is not web-safe base64", expected="letters, digits, - and _", found=_text(b[:64]))
     try:
-        if re.fullmatch(rb"[A-Za-z0-9_-]*", bare) is None or len(b) - len(bare) > 2:
-            raise binascii.Error("a character outside of the web-safe alphabet")
         return base64.urlsafe_b64decode(bare + b"=" * (-len(bare) % 4))
     except binascii.Error as e:
         raise refuse("a string is not web-safe base64", found=str(e)) from e
