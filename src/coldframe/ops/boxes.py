@@ -86,7 +86,8 @@ def suppress(boxes: Array, scores: Array, limits: Limits) -> tuple[Array, Array]
         return _suppress_softly(boxes, scores, limits)
     candidates = np.flatnonzero(scores > limits.score)
     rest = candidates[np.argsort(-scores[candidates], kind="stable")]
-    overlaps, selected = Overlaps(boxes), []
+    overlaps = Overlaps(boxes)
+    selected: list[int] = []
     while len(rest) and len(selected) < limits.count:
         best, rest = rest[0], rest[1:]
         selected.append(int(best))
@@ -243,7 +244,7 @@ def _no_detections(total: int) -> tuple[Array, ...]:
     return np.zeros((0, total, 4), np.float32), *(np.zeros((0, total), np.float32),) * 2, np.zeros(0, np.int32)
 
 
-def _best(boxes: Array, scores: Array, limits: Limits, total: int, clip: bool) -> tuple[Array, ...]:
+def _best(boxes: Array, scores: Array, limits: Limits, total: int, clip: bool) -> tuple[Any, ...]:
     """Boxes [total, 4], scores, classes and the number of one image's detections."""
     found: list[tuple[Array, Array, Array]] = []
     for c in range(scores.shape[1]):

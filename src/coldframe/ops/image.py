@@ -50,7 +50,8 @@ def _scale(n: int, m: int, align_corners: bool) -> Any:
 def _grid(n: int, m: int, align_corners: bool, half_pixel_centers: bool) -> Array:
     """Where each of `m` output pixels lies among `n` input pixels, float32."""
     i, scale = np.arange(m, dtype=_F32), _scale(n, m, align_corners)
-    return (i + _F32(0.5)) * scale - _F32(0.5) if half_pixel_centers else i * scale
+    at: Array = (i + _F32(0.5)) * scale - _F32(0.5) if half_pixel_centers else i * scale
+    return at
 
 
 # --- nearest ----------------------------------------------------------------------------------------------------

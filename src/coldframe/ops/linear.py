@@ -91,6 +91,6 @@ def batch_matmul_equal(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool) -> 
 
 
 @op("BatchMatMulV3", heavy=True, ignores=("grad_x", "grad_y"))
-def batch_matmul_typed(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool, Tout: DType) -> Any:  # noqa: N803
+def batch_matmul_typed(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool, Tout: DType) -> Any:
     """BatchMatMulV2 of operands that may differ in dtype, with sums in the dtype of the result."""
     return batch_matmul.body(xp, xp.cast(x, Tout), xp.cast(y, Tout), adj_x=adj_x, adj_y=adj_y)
