@@ -273,7 +273,7 @@ def _function(proto: Any, library: MutableMapping[str, Function], protos: Mappin
         returns,
         body,
         tuple(proto.control_ret.values()),
-        {k: from_attr(v, f"attribute `{k}` {here}") for k, v in proto.attr.items()},
+        _set_attrs(proto.attr, here),
         sig.is_stateful,
         sig,
     )
@@ -281,8 +281,12 @@ def _function(proto: Any, library: MutableMapping[str, Function], protos: Mappin
 
 def _argument(arg: Any, attrs: Any) -> FunctionArg:
     dtype: Any = AttrPlaceholder(arg.type_attr) if arg.type_attr else _type(arg.type)
-    extra = {} if attrs is None else {k: from_attr(v, f"argument `{arg.name}`") for k, v in attrs.attr.items()}
-    return FunctionArg(arg.name, dtype, extra)
+    return FunctionArg(arg.name, dtype, {} if attrs is None else _set_attrs(attrs.attr, f"argument `{arg.name}`"))
+
+
+def _set_attrs(attrs: Any, where: str) -> dict[str, AttrValue]:
+    """Return the attributes of a function or argument; TensorFlow writes some that have no value, which mean nothing."""
+    return {k: from_attr(v, f"attribute `{k}` {where}") for k, v in attrs.items() if v.WhichOneof("value") is not None}
 
 
 class _Offsets:
