@@ -69,14 +69,14 @@ def assert_(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None
         raise refuse("assertion failed", found=shown)
 
 
-@op("Print", effect=True, host="it prints", ignores=("first_n",))
+@op("Print", effect=True, host="it prints", role="print", ignores=("first_n",))
 def print_(xp: Any, input: Any, data: list[Any], *, message: str, summarize: int) -> Any:
     """Its input; prints `message` and `data` to standard error."""
     sys.stderr.write(message + "".join(f"[{_shown(d, summarize)}]" for d in data) + "\n")
     return input
 
 
-@op("PrintV2", effect=True, host="it prints")
+@op("PrintV2", effect=True, host="it prints", role="print")
 def print_v2(xp: Any, input: Any, *, output_stream: str, end: str) -> None:
     """Print a string to standard error or standard output; other streams are refused."""
     streams = {"stderr": sys.stderr, "log(info)": sys.stderr, "log(warning)": sys.stderr, "log(error)": sys.stderr,

@@ -51,7 +51,7 @@ def variable_shape(xp: Any, state: State, input: Handle, *, out_type: DType) -> 
     return np.array(state.read(input).shape, out_type.numpy)
 
 
-@op("VarIsInitializedOp", stateful=True)
+@op("VarIsInitializedOp", stateful=True, role="initialized")
 def var_is_initialized_op(xp: Any, state: State, resource: Handle) -> Any:
     """Whether the variable has a value."""
     return np.bool_(state.is_initialized(resource))
