@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from coldframe.checkpoint import latest_checkpoint
 from coldframe.errors import CorruptError, NotFoundError
 from coldframe.formats import checkpoint_state as cs
 from coldframe.formats.bundle_writer import write_bundle
@@ -42,4 +43,17 @@ def test_errors(tmp_path):
         cs.read_state(tmp_path / "checkpoint")
     (tmp_path / "checkpoint").write_text("model_checkpoint_path: 3")
     with pytest.raises(CorruptError, match=r"damaged text of tensorflow.CheckpointState in .*checkpoint"):
+        cs.read_state(tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "/" + "d/" * 3000, "/", "-?????-of-00002", ".."])
+def test_a_name_that_no_checkpoint_has(tmp_path, name):
+    cs.write_state(tmp_path / "checkpoint", CheckpointState(name))
+    assert not cs.exists(cs.resolve(name, tmp_path))
+    assert latest_checkpoint(tmp_path) is None
+
+
+def test_a_path_with_a_zero_byte(tmp_path):
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m"\nall_model_checkpoint_paths: "a\\000b"\n')
+    with pytest.raises(CorruptError, match=r"path that cannot be in .*checkpoint: found 'a\\x00b'"):
         cs.read_state(tmp_path / "checkpoint")

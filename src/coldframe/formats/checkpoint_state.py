@@ -19,6 +19,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from coldframe.errors import CorruptError
 from coldframe.formats import files, messages
 from coldframe.formats.bundle import index_path
 from coldframe.formats.v1 import v1_files
@@ -55,7 +56,11 @@ def read_state(path: str | os.PathLike[str]) -> CheckpointState:
         NotFoundError: there is none.
         CorruptError: it is damaged.
     """
-    message = messages.parse_text("CheckpointState", files.read_file(path), where=f"in {os.fspath(path)}")
+    where = f"in {os.fspath(path)}"
+    message = messages.parse_text("CheckpointState", files.read_file(path), where=where)
+    for listed in (message.model_checkpoint_path, *message.all_model_checkpoint_paths):
+        if "\0" in listed:
+            raise CorruptError("the state file names a path that cannot be", where=where, found=repr(listed))
     return CheckpointState(
         message.model_checkpoint_path,
         tuple(message.all_model_checkpoint_paths),
@@ -89,5 +94,5 @@ def resolve(path: str, folder: str | os.PathLike[str]) -> str:
 
 
 def exists(prefix: str) -> bool:
-    """Whether a checkpoint, V2 or V1, is called `prefix`."""
-    return index_path(prefix).is_file() or bool(v1_files(prefix))
+    """Whether a checkpoint, V2 or V1, is called `prefix`; a name that no file can have is none."""
+    return os.path.isfile(index_path(prefix)) or bool(v1_files(prefix))

@@ -72,12 +72,14 @@ def v1_files(prefix: str | os.PathLike[str]) -> tuple[Path, ...]:
         NotFoundError: some of its shards are missing.
     """
     path = Path(prefix)
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file, false for a name too long for the system
         return (path,)
     pattern = _ALL_SHARDS.search(path.name)
     if pattern:
+        if not pattern.start():
+            return ()  # shards of nothing
         path = path.with_name(path.name[: pattern.start()])
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return ()
     shards = {
         p: match[2]
