@@ -9,12 +9,13 @@ import pytest
 import tensorflow as tf
 
 from coldframe import dtypes
-from coldframe.errors import GraphError
+from coldframe.errors import ExecutionError, GraphError
 from coldframe.graph.ir import Graph
 from coldframe.graph.names import TensorRef
 from coldframe.graph.verify import verify
 from coldframe.passes.base import Context, loop_edge
 from coldframe.passes.fold_constants import FoldConstants
+from coldframe.passes.pipelines import optimizing
 from coldframe.passes.prune import Prune
 from coldframe.passes.repair_refs import RepairRefs, needs_repair
 from coldframe.passes.set_training import SetTraining
@@ -231,3 +232,24 @@ def test_a_failure_names_the_pass_and_what_ran_before(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="has no value") as caught:
         freeze(fixture("v2_adam").meta.read_bytes(), outputs="prediction")  # type: ignore[union-attr]
     assert caught.value.__notes__ == ["in pass `bake variables` of pipeline `freeze`, after `inline`, `prune`"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["frozen_batch_norm", "frozen_control_flow_v1", "frozen_control_flow_v2", "frozen_digits", "frozen_functions"],
+)
+def test_optimized_graphs_give_the_same_answers(name: str) -> None:
+    case = fixture(name)
+    g = open_source(case.path).graph
+    refs = tuple(TensorRef(n) for n in case.outputs)
+    out = optimizing().run(g, Context(refs))
+    for run in case.runs():
+        feeds = {k: v for k, v in run.feeds.items() if k.partition(":")[0] in out}
+        found = dict(zip(run.expected, run_tf(out, feeds, list(run.expected)), strict=True))
+        assert_same(found, run.expected)
+
+
+def test_constants_that_an_op_refuses() -> None:
+    nodes = [const("a", np.ones(2, np.float32)), const("b", np.ones(3, np.float32)), node("m = Mul(a, b)", T=F32)]
+    with pytest.raises(ExecutionError, match=r"at node `m` .Mul., whose inputs are constants"):
+        FoldConstants().run(graph(nodes), Context(("m",)))

@@ -285,7 +285,7 @@ def _argument(arg: Any, attrs: Any) -> FunctionArg:
 
 
 def _set_attrs(attrs: Any, where: str) -> dict[str, AttrValue]:
-    """Return the attributes of a function or argument; TensorFlow writes some that have no value, which mean nothing."""
+    """Return the attributes of a function or argument; TensorFlow writes some without a value: they mean nothing."""
     return {k: from_attr(v, f"attribute `{k}` {where}") for k, v in attrs.items() if v.WhichOneof("value") is not None}
 
 

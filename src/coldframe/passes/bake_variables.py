@@ -270,6 +270,7 @@ def _retype(node: Node, side: str, types: Mapping[int, DType]) -> None:
             node.attrs[arg.type_list_attr] = attrs[arg.type_list_attr] = tuple(listed)
         elif arg.type_attr is not None:
             node.attrs[arg.type_attr] = next(iter(mine.values()))
+    node.extra = None  # the full type that newer versions of TensorFlow note there tells of the old dtypes
     for name in _DROPPED:
         node.attrs.pop(name, None)
 

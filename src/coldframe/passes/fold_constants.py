@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from coldframe.errors import UnsupportedError
+from coldframe.errors import ExecutionError, UnsupportedError
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import topological
@@ -28,6 +28,8 @@ _XP = NumpyPrimitives()
 @dataclasses.dataclass(frozen=True, slots=True)
 class FoldConstants:
     """Replace what only depends on constants by a constant.
+
+    An op that refuses its constants would refuse them in every run: that is raised, as `ExecutionError`.
 
     Attributes:
         max_bytes: results larger than this, and than the inputs they come from, are left to be computed.
@@ -77,6 +79,12 @@ class FoldConstants:
                 results = call.run(_XP, [v.array for v in inputs])
         except (UnsupportedError, Unlowerable):
             return None  # no kernel: the node stays, and whoever runs it says so
+        except ExecutionError as e:
+            e.add_note(f"at node `{node.name}` ({node.op}), whose inputs are constants")
+            raise
+        except (ValueError, IndexError, TypeError, ArithmeticError) as e:
+            where = f"at node `{node.name}` ({node.op}), whose inputs are constants"
+            raise ExecutionError(str(e) or type(e).__name__, where=where) from e
         arrays = [_array(r, d.numpy) for r, (_, d) in zip(results, call.outputs, strict=True)]
         allowed = max(self.max_bytes, sum(v.array.nbytes for v in inputs))
         if sum(a.nbytes for a in arrays) > allowed or any(d.kind in "oq" for _, d in call.outputs):

@@ -56,7 +56,8 @@ def _trains(node: Node) -> bool:
         return False
     sig = signature(node.op)
     spec = sig.attrs.get("is_training")
-    if spec is None or not {"mean", "variance"} <= {a.name for a in sig.inputs}:
+    names = [a.name for a in sig.inputs]
+    if spec is None or not {"mean", "variance"} <= set(names) or len(names) != len(node.inputs):
         return False
     return bool(node.attrs.get("is_training", spec.default))
 

@@ -28,6 +28,7 @@ class Prune:
             keep |= {r.node for r in context.fed if r.node in graph.nodes}
         kept = graph.with_nodes(n for n in graph if n.name in keep)
         kept.functions = used_functions(kept)
+        kept.extra = [g for g in graph.extra or () if {g.function_name, g.gradient_func} <= kept.functions.keys()]
         return kept
 
 

@@ -38,6 +38,7 @@ from coldframe.graph.values import AttrValue, TensorValue
 from coldframe.ops import table
 from coldframe.passes.bake_variables import BakeVariables
 from coldframe.passes.base import Context, Pass, Pipeline, row_of
+from coldframe.passes.clear_placement import ClearPlacement
 from coldframe.passes.inline import InlineCalls
 from coldframe.passes.moving_statistics import UseMovingStatistics
 from coldframe.passes.prune import Prune
@@ -171,22 +172,8 @@ def freezing(source: Source, *, training: bool | None = None) -> Pipeline:
     passes: list[Pass] = [InlineCalls(), Prune()]
     if training is not None:
         passes += [SetTraining(training), Prune(name="prune branches")]
-    passes += [BakeVariables(value_of), RepairRefs(), StripChecks(), Prune(name="prune again"), _ClearPlacement()]
+    passes += [BakeVariables(value_of), RepairRefs(), StripChecks(), Prune(name="prune again"), ClearPlacement()]
     return Pipeline("freeze", passes)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _ClearPlacement:
-    """Forget devices, and which node is to be on the device of which other: it may be gone."""
-
-    name: str = "clear placement"
-
-    def run(self, graph: Graph, context: Context, /) -> Graph:
-        return graph.with_nodes(_unplaced(n) if n.device or "_class" in n.attrs else n for n in graph)
-
-
-def _unplaced(node: Node) -> Node:
-    return dataclasses.replace(node, device="", attrs={k: v for k, v in node.attrs.items() if k != "_class"})
 
 
 # --- what is wanted ---------------------------------------------------------------------------------------------
