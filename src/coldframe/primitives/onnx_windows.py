@@ -20,7 +20,8 @@ from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.numpy_windows import lowest, window_counts
 from coldframe.primitives.onnx_builder import Dims, OnnxValue, carrier
 from coldframe.primitives.onnx_elementwise import folds
-from coldframe.primitives.onnx_shape import LinearOnnx
+from coldframe.primitives.onnx_gather import GatherOnnx
+from coldframe.primitives.onnx_linear import LinearOnnx
 from coldframe.primitives.windows import Padding, Pads, extent
 
 Ints = Sequence[int]
@@ -43,7 +44,7 @@ class Windows:
     attrs: dict[str, Any]
 
 
-class WindowsOnnx(LinearOnnx):
+class WindowsOnnx(GatherOnnx, LinearOnnx):
     """Convolution and pooling."""
 
     # --- convolution --------------------------------------------------------------------------------------------

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from coldframe.primitives.onnx_elementwise import ReduceOnnx
-from coldframe.primitives.onnx_shape import LinearOnnx
 from coldframe.primitives.onnx_windows import WindowsOnnx
 
 
-class OnnxPrimitives(WindowsOnnx, LinearOnnx, ReduceOnnx):
+class OnnxPrimitives(WindowsOnnx):
     """All verbs as ONNX nodes, and the builder's own ``node`` and ``typed`` for ``onnx`` rules."""
