@@ -96,8 +96,10 @@ class _Guess:
         ends = [n.name for n in self._graph if self._is_end(n) and (depends.get(n.name) or not sources)]
         ends = self._substantial([n for n in ends if not self._readers.get(n)] or ends)
         if self._is_trained:
-            best = [n for n in ends if not any(depends[m] < depends[n] for m in ends if m in depends)]
-            if len(best) < len(ends) and 2 * max(map(self._work, best)) >= max(map(self._work, ends)):
+            work = {n: self._work(n) for n in ends}
+            few = [n for n in ends if not any(depends[m] < depends[n] for m in ends if m in depends)]
+            best = [n for n in few if 2 * work[n] >= max(work.values())]
+            if 0 < len(best) < len(ends):
                 return self._ends(best, "nothing reads it, and it needs fewer inputs than the loss")
         return self._ends(ends, "only training reads it" if ends and self._readers.get(ends[0]) else "nothing reads it")
 
@@ -144,7 +146,9 @@ class _Guess:
         if self._only_updates_read(node) or (node.name in self._awaited and not self._readers.get(node.name)):
             return False
         op = _op(self._ops, node.op)
-        if op is not None and (op.control == "switch" or (op.role == "identity" and node.inputs[0].node in self._fed)):
+        if op is not None and (
+            op.control == "switch" or (op.role == "identity" and any(r.node in self._fed for r in node.inputs))
+        ):
             return False  # what is left where nothing needs a branch's condition
         if op is not None and (op.const or op.placeholder or op.variable or op.role in ("default", "noop", "assert")):
             return False
