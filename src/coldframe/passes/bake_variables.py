@@ -184,6 +184,9 @@ class _Baker:
             return found
         if name not in self.functions:
             raise GraphError(f"the graph has no function called `{name}`")
+        taken = len(self.functions[name].args)
+        if any(i >= taken for i in args):
+            raise GraphError(f"function `{name}` is given too many arguments", expected=taken, found=max(args) + 1)
         self._made[key] = None
         self._made[key] = made = self._copy(self.functions[name], args)
         return made
