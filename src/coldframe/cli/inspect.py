@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from coldframe.cli.terminal import say, say_json
-from coldframe.runtime.inspection import inspect
 
 HELP = "say what a file or folder is, and what is in it"
 DESCRIPTION = "Say what any TensorFlow file or folder is, and what is in it. Weights are not read."
@@ -20,6 +19,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> None:
     """Print the report."""
+    from coldframe.runtime.inspection import inspect
+
     report = inspect(args.path)
     if args.json:
         say_json(report.to_json())

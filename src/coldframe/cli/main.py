@@ -16,10 +16,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
 from typing import Final
 
 from coldframe import __version__
-from coldframe.cli import freeze, inspect, names, ops, run
 from coldframe.cli.terminal import complain
 from coldframe.errors import ColdframeError, CorruptError, UnsupportedError
 
@@ -30,7 +31,13 @@ UNSUPPORTED: Final = 3
 CORRUPT: Final = 4
 INTERRUPTED: Final = 130
 
-COMMANDS: Final = {m.__name__.rpartition(".")[2]: m for m in (inspect, names, freeze, run, ops)}
+COMMANDS: Final = (
+    "inspect",
+    "names",
+    "freeze",
+    "run",
+    "ops",
+)  # each a module of this package, imported when it is used
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,14 +49,19 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"coldframe {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
-        commands.add_parser(name, help=module.HELP, add_help=False)
+    for name in COMMANDS:
+        commands.add_parser(name, help=command_module(name).HELP, add_help=False)
     return top
+
+
+def command_module(name: str) -> ModuleType:
+    """Return the module of a command: HELP, DESCRIPTION, ``arguments(parser)`` and ``command(args)``."""
+    return import_module(f"coldframe.cli.{name}")
 
 
 def command_parser(name: str) -> argparse.ArgumentParser:
     """Return the parser of a command's own arguments."""
-    module = COMMANDS[name]
+    module = command_module(name)
     sub = argparse.ArgumentParser(prog=f"coldframe {name}", description=module.DESCRIPTION)
     module.arguments(sub)
     return sub
@@ -63,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser().parse_args(words)
         # Intermixed: `names GRAPH --json PATTERN` means what it says.
         args = command_parser(words[0]).parse_intermixed_args(words[1:])
-        COMMANDS[words[0]].command(args)
+        command_module(words[0]).command(args)
         sys.stdout.flush()
     except SystemExit as e:  # argparse has said what is wrong, or printed its help
         return int(e.code or 0)

@@ -4,7 +4,7 @@ A graph file does not say. What must be fed, the op table tells. What to fetch i
 
     image ─► ... ─► logits ─► probabilities          nothing reads it: an output
                        │
-    label ─────────────┴────► loss ─► gradients/...  only training reads it, and it needs more inputs: not one
+    label ─────────────┴────► loss ─► gradients/...  it needs more inputs: for training
 
 Saving, gradients, updates of variables and summaries are machinery around the model, not part of it.
 """
@@ -101,7 +101,29 @@ class _Guess:
             best = [n for n in few if 2 * work[n] >= max(work.values())]
             if 0 < len(best) < len(ends):
                 return self._ends(best, "nothing reads it, and it needs fewer inputs than the loss")
+            label, before = self._before_labels(depends, ends, max(work.values(), default=0))
+            if before:
+                return self._ends(before, f"the last to do without `{label}`, which is for training")
         return self._ends(ends, "only training reads it" if ends and self._readers.get(ends[0]) else "nothing reads it")
+
+    def _before_labels(
+        self, depends: Mapping[str, frozenset[str]], ends: list[str], most: int
+    ) -> tuple[str, list[str]]:
+        """Return the input that all ends need and that comes in last, and what it meets there: the predictions."""
+        shared = frozenset.intersection(*(depends.get(n, frozenset()) for n in ends)) if ends else frozenset()
+        found: tuple[int, str, list[str]] = (0, "", [])
+        for label in sorted(shared):
+            met = [n for n, d in depends.items() if label not in d and self._is_read_with(n, label, depends)]
+            if len(met) > _MAX_ENDS:
+                continue
+            work = {n: self._work(n) for n in met if not _INSIDE.match(n)}
+            least = max(work.values(), default=0)
+            if least > found[0]:
+                found = (least, label, [n.name for n in self._graph if 10 * work.get(n.name, 0) >= 9 * least])
+        return (found[1], found[2]) if 2 * found[0] >= most else ("", [])
+
+    def _is_read_with(self, name: str, label: str, depends: Mapping[str, frozenset[str]]) -> bool:
+        return name not in self._aside and any(label in depends.get(r, ()) for r in self._readers.get(name, ()))
 
     def _ends(self, names: Iterable[str], reason: str) -> tuple[End, ...]:
         return tuple(End(TensorRef(n), reason) for n in names)

@@ -1,0 +1,110 @@
+"""The ends of a graph: what must be fed, and guesses of what to fetch, on graphs that TensorFlow builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from coldframe.formats import messages
+from coldframe.graph.convert import from_graph_def
+from coldframe.graph.ir import Graph
+from coldframe.runtime import ends
+
+v1 = tf.compat.v1
+
+
+def graph_of(build: Callable[[], Any]) -> Graph:
+    with v1.Graph().as_default() as graph:
+        build()
+    return from_graph_def(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where="in memory"))
+
+
+def dense(x: Any, units: int, name: str) -> Any:
+    return tf.matmul(x, v1.get_variable(f"{name}/kernel", [x.shape[-1], units]), name=name)
+
+
+def classifier() -> None:
+    x = v1.placeholder(tf.float32, [None, 4], name="x")
+    labels = v1.placeholder(tf.int64, [None], name="labels")
+    hidden = tf.nn.relu(dense(x, 8, "hidden"))
+    logits = dense(hidden, 3, "logits")
+    tf.nn.softmax(logits, name="probabilities")
+    loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits), name="loss")
+    v1.summary.scalar("loss_summary", loss)
+    v1.train.AdamOptimizer().minimize(loss, global_step=v1.train.get_or_create_global_step())
+    v1.summary.merge_all()
+    v1.train.Saver()
+
+
+def regression() -> None:
+    x = v1.placeholder(tf.float32, [], name="x")
+    y = v1.placeholder(tf.float32, [], name="y")
+    w = v1.get_variable("w", [])
+    loss = tf.square(w * x - y, name="loss")
+    v1.train.GradientDescentOptimizer(0.1).minimize(loss)
+
+
+def two_heads() -> None:
+    x = v1.placeholder(tf.float32, [None, 4], name="x")
+    body = tf.nn.relu(x + 1.0)
+    tf.identity(body * 2.0, name="boxes")
+    tf.reduce_max(body, axis=1, name="scores")
+
+
+def loop() -> None:
+    n = v1.placeholder(tf.int32, [], name="n")
+    with v1.control_dependencies([tf.debugging.assert_positive(n)]):
+        count, total = v1.while_loop(lambda i, t: i < n, lambda i, t: (i + 1, t + i), [0, 0])
+    tf.identity(total, name="total")
+    tf.identity(count, name="count")
+
+
+def without_inputs() -> None:
+    tf.add(tf.constant(1.0), tf.constant(2.0), name="three")
+
+
+@pytest.mark.parametrize(
+    ("build", "outputs"),
+    [
+        (classifier, ["probabilities:0"]),
+        (regression, ["mul:0"]),
+        (two_heads, ["boxes:0", "scores:0"]),
+        (loop, ["total:0", "count:0"]),
+        (without_inputs, ["three:0"]),
+    ],
+    ids=lambda a: getattr(a, "__name__", ""),
+)
+@pytest.mark.parametrize("v2_control_flow", [False, True], ids=["v1", "v2"])
+def test_guesses(build: Callable[[], Any], outputs: list[str], v2_control_flow: bool) -> None:
+    (v1.enable_control_flow_v2 if v2_control_flow else v1.disable_control_flow_v2)()
+    try:
+        graph = graph_of(build)
+    finally:
+        v1.enable_control_flow_v2()
+    found = ends.guess_outputs(graph)
+    assert [str(e.ref) for e in found] == outputs
+    assert all(e.reason for e in found)
+
+
+def test_inputs_leave_out_the_saver_s() -> None:
+    found = ends.inputs(graph_of(classifier))
+    assert [(str(e.ref), e.reason) for e in found] == [("x:0", "must be fed"), ("labels:0", "must be fed")]
+
+
+def test_the_reason_for_leaving_the_loss_out() -> None:
+    (end,) = ends.guess_outputs(graph_of(classifier))
+    assert end.reason == "nothing reads it, and it needs fewer inputs than the loss"
+
+
+def test_the_reason_for_stopping_before_the_loss() -> None:
+    (end,) = ends.guess_outputs(graph_of(regression))
+    assert end.reason == "the last to do without `y`, which is for training"
+
+
+def test_specs_by_node() -> None:
+    graph = graph_of(two_heads)
+    (spec,) = ends.specs_by_node(graph, ends.inputs(graph)).values()
+    assert str(spec) == "x:0 float32[?, 4]"
