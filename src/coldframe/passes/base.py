@@ -10,13 +10,12 @@ and an error says in which pass it came up and what had run before.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from coldframe.errors import ColdframeError
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef
-from coldframe.graph.values import FuncRef
 from coldframe.graph.verify import verify
 from coldframe.ops import Op, table
 
@@ -104,11 +103,3 @@ def row_of(node: Node) -> Op | None:
     if node.op not in ops:
         return None
     return ops[node.op]
-
-
-def function_refs(node: Node) -> Iterable[FuncRef]:
-    """Yield the functions that `node` names in its attributes."""
-    for value in node.attrs.values():
-        for v in value if isinstance(value, tuple) else (value,):
-            if isinstance(v, FuncRef):
-                yield v

@@ -25,8 +25,8 @@ from coldframe.graph.ir import Function, Graph, Node, substitute
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import needed, topological
 from coldframe.graph.values import AttrPlaceholder, AttrValue, FuncRef, base_type
-from coldframe.ops import Op, OpTable, table
-from coldframe.passes.base import Context
+from coldframe.ops import OpTable, table
+from coldframe.passes.base import Context, row_of
 
 MAX_DEPTH: Final = 100
 MAX_NODES: Final = 2_000_000
@@ -149,17 +149,12 @@ class _Inliner:
         return FuncRef(node.op, node.attrs) if node.op in self.graph.functions else None
 
     def is_flow(self, node: Node) -> bool:
-        row = self._row(node)
+        row = row_of(node)
         return row is not None and bool(row.control)
-
-    def _row(self, node: Node) -> Op | None:
-        if node.op not in self.ops:  # other ops are carried along as they are
-            return None
-        return self.ops[node.op]
 
     def has_effect(self, node: Node) -> bool:
         """Whether running `node` can be noticed other than by its outputs."""
-        row = self._row(node)
+        row = row_of(node)
         if row is not None and (row.role == "read" or row.variable):
             return False
         bodies = [v for v in node.attrs.values() if isinstance(v, FuncRef)]
@@ -182,7 +177,7 @@ class _Inliner:
         return found
 
     def _is_read(self, node: Node) -> bool:
-        row = self._row(node)
+        row = row_of(node)
         return row is not None and row.role == "read"
 
     # --- copying -----------------------------------------------------------------------------------------------
@@ -217,7 +212,8 @@ class _Inliner:
 
         def back(_: Node, ref: TensorRef) -> bool:
             source = frame.nodes[ref.node]
-            return source.op in self.ops and self.ops[source.op].control == "next"
+            row = row_of(source)
+            return row is not None and row.control == "next"
 
         return back
 
