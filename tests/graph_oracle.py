@@ -18,8 +18,8 @@ ENGINES = ("reference", "auto")
 
 def in_tensorflow(
     build: Build, *, runs: int = 1, feeds: Mapping[str, Any] | None = None, init: Sequence[str] = ()
-) -> tuple[Any, list[str], list[list[Any]] | None]:
-    """Return the GraphDef that `build` makes, its fetches, and TensorFlow's values run by run; None where refused."""
+) -> tuple[Any, list[str], list[list[Any]] | tf.errors.OpError]:
+    """Return the GraphDef that `build` makes, its fetches, and TensorFlow's values run by run; or its error."""
     with tf.Graph().as_default() as graph:
         made = build()
         proto = None
@@ -37,8 +37,8 @@ def in_tensorflow(
                 for name in init:
                     session.run(graph.get_operation_by_name(name))
                 values = [session.run(names, dict(feeds or {})) for _ in range(runs)]
-            except tf.errors.OpError:
-                values = None
+            except tf.errors.OpError as e:
+                values = e
         return proto or graph.as_graph_def(), names, values
 
 
@@ -59,8 +59,8 @@ def check(
     graph, names, want = in_tensorflow(build, runs=runs, feeds=feeds, init=init)
     for engine in ENGINES:
         session = Session(graph, engine)
-        if want is None:
-            assert refused, "TensorFlow refuses this graph; say so"
+        if isinstance(want, tf.errors.OpError):
+            assert refused, f"TensorFlow refuses this graph; say so: {_reason(want)}"
             with pytest.raises(ExecutionError, match=refused):
                 _run(session, init, names, feeds)
             continue
@@ -69,6 +69,11 @@ def check(
             found = _run(session, init if k == 0 else (), names, feeds)
             for name, g, w in zip(names, found, expected, strict=True):
                 same(g, w, rtol, f"{name} in run {k} on {engine}")
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    lines = [line.strip() for line in error.message.split("\n")]
+    return " ".join(line for line in lines if line and not line.startswith(("File", "Detected", "Graph exec")))
 
 
 class OldGraph:

@@ -14,7 +14,7 @@ import numpy as np
 
 from coldframe.dtypes import from_numpy
 from coldframe.engines.base import BoundNode, Compiled, EngineFailure, EngineOptions, Guard, Island
-from coldframe.engines.reference import execute, read_only
+from coldframe.engines.reference import REFUSALS, execute, read_only
 from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
 from coldframe.primitives.base import Unlowerable
@@ -36,6 +36,8 @@ class OnnxRuntimeEngine:
             return op.host
         if op.stateful or op.effect:
             return "it has state or effects"
+        if any(d.kind in "so" for _, d in bound.call.inputs + bound.call.outputs):
+            return "strings, resources and variants are not compiled"
         return "random" if op.random else ""
 
     def compile(self, island: Island) -> Compiled:
@@ -86,6 +88,11 @@ class _Trace:
         self.values.update(zip(bound.outputs(), outs, strict=True))
         self.done.append(bound)
 
+    def _refuse(self, bound: BoundNode, nodes: int, reason: str) -> None:
+        del self.xp.nodes[nodes:]
+        self.xp.forget_casts()
+        self.refused[bound.name] = reason
+
     def _value(self, ref: TensorRef) -> OnnxValue:
         if ref in self.values:
             return self.values[ref]
@@ -131,12 +138,12 @@ class _Program:
         so = ort.SessionOptions()
         so.log_severity_level = 4
         so.intra_op_num_threads = options.threads
-        # Arrays must outlive the session: it reads them in place.
-        self._arrays = {k: np.ascontiguousarray(a) for k, a in weights.items()}
-        self._values = [ort.OrtValue.ortvalue_from_numpy_with_onnx_type(*_bits(a)) for a in self._arrays.values()]
-        if weights:
-            so.add_external_initializers(list(self._arrays), self._values)
         try:
+            # Arrays must outlive the session: it reads them in place.
+            self._arrays = {k: np.ascontiguousarray(a) for k, a in weights.items()}
+            self._values = [ort.OrtValue.ortvalue_from_numpy_with_onnx_type(*_bits(a)) for a in self._arrays.values()]
+            if weights:
+                so.add_external_initializers(list(self._arrays), self._values)
             self._session = ort.InferenceSession(model, so, providers=["CPUExecutionProvider"])
         except Exception as e:  # ONNX Runtime's exceptions share no base of their own
             raise EngineFailure(str(e)) from e

@@ -38,6 +38,7 @@ FAMILIES = (
     "flow_v1",
     "tensor_array",
     "stacks",
+    "tensor_list",
     "linalg",
     "einsum",
     "signal",

@@ -162,7 +162,7 @@ def stacked(values: list[Any], shape: tuple[int, ...], dtype: DType) -> Any:
     """Return `values`, all of `shape`, one under the other."""
     out = np.empty((len(values), *shape), dtype.numpy)
     for i, v in enumerate(values):
-        out[i] = v
+        out[i, ...] = v  # with the ellipsis an object of rank 0 is taken out of its array
     return out
 
 

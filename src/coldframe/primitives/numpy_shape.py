@@ -90,7 +90,12 @@ class ShapeNumpy:
         return np.full(dims(shape), value, dtype.numpy if dtype else np.asarray(value).dtype)
 
     def zeros_like(self, x: Array) -> Any:
-        return np.full(x.shape, b"", object) if x.dtype.kind == "O" else np.zeros(x.shape, x.dtype)
+        """Zeros; of strings, empty ones; of variants, what they say."""
+        out = np.zeros(x.shape, x.dtype)
+        if x.dtype.kind == "O":
+            for at, v in np.ndenumerate(x):
+                out[at] = b"" if isinstance(v, bytes) else v.zeros_like()
+        return out
 
     def ones_like(self, x: Array) -> Any:
         return np.ones(x.shape, x.dtype)
