@@ -87,7 +87,7 @@ class Shape:
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
-    """Return the shape of an elementwise result of `a` and `b` under numpy's rules; raise `MisuseError` where none is."""
+    """Return the shape of `a` and `b` broadcast by numpy's rules; raise `MisuseError` where they do not fit."""
     if a.dims is None or b.dims is None:
         return Shape.unknown()
     n = max(len(a.dims), len(b.dims))
@@ -128,4 +128,8 @@ class TensorSpec:
         return f"{self.name} {self.dtype.name}{self.shape}"
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype.name, "shape": None if self.shape.dims is None else list(self.shape.dims)}
+        return {
+            "name": self.name,
+            "dtype": self.dtype.name,
+            "shape": None if self.shape.dims is None else list(self.shape.dims),
+        }

@@ -153,3 +153,14 @@ def test_wrong_usage(command: Command) -> None:
     assert command("nonsense").code == 2
     assert command("--help").code == 0
     assert command("--version").out == f"coldframe {cf.__version__}\n"
+
+
+def test_names_cannot_steer_the_terminal(tmp_path: Path, command: Command) -> None:
+    path = cf.save_checkpoint(tmp_path / "x", {"a\x1b[31mb": np.zeros(1), "\udcff": np.zeros(1)})
+    said = command("inspect", path)
+    assert said.code == 0
+    assert "  a\\x1b[31mb" in said.out
+    assert "\\udcff" in said.out
+    assert "\x1b" not in said.out
+    said = command("inspect", "no\x1bsuch")
+    assert (said.code, said.err) == (1, "error: no file `no\\x1bsuch`\n")

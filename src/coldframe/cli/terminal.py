@@ -7,12 +7,21 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Final
+
+# What a file calls its tensors is not trusted: no name may steer the terminal.
+_CONTROLS: Final = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n"}
+
+
+def printable(text: str, stream: IO[str]) -> str:
+    """Return `text` with what `stream` cannot show, and control characters, as backslash escapes."""
+    encoding = stream.encoding or "utf-8"
+    return text.translate(_CONTROLS).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def say(text: str) -> None:
     """Write a line to stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text, sys.stdout) + "\n")
 
 
 def say_json(value: Any) -> None:
@@ -28,7 +37,7 @@ def has_colour(stream: IO[str]) -> bool:
 def complain(kind: str, text: str) -> None:
     """Write ``error: ...`` to stderr, its hint on a line of its own."""
     start, end = ("\x1b[1;31m", "\x1b[0m") if has_colour(sys.stderr) else ("", "")
-    sys.stderr.write(f"{start}{kind}:{end} {text}\n")
+    sys.stderr.write(f"{start}{kind}:{end} {printable(text, sys.stderr)}\n")
 
 
 @contextlib.contextmanager
