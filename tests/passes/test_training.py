@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from coldframe import dtypes
-from coldframe.errors import ExecutionError, GraphError
+from coldframe.errors import ExecutionError, GraphError, NotFoundError
 from coldframe.graph.ir import Graph
 from coldframe.graph.names import TensorRef
 from coldframe.graph.verify import verify
@@ -228,10 +228,12 @@ def test_sound_graphs(name: str) -> None:
     verify(g, back_edge=loop_edge(g))
 
 
-def test_a_failure_names_the_pass_and_what_ran_before(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="has no value") as caught:
-        freeze(fixture("v2_adam").meta.read_bytes(), outputs="prediction")  # type: ignore[union-attr]
-    assert caught.value.__notes__ == ["in pass `bake variables` of pipeline `freeze`, after `inline`, `prune`"]
+def test_a_failure_names_the_pass_and_what_ran_before() -> None:
+    meta = fixture("v2_adam").meta
+    assert meta is not None
+    with pytest.raises(NotFoundError, match=r"2 variables have no value .*\nhint: pass the checkpoint") as caught:
+        freeze(meta.read_bytes(), outputs="prediction")
+    assert caught.value.__notes__ == ["in pass `find values` of pipeline `freeze`, after `inline`, `prune`"]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ from coldframe.passes.prune import Prune
 from coldframe.passes.repair_refs import RepairRefs
 from coldframe.passes.set_training import SetTraining
 from coldframe.passes.strip_training import StripChecks
-from coldframe.passes.variables import handle_name, variable_type
+from coldframe.passes.variables import handle_name, variable_type, variables_of
 from coldframe.runtime.ends import guess_outputs, inputs, output_dtypes, output_shape
 from coldframe.runtime.source import Signature, Source, open_source, read_variable
 from coldframe.shapes import Shape, TensorSpec
@@ -172,8 +172,44 @@ def freezing(source: Source, *, training: bool | None = None) -> Pipeline:
     passes: list[Pass] = [InlineCalls(), Prune()]
     if training is not None:
         passes += [SetTraining(training), Prune(name="prune branches")]
-    passes += [BakeVariables(value_of), RepairRefs(), StripChecks(), Prune(name="prune again"), ClearPlacement()]
+    passes += [
+        _FindValues(source),
+        BakeVariables(value_of),
+        RepairRefs(),
+        StripChecks(),
+        Prune(name="prune again"),
+        ClearPlacement(),
+    ]
     return Pipeline("freeze", passes)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _FindValues:
+    """Refuse a graph of which several variables have no value, and name them all at once."""
+
+    source: Source
+    name: str = "find values"
+
+    def run(self, graph: Graph, context: Context, /) -> Graph:
+        names = dict.fromkeys(handle_name(n) for n in variables_of(graph))
+        missing = [n for n in names if n not in self.source.variables and n not in self.source.asset_variables]
+        if self.source.checkpoint is None:
+            missing = [n for n in names if n not in self.source.asset_variables]
+        if len(missing) < 2:  # reading it says more
+            return graph
+        checkpoint = self.source.checkpoint
+        shown = _listed(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        if checkpoint is None:
+            hint = "pass the checkpoint that the graph belongs to: checkpoint=..."
+        else:
+            hint = near_names(missing[0], checkpoint.specs) or "does the checkpoint belong to this graph?"
+        raise NotFoundError(
+            f"{len(missing)} variables have no value",
+            where=self.source.where if checkpoint is None else f"in checkpoint `{checkpoint.prefix}`",
+            expected=shown,
+            found="no checkpoint" if checkpoint is None else f"{len(checkpoint)} other tensors",
+            hint=hint,
+        )
 
 
 # --- what is wanted ---------------------------------------------------------------------------------------------
