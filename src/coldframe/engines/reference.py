@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from coldframe.dtypes import DType, resource, variant
 from coldframe.engines.base import BoundNode, Compiled, Island
 from coldframe.errors import ColdframeError, ExecutionError
 from coldframe.graph.names import TensorRef
@@ -14,6 +15,8 @@ from coldframe.ops.state import Handle, State
 from coldframe.primitives.numpy_xp import NumpyPrimitives
 
 XP = NumpyPrimitives()
+REFUSALS = (ValueError, IndexError, TypeError, ArithmeticError, MemoryError, KeyError)
+"""What numpy and Python raise in a body that is given inputs which no kernel takes."""
 
 
 def execute(bound: BoundNode, inputs: Sequence[Any], state: State | None) -> list[Any]:
@@ -31,19 +34,30 @@ def execute(bound: BoundNode, inputs: Sequence[Any], state: State | None) -> lis
         raise ExecutionError(e.what, where=_where(bound), expected=e.expected, found=e.found, hint=e.hint) from e
     except ColdframeError:
         raise
-    except (ValueError, IndexError, TypeError, ArithmeticError, MemoryError, OverflowError, KeyError) as e:
+    except REFUSALS as e:
         shapes = ", ".join(f"{getattr(i, 'dtype', '?')}{list(getattr(i, 'shape', []))}" for i in inputs)
         raise ExecutionError(str(e) or type(e).__name__, where=_where(bound), found=f"inputs {shapes}") from e
-    return [_as_array(v, dtype.numpy, bound) for v, (_, dtype) in zip(values, call.outputs, strict=True)]
+    return [_as_array(v, dtype, bound) for v, (_, dtype) in zip(values, call.outputs, strict=True)]
 
 
-def _as_array(value: Any, expected: np.dtype[Any], bound: BoundNode) -> Any:
-    if expected.kind == "O" or isinstance(value, Handle):
+def _as_array(value: Any, dtype: DType, bound: BoundNode) -> Any:
+    if dtype is resource or isinstance(value, Handle):
         return value
+    if dtype.numpy.kind == "O":
+        return _boxed(value) if dtype is variant or isinstance(value, bytes) else value
     a = value if isinstance(value, np.ndarray) else np.asarray(value)
-    if a.dtype != expected:
-        raise ExecutionError("wrong dtype", where=_where(bound), expected=expected, found=a.dtype)
+    if a.dtype != dtype.numpy:
+        raise ExecutionError("wrong dtype", where=_where(bound), expected=dtype.numpy, found=a.dtype)
     return a
+
+
+def _boxed(value: Any) -> Any:
+    """Return an object as the content of an array of rank 0; an array as it is."""
+    if isinstance(value, np.ndarray):
+        return value
+    out = np.empty((), object)
+    out[()] = value
+    return out
 
 
 def _where(bound: BoundNode) -> str:

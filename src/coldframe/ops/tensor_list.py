@@ -1,7 +1,7 @@
 """Tensor lists: what loops of the second generation read from and write to.
 
-A list is a value like any other: ops return a new one and leave the old one as it was. It flows along the edges as
-the one object of a numpy array of rank 0, so that whatever moves tensors about moves lists about too.
+A list is a value like any other: ops return a new one and leave the old one as it was. Along the edges it
+flows as the one object of a numpy array of rank 0, so that whatever moves tensors about moves lists about too.
 """
 
 from __future__ import annotations
@@ -56,12 +56,6 @@ class TensorList:
         pairs = zip(self.items, other.items, strict=True)
         items = [b if a is None else a if b is None else a + b for a, b in pairs]
         return dataclasses.replace(self, shape=_merged(self.shape, other.shape), items=tuple(items))
-
-
-def _boxed(value: TensorList) -> Any:
-    out = np.empty((), object)
-    out[()] = value
-    return out
 
 
 def _list(value: Any, dtype: DType | None = None) -> TensorList:
@@ -123,7 +117,7 @@ def _sized(n: int) -> int:
 def empty_tensor_list(xp: Any, element_shape: Any, max_num_elements: Any, *, element_dtype: DType) -> Any:
     """A list without elements, for at most `max_num_elements` unless that is negative."""
     most = scalar("max_num_elements", max_num_elements)
-    return _boxed(TensorList(element_dtype, _shape(element_shape), (), most if most >= 0 else None))
+    return TensorList(element_dtype, _shape(element_shape), (), most if most >= 0 else None)
 
 
 @op("TensorListReserve", host=_HOST)
@@ -132,7 +126,7 @@ def tensor_list_reserve(xp: Any, element_shape: Any, num_elements: Any, *, eleme
     n = scalar("num_elements", num_elements)
     if n < 0:
         raise refuse("the length of a list", expected="0 or more", found=n)
-    return _boxed(TensorList(element_dtype, _shape(element_shape), (None,) * _sized(n)))
+    return TensorList(element_dtype, _shape(element_shape), (None,) * _sized(n))
 
 
 def _rows(tensor: Any, shape: Shape) -> list[Any]:
@@ -147,7 +141,7 @@ def _rows(tensor: Any, shape: Shape) -> list[Any]:
 def tensor_list_from_tensor(xp: Any, tensor: Any, element_shape: Any, *, element_dtype: DType) -> Any:
     """A list of the rows of `tensor`."""
     shape = _shape(element_shape)
-    return _boxed(TensorList(element_dtype, shape, tuple(_rows(tensor, shape))))
+    return TensorList(element_dtype, shape, tuple(_rows(tensor, shape)))
 
 
 def _scattered(items: list[Any], rows: list[Any], indices: Any) -> list[Any]:
@@ -166,7 +160,7 @@ def _scattered(items: list[Any], rows: list[Any], indices: Any) -> list[Any]:
 def tensor_list_scatter(xp: Any, tensor: Any, indices: Any, element_shape: Any, *, element_dtype: DType) -> Any:
     """A list with the rows of `tensor` at `indices`."""
     shape = _shape(element_shape)
-    return _boxed(TensorList(element_dtype, shape, tuple(_scattered([], _rows(tensor, shape), indices))))
+    return TensorList(element_dtype, shape, tuple(_scattered([], _rows(tensor, shape), indices)))
 
 
 @op("TensorListScatterV2", host=_HOST)
@@ -180,7 +174,7 @@ def tensor_list_scatter_v2(
     items = _scattered([None] * _sized(max(n, 0)), _rows(tensor, shape), indices)
     if n >= 0 and len(items) > n:
         raise refuse("index beyond the list", expected=f"below {n}", found=len(items) - 1)
-    return _boxed(TensorList(element_dtype, shape, tuple(items)))
+    return TensorList(element_dtype, shape, tuple(items))
 
 
 @op("TensorListScatterIntoExistingList", host=_HOST)
@@ -189,7 +183,7 @@ def tensor_list_scatter_into_existing_list(
 ) -> Any:
     """The list with the rows of `tensor` at `indices`, longer where they need it."""
     old = _list(input_handle, element_dtype)
-    return _boxed(old.with_items(_scattered(list(old.items), _rows(tensor, old.shape), indices)))
+    return old.with_items(_scattered(list(old.items), _rows(tensor, old.shape), indices))
 
 
 @op("TensorListSplit", host=_HOST)
@@ -207,7 +201,7 @@ def tensor_list_split(xp: Any, tensor: Any, element_shape: Any, lengths: Any, *,
     items = tuple(tensor[end - n : end] for end, n in zip(ends, lengths.tolist(), strict=True))
     for item in items:
         _fits(shape, item)
-    return _boxed(TensorList(element_dtype, shape, items))
+    return TensorList(element_dtype, shape, items)
 
 
 # --- what it is -------------------------------------------------------------------------------------------------
@@ -249,13 +243,13 @@ def tensor_list_set_item(
     items = list(old.items)
     items.extend([None] * (_sized(i + 1) - len(items)))
     items[i] = item
-    return _boxed(old.with_items(items))
+    return old.with_items(items)
 
 
 @op("TensorListPushBack", host=_HOST)
 def tensor_list_push_back(xp: Any, input_handle: Any, tensor: Any, *, element_dtype: DType) -> Any:
     """The list with `tensor` as one more element at its end."""
-    return _boxed(_pushed(_list(input_handle, element_dtype), tensor))
+    return _pushed(_list(input_handle, element_dtype), tensor)
 
 
 def _pushed(old: TensorList, tensor: Any) -> TensorList:
@@ -275,7 +269,7 @@ def tensor_list_pop_back(xp: Any, input_handle: Any, element_shape: Any, *, elem
     if item is None:
         shape = _merged(old.shape, _shape(element_shape))
         item = zeros(_static(shape, "there is no last element yet"), element_dtype)
-    return _boxed(old.with_items(old.items[:-1])), item
+    return old.with_items(old.items[:-1]), item
 
 
 @op("TensorListPushBackBatch", host=_HOST)
@@ -295,7 +289,7 @@ def tensor_list_resize(xp: Any, input_handle: Any, size: Any) -> Any:
     old, n = _list(input_handle), scalar("size", size)
     if n < 0:
         raise refuse("the length of a list", expected="0 or more", found=n)
-    return _boxed(old.with_items(old.items[:n] + (None,) * (_sized(n) - len(old.items))))
+    return old.with_items(old.items[:n] + (None,) * (_sized(n) - len(old.items)))
 
 
 # --- all elements at once ---------------------------------------------------------------------------------------
