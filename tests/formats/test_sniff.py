@@ -117,7 +117,7 @@ FILES: list[tuple[Kind, bool, bytes]] = [
     (Kind.TEXT, True, b'{"format": "layers-model"}'),
     (Kind.TEXT, True, b"item {\n  id: 1\n}\n"),
     (Kind.TEXT, True, "caf\u00e9\n".encode()),
-    (Kind.GZIP, False, gzip.compress(b"node {}")),
+    (Kind.GZIP, False, gzip.compress(b"node {}", mtime=0)),
     (Kind.TAR, False, _tar()),
     (Kind.EMPTY, False, b""),
     (Kind.UNKNOWN, False, b"\xff\xd8\xff\xe0\x00\x10JFIF"),
@@ -298,7 +298,7 @@ def test_what_to_pass_instead(written: Path, given: str, wanted: Kind, message: 
         ),
         (b"<html>", Kind.GRAPH_DEF, "found a web page\nhint: a page was saved instead of the file it offers"),
         (b"", Kind.GRAPH_DEF, "found an empty file\nhint: was the download or the copy interrupted?"),
-        (gzip.compress(b"x"), Kind.GRAPH_DEF, "found a gzip file\nhint: unpack it first"),
+        (gzip.compress(b"x", mtime=0), Kind.GRAPH_DEF, "found a gzip file\nhint: unpack it first"),
         (_binary(SAVED_MODEL), Kind.GRAPH_DEF, "found a SavedModel\nhint: load it as a SavedModel, or freeze it"),
         (
             _binary(SAVED_MODEL),
