@@ -164,6 +164,10 @@ class OpTable(Mapping[str, Op]):
                 return o
         raise OpTableError(f"no op has the role `{role}`")
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the op called `name`, or `default`."""
+        return self._ops.get(name, default)
+
     def __contains__(self, name: object) -> bool:
         return name in self._ops
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import DType
+from coldframe.ops import gather, slicing
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
@@ -172,7 +173,7 @@ def _scatters(kind: str, write: Any, suffixes: str) -> list[Op]:
                 by_resource,
                 stateful=True,
                 role="update",
-                ignores=("dtype", "use_locking", "bad_indices_policy"),
+                ignores=("dtype", "use_locking"),
             )
         )
     return out
@@ -186,11 +187,8 @@ SCATTERS = [
 
 @op("ResourceGather", stateful=True, role="read", value_op="Gather", ignores=("validate_indices", "dtype"))
 def resource_gather(xp: Any, state: State, resource: Handle, indices: Any, *, batch_dims: int) -> Any:
-    """Rows of the variable at `indices`."""
-    value = state.read(resource)
-    if batch_dims:
-        raise refuse("gathering from a variable with batch dimensions", found=batch_dims)
-    return xp.gather(value, indices, 0)
+    """Rows of the variable at `indices`, batch by batch where `batch_dims` says so."""
+    return gather.gather_v2.body(xp, state.read(resource), indices, np.int32(batch_dims), batch_dims=batch_dims)
 
 
 @op("ResourceGatherNd", stateful=True, role="read", value_op="GatherNd", ignores=("dtype",))
@@ -199,6 +197,34 @@ def resource_gather_nd(xp: Any, state: State, resource: Handle, indices: Any) ->
     return xp.gather_nd(state.read(resource), indices)
 
 
+# --- slices -----------------------------------------------------------------------------------------------------
+@op("StridedSliceAssign", stateful=True, role="update")
+def strided_slice_assign(
+    xp: Any, state: State, ref: Handle, begin: Any, end: Any, strides: Any, value: Any,
+    *, begin_mask: int, end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
+) -> Any:  # fmt: skip
+    """Write `value` where a strided slice of the variable would have been taken."""
+    changed = slicing.tensor_strided_slice_update.body(
+        xp, state.read(ref), begin, end, strides, value, begin_mask=begin_mask, end_mask=end_mask,
+        ellipsis_mask=ellipsis_mask, new_axis_mask=new_axis_mask, shrink_axis_mask=shrink_axis_mask,
+    )  # fmt: skip
+    state.assign(ref, changed)
+    return ref
+
+
+@op("ResourceStridedSliceAssign", stateful=True, role="update")
+def resource_strided_slice_assign(
+    xp: Any, state: State, ref: Handle, begin: Any, end: Any, strides: Any, value: Any,
+    *, begin_mask: int, end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
+) -> None:  # fmt: skip
+    """Write `value` where a strided slice of the variable would have been taken."""
+    strided_slice_assign.body(
+        xp, state, ref, begin, end, strides, value, begin_mask=begin_mask, end_mask=end_mask,
+        ellipsis_mask=ellipsis_mask, new_axis_mask=new_axis_mask, shrink_axis_mask=shrink_axis_mask,
+    )  # fmt: skip
+
+
+# --- counting, and variables for a while ------------------------------------------------------------------------
 @op("CountUpTo", stateful=True, role="update")
 def count_up_to(xp: Any, state: State, ref: Handle, *, limit: int) -> Any:
     """The variable's value, which then grows by one; refused at `limit`."""
@@ -207,3 +233,22 @@ def count_up_to(xp: Any, state: State, ref: Handle, *, limit: int) -> Any:
         raise refuse(f"variable `{ref.name}` reached its limit", found=limit)
     state.assign(ref, old + old.dtype.type(1))
     return old
+
+
+resource_count_up_to = alias("ResourceCountUpTo", count_up_to)
+
+
+@op("TemporaryVariable", stateful=True)
+def temporary_variable(xp: Any, state: State, *, shape: Shape, dtype: DType, var_name: str) -> Any:
+    """A variable that `DestroyTemporaryVariable` reads for the last time; it holds zeros until it is assigned."""
+    handle = Handle(f"temporary {var_name or state.node}", "ref", dtype, shape)
+    state.assign(handle, np.zeros(tuple(d or 0 for d in shape), dtype.numpy))
+    return handle
+
+
+@op("DestroyTemporaryVariable", stateful=True, ignores=("var_name",))
+def destroy_temporary_variable(xp: Any, state: State, ref: Handle) -> Any:
+    """The last value of a temporary variable, which is then forgotten."""
+    value = state.read(ref)
+    state.destroy(ref)
+    return value

@@ -39,7 +39,7 @@ class HostStep:
 
     def run(self, env: Env, state: RunState) -> None:
         state.node = self.bound.name
-        values = [env[r] for r in self.bound.node.inputs]
+        values = [_live(env[r], r) for r in self.bound.node.inputs]
         for i in self.bound.deref:
             if isinstance(values[i], Handle):
                 values[i] = state.read(values[i])
@@ -59,7 +59,7 @@ class IslandStep:
     drop: tuple[TensorRef, ...] = ()
 
     def run(self, env: Env, state: RunState) -> None:
-        values = {r: _value(env[r], state) for r in self.sources}
+        values = {r: _value(_live(env[r], r), state) for r in self.sources}
         env.update(self._results(values))
 
     def _results(self, values: dict[TensorRef, Any]) -> Mapping[TensorRef, Any]:
@@ -136,9 +136,13 @@ class Plan:
 
 
 def _fetched(v: Any, ref: TensorRef, state: RunState) -> Any:
+    return _value(_live(v, ref), state)
+
+
+def _live(v: Any, ref: TensorRef) -> Any:
     if v is DEAD:
         raise ExecutionError(f"`{ref}` has no value: it is on a branch that was not taken, or inside a loop")
-    return _value(v, state)
+    return v
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -184,7 +188,10 @@ class PlanBuilder:
         for b in [*task.nodes, *(b for r in task.regions for b in r.members)]:
             for r in b.node.inputs:
                 self._consumers.setdefault(r, set()).add(b.name)
-        self._stateful = {b.name for b in task.nodes if b.call.op.role == "read" or b.call.op.variable}
+        # What these hand out depends on a variable alone: the very same array until somebody assigns it.
+        self._stateful = {
+            b.name for b in task.nodes if b.call.op.variable or (b.call.op.role == "read" and len(b.call.inputs) == 1)
+        }
 
     def build(self) -> tuple[Plan, list[Any]]:
         """Run everything and return the plan and the fetched values."""
@@ -240,7 +247,7 @@ class PlanBuilder:
             return
         sources = self._sources(nodes, names)
         try:
-            compiled = self._compile(nodes, {r: _value(self._env[r], self._state) for r in sources})
+            compiled = self._compile(nodes, {r: _value(_live(self._env[r], r), self._state) for r in sources})
         except EngineFailure as e:
             self._host.update(dict.fromkeys(names, f"{self._task.engine.name} failed: {e}"))
             return
