@@ -16,13 +16,12 @@ import functools
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from coldframe import dtypes
-from coldframe.checkpoint.reader import Checkpoint, open_checkpoint
 from coldframe.errors import CorruptError, MisuseError, NotFoundError, WrongFileError, near_names
 from coldframe.formats import content, graph_def, messages, meta_graph, sniff, tensor_proto
 from coldframe.formats.content import Kind
@@ -41,6 +40,9 @@ from coldframe.passes.variables import (
     variables_of,
 )
 from coldframe.shapes import Shape, TensorSpec
+
+if TYPE_CHECKING:
+    from coldframe.checkpoint.reader import Checkpoint
 
 Array = npt.NDArray[Any]
 _KINDS: Final = (Kind.GRAPH_DEF, Kind.META_GRAPH, Kind.SAVED_MODEL)
@@ -102,7 +104,11 @@ class Source:
         Raises:
             NotFoundError, CorruptError: as `coldframe.open_checkpoint`.
         """
-        return None if self.checkpoint_path is None else open_checkpoint(self.checkpoint_path)
+        if self.checkpoint_path is None:
+            return None
+        from coldframe.checkpoint.reader import open_checkpoint  # here, since frozen graphs have no use for it
+
+        return open_checkpoint(self.checkpoint_path)
 
     @functools.cached_property
     def variable_nodes(self) -> Mapping[str, Node]:
