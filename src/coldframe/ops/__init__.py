@@ -39,6 +39,7 @@ FAMILIES = (
     "tensor_array",
     "stacks",
     "tensor_list",
+    "lookup",
     "linalg",
     "einsum",
     "signal",

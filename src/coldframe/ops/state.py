@@ -7,6 +7,7 @@ run succeeds, so nothing is half-written when a step fails.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -57,4 +58,10 @@ class State(Protocol):
         """Forget a variable or resource; nothing happens where there is none."""
 
     def resource(self, handle: Handle) -> dict[Any, Any]:
-        """Return the mutable content of a resource (a table's mapping, a stack's items), made empty on first use."""
+        """Return the content of a resource (a table's entries) for changing it, made empty on first use."""
+
+    def content(self, handle: Handle) -> Mapping[Any, Any] | None:
+        """Return the content of a resource for reading it, or None where it does not exist."""
+
+    def read_file(self, path: bytes) -> bytes:
+        """Return the bytes of a file; raise `ExecutionError` unless it is one that the session allows."""

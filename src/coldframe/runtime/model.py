@@ -32,7 +32,9 @@ class Model:
     def __init__(self, source: Source, *, engine: str = "auto", threads: int = 0) -> None:
         self.source = source
         self.graph = source.graph
-        self.session = Session(source.graph, engine, threads=threads, constant_variables=True)
+        self.session = Session(
+            source.graph, engine, threads=threads, constant_variables=True, files=source.assets.values()
+        )
         self.session.state.stored = _Stored(source)
         self._lock = threading.Lock()
         self._initialized = not source.init_ops

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class Session:
             it can; ``reference`` runs everything on numpy.
         threads: threads within an op; 0 lets the engine choose.
         constant_variables: compile the variables' values in. Faster where they seldom change.
+        files: files that the graph may read, such as vocabularies of its tables; it can read no others.
 
     Variables start without values; run the graph's initializer, or give them with `set_variables`.
     """
@@ -44,9 +45,10 @@ class Session:
         *,
         threads: int = 0,
         constant_variables: bool = False,
+        files: Iterable[str | os.PathLike[str]] = (),
     ) -> None:
         self.graph = source if isinstance(source, Graph) else _graph_of(source)
-        self.state = SessionState()
+        self.state = SessionState(files=files)
         self._program = Program(self.graph, settings(engine, threads=threads, pin=constant_variables))
 
     def run(self, fetches: Any, feeds: Mapping[Any, Any] | None = None) -> Any:

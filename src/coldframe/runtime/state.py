@@ -6,8 +6,10 @@ is simply forgotten, so nothing is half-written.
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -27,12 +29,14 @@ class SessionState:
     Attributes:
         variables: the values that were set or assigned.
         stored: values that are read when first asked for (a checkpoint's).
+        files: the files that the graph may read, as absolute paths: a model's own assets, and no others.
     """
 
-    def __init__(self, stored: Mapping[str, Array] | None = None) -> None:
+    def __init__(self, stored: Mapping[str, Array] | None = None, files: Iterable[str | os.PathLike[str]] = ()) -> None:
         self.variables: dict[str, Array] = {}
         self.stored: Mapping[str, Array] = {} if stored is None else stored
         self.resources: dict[str, dict[Any, Any]] = {}
+        self.files = frozenset(os.path.abspath(f) for f in files)
         self._lock = threading.Lock()
 
     def set(self, name: str, value: Any, dtype: DType | None = None) -> None:
@@ -104,18 +108,42 @@ class RunState:
         value = self._written.get(handle.name)
         if value is None:
             known = self._session
-            return handle.name in known.variables or handle.name in known.stored or handle.name in known.resources
+            names: list[Mapping[str, Any]] = [known.variables, known.stored, known.resources, self._resources]
+            return any(handle.name in n for n in names)
         return value is not _MISSING
 
     def destroy(self, handle: Handle) -> None:
-        """Forget the variable."""
+        """Forget the variable or resource."""
         self._written[handle.name] = _MISSING
+        self._resources.pop(handle.name, None)
 
     def resource(self, handle: Handle) -> dict[Any, Any]:
         """Return a copy of the resource's content that belongs to this run."""
         if handle.name not in self._resources:
-            self._resources[handle.name] = dict(self._session.resources.get(handle.name, {}))
+            self._resources[handle.name] = dict(self.content(handle) or {})
         return self._resources[handle.name]
+
+    def content(self, handle: Handle) -> Mapping[Any, Any] | None:
+        """Return the resource's content as this run sees it, or None."""
+        if handle.name in self._resources:
+            return self._resources[handle.name]
+        if self._written.get(handle.name) is _MISSING:
+            return None
+        return self._session.resources.get(handle.name)
+
+    def read_file(self, path: bytes) -> bytes:
+        """Return the bytes of one of the files that the session allows."""
+        name = os.path.abspath(os.fsdecode(path))
+        if name not in self._session.files:
+            raise refuse(
+                "graphs may read only the files that belong to their model",
+                found=repr(os.fsdecode(path)),
+                hint="if you trust the graph, allow the file: Session(graph, files=[...])",
+            )
+        try:
+            return Path(name).read_bytes()
+        except OSError as e:
+            raise refuse(f"cannot read `{name}`", found=e.strerror) from e
 
     def commit(self) -> None:
         """Hand everything written to the session."""
