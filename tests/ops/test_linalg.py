@@ -181,3 +181,14 @@ def test_messages() -> None:
     call, flat = bound(Row("Lu", [sample("float32", 2, 3)]))
     with pytest.raises(ExecutionError, match="`input` is not square: expected n x n, found 2 x 3"):
         call.run(NUMPY, flat)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_singular_values_of_what_is_not_finite_are_nan(full: bool) -> None:
+    """LAPACK alone would search for those of the second matrix without end."""
+    x = np.stack([regular("float32", 3, 3), np.full((3, 3), np.nan, np.float32)])
+    x[1, 0, 0] = np.inf
+    for row in (Row("Svd", [x], {"full_matrices": full}), Row("Svd", [x], {"compute_uv": False})):
+        (s, *_), _ = outputs(row)
+        assert np.isfinite(s[0]).all()
+        assert np.isnan(s[1]).all()

@@ -67,3 +67,12 @@ def test_the_generator_gives_its_authors_answers() -> None:
     assert [f"{w:08x}" for w in zero] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
     ones = philox(2**64 - 1, 2**64 - 1, 2**64 - 1, 1)[0]
     assert [f"{w:08x}" for w in ones] == ["408f276d", "41c83b0e", "a20bc7c6", "6d5451fd"]
+
+
+def test_a_shape_that_is_no_vector_is_refused() -> None:
+    with tf.Graph().as_default() as graph:
+        shape = tf.compat.v1.placeholder(tf.int32, name="shape")
+        tf.raw_ops.RandomUniform(shape=shape, dtype=tf.float32, name="x")
+    session = cf.Session(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where="in the test"))
+    with pytest.raises(cf.ExecutionError, match="the shape is not a vector at node `x`.*found rank 2"):
+        session.run("x:0", {"shape:0": np.ones((2, 2), np.int32)})

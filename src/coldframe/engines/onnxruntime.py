@@ -21,6 +21,8 @@ from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.onnx_builder import OnnxValue
 from coldframe.primitives.onnx_xp import OnnxPrimitives
 
+_MOST_OUTPUTS = 1000  # of one node; beyond it compiling takes longer than running
+
 
 @dataclasses.dataclass(slots=True)
 class OnnxRuntimeEngine:
@@ -38,6 +40,8 @@ class OnnxRuntimeEngine:
             return "it has state or effects"
         if any(d.kind in "so" for _, d in bound.call.inputs + bound.call.outputs):
             return "strings, resources and variants are not compiled"
+        if len(bound.call.outputs) > _MOST_OUTPUTS:
+            return f"it has more than {_MOST_OUTPUTS} outputs"
         return "random" if op.random else ""
 
     def compile(self, island: Island) -> Compiled:
@@ -81,9 +85,10 @@ class _Trace:
         try:
             outs = self._lower(bound, [self._value(r) for r in bound.node.inputs])
         except (Unlowerable, ColdframeError) as e:  # an op that refuses its shapes reports that when it is run
-            del self.xp.nodes[nodes:]
-            self.xp.forget_casts()
-            self.refused[bound.name] = str(e)
+            self._refuse(bound, nodes, str(e))
+            return
+        except REFUSALS as e:  # so does one given what no body expects
+            self._refuse(bound, nodes, f"lowering failed: {type(e).__name__}: {e}")
             return
         self.values.update(zip(bound.outputs(), outs, strict=True))
         self.done.append(bound)

@@ -13,6 +13,7 @@ from coldframe.errors import GraphError, UnsupportedAttributeError
 from coldframe.graph.signatures import ArgDef, AttrDef, OpSignature, expand, signature
 from coldframe.graph.values import FuncRef, TensorValue, base_type
 from coldframe.ops.table import Body, Op
+from coldframe.shapes import Shape
 
 Bind = Callable[[FuncRef], Callable[..., list[Any]]]
 
@@ -97,7 +98,7 @@ def complete(sig: OpSignature, attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,), "float": (float, int), "bool": (bool,), "string": (bytes,), "type": (DType,), "func": (FuncRef,),
-    "tensor": (TensorValue,),
+    "tensor": (TensorValue,), "shape": (Shape,),
 }  # fmt: skip
 
 

@@ -129,7 +129,9 @@ def matrix_solve_ls(xp: Any, matrix: Array, rhs: Array, l2_regularizer: Array, *
     if not matrix.size or not rhs.size:
         return np.zeros((*matrix.shape[:-2], matrix.shape[-1], rhs.shape[-1]), matrix.dtype)
     if not fast:
-        return np.matmul(np.linalg.pinv(matrix, rcond=np.finfo(matrix.dtype).eps * max(matrix.shape[-2:])), rhs)
+        sound, broken = _finite(matrix)
+        inverse = _lapack(_STUCK, np.linalg.pinv, sound, np.finfo(matrix.dtype).eps * max(matrix.shape[-2:]))
+        return np.matmul(_spoil(inverse, broken), rhs)
     a, h = matrix, turned(xp, matrix)
     tall = a.shape[-2] >= a.shape[-1]
     gram = np.matmul(h, a) if tall else np.matmul(a, h)
@@ -161,13 +163,32 @@ def _cholesky_or_nan(x: Array) -> Array:
 def svd(xp: Any, x: Array, *, compute_uv: bool, full_matrices: bool) -> Any:
     """Singular values in descending order, left and right singular vectors as columns."""
     _matrices(x)
+    x, broken = _finite(x)
     if not compute_uv:
         values = _lapack(_STUCK, np.linalg.svdvals, x) if x.size else np.zeros((*x.shape[:-2], min(x.shape[-2:])))
-        return values.astype(x.dtype), _nothing(x), _nothing(x)
+        return _spoil(values.astype(x.dtype), broken), _nothing(x), _nothing(x)
     if not math.prod(x.shape[-2:]):
         return _svd_of_nothing(x, full_matrices)
     u, s, vh = _lapack(_STUCK, np.linalg.svd, x, full_matrices)
-    return s.astype(x.dtype), u, turned(xp, vh)
+    return _spoil(s.astype(x.dtype), broken), _spoil(u, broken), _spoil(turned(xp, vh), broken)
+
+
+def _finite(x: Array) -> tuple[Array, Array]:
+    """Return `x` with zeros for the matrices that hold NaN or infinity, and which those are.
+
+    LAPACK's singular values of them may take for ever; TensorFlow's are NaN.
+    """
+    broken: Array = np.asarray(~np.isfinite(x).all(axis=(-2, -1)))
+    return (np.where(broken[..., None, None], np.zeros((), x.dtype), x) if broken.any() else x), broken
+
+
+def _spoil(values: Array, broken: Array) -> Array:
+    """Make NaN of what was computed for broken matrices."""
+    if not broken.any():
+        return values
+    spoiled = values.copy()
+    spoiled[broken] = np.nan
+    return spoiled
 
 
 def _svd_of_nothing(x: Array, full: bool) -> tuple[Array, Array, Array]:

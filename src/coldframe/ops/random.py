@@ -68,7 +68,9 @@ def philox(key: int, high: int, first: int, blocks: int) -> Array:
 
 def _words(state: State, shape: Any, seed: int, seed2: int, per_block: int) -> tuple[Array, tuple[int, ...], int]:
     """Return the words of a node's next run, the shape to fill, and the number of its values."""
-    dims = tuple(int(d) for d in np.asarray(shape).ravel())
+    if np.ndim(shape) != 1:
+        raise refuse("the shape is not a vector", found=f"rank {np.ndim(shape)}")
+    dims = tuple(int(d) for d in np.asarray(shape))
     if any(d < 0 for d in dims):
         raise refuse("shape with a negative dimension", found=list(dims))
     count = math.prod(dims)

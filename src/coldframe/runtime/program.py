@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from coldframe.dtypes import DType
 from coldframe.engines.base import BoundNode, Engine
 from coldframe.engines.reference import read_only
 from coldframe.errors import ColdframeError, ExecutionError, FeedError, GraphError, UnsupportedOpError, near_names
 from coldframe.graph.ir import Function, Graph, Node, substitute
 from coldframe.graph.names import TensorRef
-from coldframe.graph.signatures import known
+from coldframe.graph.signatures import ArgDef, known
 from coldframe.graph.traverse import needed, topological
 from coldframe.graph.values import AttrValue, FuncRef, RefType
 from coldframe.ops import OpTable
@@ -216,15 +217,32 @@ def bind_all(
         if b.call.op.placeholder:
             raise FeedError(f"placeholder `{b.name}` must be fed", expected=_described(b))
         derefs = []
-        for i, (arg, _) in enumerate(b.call.inputs):
+        for i, (arg, dtype) in enumerate(b.call.inputs):
             source = bound.get(b.node.inputs[i].node)
-            if source is None or arg.is_ref:
+            if source is None:
                 continue
-            slot = b.node.inputs[i].slot
-            if slot < len(source.call.outputs) and source.call.outputs[slot][0].is_ref:
+            made = _output(source, b, i, dtype)
+            if made.is_ref and not arg.is_ref:
                 derefs.append(i)
         b.deref = tuple(derefs)
     return bound
+
+
+def _output(source: BoundNode, reader: BoundNode, position: int, dtype: DType) -> ArgDef:
+    """Return the output that an input reads, provided that there is one and that it has the input's dtype."""
+    ref = reader.node.inputs[position]
+    if ref.slot >= len(source.call.outputs):
+        raise GraphError(
+            f"input {position} of node `{reader.name}` ({reader.call.op.name}) reads `{ref}`, which does not exist",
+            expected=f"an output of {source.call.op.name} below {len(source.call.outputs)}",
+        )
+    made, found = source.call.outputs[ref.slot]
+    if found is not dtype:
+        raise GraphError(
+            f"input {position} of node `{reader.name}` ({reader.call.op.name}) has the wrong dtype",
+            where=f"from `{ref}`", expected=dtype, found=found,
+        )  # fmt: skip
+    return made
 
 
 def unsupported(missing: Mapping[str, str], table: OpTable) -> UnsupportedOpError:

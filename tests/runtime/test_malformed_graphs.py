@@ -1,0 +1,77 @@
+"""Graphs that parse and make no sense: refused at the node that is wrong, by either engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import coldframe as cf
+from coldframe import dtypes
+from coldframe.graph.ir import Graph, Node
+from coldframe.graph.names import TensorRef
+from coldframe.graph.values import AttrPlaceholder, TensorValue
+from coldframe.shapes import Shape
+
+ENGINES = ("reference", "onnxruntime", "auto")
+
+
+def const(name: str, value: Any) -> Node:
+    array = np.asarray(value)
+    held = TensorValue.of(array)
+    return Node(name, "Const", attrs={"dtype": held.dtype, "value": held})
+
+
+def run(engine: str, *nodes: Node, fetch: str = "y:0") -> Any:
+    return cf.Session(Graph(nodes), engine).run(fetch)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_input_reads_an_output_that_does_not_exist(engine: str) -> None:
+    y = Node("y", "Neg", [TensorRef("x", 1)], attrs={"T": dtypes.float32})
+    with pytest.raises(cf.GraphError, match=r"input 0 of node `y` \(Neg\) reads `x:1`, which does not exist"):
+        run(engine, const("x", np.ones(2, np.float32)), y)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_input_of_the_wrong_dtype(engine: str) -> None:
+    y = Node("y", "Neg", [TensorRef("x")], attrs={"T": dtypes.float32})
+    with pytest.raises(cf.GraphError, match=r"node `y` \(Neg\) has the wrong dtype from `x`?.*float32, found int64"):
+        run(engine, const("x", [1, 2]), y)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_tensor_of_a_branch_that_was_not_taken_has_no_value(engine: str) -> None:
+    switch = Node("s", "Switch", [TensorRef("x"), TensorRef("p")], attrs={"T": dtypes.float32})
+    y = Node("y", "Neg", [TensorRef("s", 1)], attrs={"T": dtypes.float32})
+    with pytest.raises(cf.ExecutionError, match="branch that was not taken"):
+        run(engine, const("x", np.float32(1)), const("p", np.False_), switch, y)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_axes_that_are_no_axes_are_refused_where_they_are_used(engine: str) -> None:
+    x = Node("x", "Placeholder", attrs={"dtype": dtypes.float32, "shape": Shape.unknown()})
+    attrs: dict[str, Any] = {"T": dtypes.float32, "Tidx": dtypes.int32}
+    y = Node("y", "Sum", [TensorRef("x"), TensorRef("axes")], attrs=attrs)
+    session = cf.Session(Graph([x, const("axes", np.full((2, 2), 7, np.int32)), y]), engine)
+    with pytest.raises(cf.ExecutionError, match="`y`"):
+        session.run("y:0", {"x": np.ones((2, 3), np.float32)})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_node_of_very_many_outputs(engine: str) -> None:
+    attrs: dict[str, Any] = {"T": dtypes.float32, "num_partitions": 5000}
+    y = Node("y", "DynamicPartition", [TensorRef("x"), TensorRef("p")], attrs=attrs)
+    x = Node("x", "Placeholder", attrs={"dtype": dtypes.float32, "shape": Shape.unknown()})
+    session = cf.Session(Graph([x, const("p", np.array([4999, 0], np.int32)), y]), engine)
+    assert session.run("y:4999", {"x": np.array([1, 2], np.float32)}).tolist() == [1]
+
+
+def test_a_shape_attribute_that_is_no_shape() -> None:
+    x = Node("x", "PlaceholderWithDefault", [TensorRef("d")], attrs={"dtype": dtypes.float32, "shape": 3})
+    with pytest.raises(cf.GraphError, match=r"attribute `shape`.*expected shape, found 3"):
+        run("reference", const("d", np.float32(1)), x, fetch="x:0")
+    x.attrs["shape"] = AttrPlaceholder("no value")
+    with pytest.raises(cf.GraphError, match="attribute `shape`"):
+        run("reference", const("d", np.float32(1)), x, fetch="x:0")
