@@ -49,7 +49,10 @@ FAMILIES = (
     "random",
     "quantize",
     "regex",
+    "hashing",
     "strings",
+    "parsing",
+    "decode",
 )
 
 

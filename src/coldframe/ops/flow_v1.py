@@ -29,6 +29,12 @@ def switch(xp: Any, data: Any, pred: Any) -> Any:
 ref_switch = alias("RefSwitch", switch)
 
 
+@op("_SwitchN", control="switch")
+def switch_n(xp: Any, data: Any, output_index: Any, *, num_outs: int) -> list[Any]:
+    """Its input, at the output numbered `output_index`; out of range, at the last one. The others are dead."""
+    return [data] * num_outs
+
+
 @op("Merge", control="merge")
 def merge(xp: Any, inputs: list[Any]) -> Any:
     """The one input that is alive, and its position."""

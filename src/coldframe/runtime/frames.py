@@ -181,7 +181,7 @@ class _Run:
     _loopcond = _plain
 
     def _switch(self, b: BoundNode, inputs: list[Any], w: _Waiting, frame: _Frame, iteration: int, dead: bool) -> None:
-        outputs = [DEAD, DEAD]
+        outputs = [DEAD] * len(b.call.outputs)
         if not dead:
             data, pred = inputs
             if isinstance(data, Handle) and 0 in b.deref:
@@ -194,7 +194,8 @@ class _Run:
                     where=f"at node `{b.name}`",
                     found=f"shape {list(np.shape(pred))}",
                 )
-            outputs[int(bool(pred))] = data
+            side = int(pred)
+            outputs[side if 0 <= side < len(outputs) else -1] = data
         self._send(b, outputs, frame, iteration, dead=dead)
 
     def _merge(self, b: BoundNode, inputs: list[Any], w: _Waiting, frame: _Frame, iteration: int, dead: bool) -> None:

@@ -1,0 +1,187 @@
+"""Strings to numbers by hashing: the feature columns of text and wide models.
+
+Three hashes, each as its authors published it, all over 64-bit arithmetic: FarmHash's 64-bit fingerprint (the ``Fast``
+op), SipHash-2-4 (``Strong``, with a key), and MurmurHash64A with TensorFlow's seed (the oldest op).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from coldframe.ops.table import op
+
+_MASK: Final = (1 << 64) - 1
+_K0: Final = 0xC3A5C85C97CB3127
+_K1: Final = 0xB492B66FBE98F273
+_K2: Final = 0x9AE16A3B2F90404F
+
+
+def _u64(s: bytes, at: int) -> int:
+    return int.from_bytes(s[at : at + 8], "little")
+
+
+def _u32(s: bytes, at: int) -> int:
+    return int.from_bytes(s[at : at + 4], "little")
+
+
+def _rotate(v: int, n: int) -> int:
+    """Rotate a word to the right."""
+    v &= _MASK
+    return ((v >> n) | (v << (64 - n))) & _MASK
+
+
+def _mix(v: int) -> int:
+    return v ^ (v >> 47)
+
+
+def _pair(u: int, v: int, mul: int) -> int:
+    """Hash two words."""
+    u, v = u & _MASK, v & _MASK
+    a = _mix(((u ^ v) * mul) & _MASK)
+    return _mix(((v ^ a) * mul) & _MASK) * mul & _MASK
+
+
+def fingerprint64(s: bytes) -> int:
+    """FarmHash's 64-bit fingerprint of `s`."""
+    n = len(s)
+    if n <= 16:
+        return _to_16(s, n)
+    if n <= 32:
+        return _to_32(s, n)
+    return _to_64(s, n) if n <= 64 else _long(s, n)
+
+
+def _to_16(s: bytes, n: int) -> int:
+    mul = _K2 + n * 2
+    if n >= 8:
+        a, b = (_u64(s, 0) + _K2) & _MASK, _u64(s, n - 8)
+        return _pair(_rotate(b, 37) * mul + a, (_rotate(a, 25) + b) * mul, mul)
+    if n >= 4:
+        return _pair(n + (_u32(s, 0) << 3), _u32(s, n - 4), mul)
+    if not n:
+        return _K2
+    y, z = s[0] + (s[n >> 1] << 8), n + (s[n - 1] << 2)
+    return _mix((y * _K2 ^ z * _K0) & _MASK) * _K2 & _MASK
+
+
+def _to_32(s: bytes, n: int) -> int:
+    mul = _K2 + n * 2
+    a, b = _u64(s, 0) * _K1, _u64(s, 8)
+    c, d = _u64(s, n - 8) * mul, _u64(s, n - 16) * _K2
+    return _pair(_rotate(a + b, 43) + _rotate(c, 30) + d, a + _rotate(b + _K2, 18) + c, mul)
+
+
+def _to_64(s: bytes, n: int) -> int:
+    mul = _K2 + n * 2
+    a, b = _u64(s, 0) * _K2, _u64(s, 8)
+    c, d = _u64(s, n - 8) * mul, _u64(s, n - 16) * _K2
+    y = _rotate(a + b, 43) + _rotate(c, 30) + d
+    z = _pair(y, a + _rotate(b + _K2, 18) + c, mul)
+    e, f = _u64(s, 16) * mul, _u64(s, 24)
+    g, h = (y + _u64(s, n - 32)) * mul, (z + _u64(s, n - 24)) * mul
+    return _pair(_rotate(e + f, 43) + _rotate(g, 30) + h, e + _rotate(f + a, 18) + g, mul)
+
+
+def _weak(s: bytes, at: int, a: int, b: int) -> tuple[int, int]:
+    w, x, y, z = (_u64(s, at + 8 * i) for i in range(4))
+    a += w
+    b = _rotate(b + a + z, 21)
+    c = a
+    a += x + y
+    b += _rotate(a, 44)
+    return (a + z) & _MASK, (b + c) & _MASK
+
+
+def _long(s: bytes, n: int) -> int:
+    """Strings of more than 64 bytes: 64 at a time, the last ones twice if need be."""
+    x, y = 81, (81 * _K1 + 113) & _MASK
+    z = _mix((y * _K2 + 113) & _MASK) * _K2 & _MASK
+    v = w = (0, 0)
+    x = (x * _K2 + _u64(s, 0)) & _MASK
+    for at in range(0, (n - 1) // 64 * 64, 64):
+        x, y, z, v, w = _round(s, at, x, y, z, v, w, _K1, 1)
+    mul = _K1 + ((z & 0xFF) << 1)
+    w0 = w[0] + ((n - 1) & 63)
+    v0 = v[0] + w0
+    x, y, z, v, w = _round(s, n - 64, x, y, z, (v0, v[1]), (w0 + v0, w[1]), mul, 9)
+    return _pair(_pair(v[0], w[0], mul) + _mix(y & _MASK) * _K0 + z, _pair(v[1], w[1], mul) + x, mul)
+
+
+def _round(
+    s: bytes, at: int, x: int, y: int, z: int, v: tuple[int, int], w: tuple[int, int], mul: int, weight: int
+) -> tuple[int, int, int, tuple[int, int], tuple[int, int]]:
+    x = _rotate(x + y + v[0] + _u64(s, at + 8), 37) * mul & _MASK
+    y = _rotate(y + v[1] + _u64(s, at + 48), 42) * mul
+    x ^= w[1] * weight & _MASK
+    y = (y + v[0] * weight + _u64(s, at + 40)) & _MASK
+    z = _rotate(z + w[0], 33) * mul & _MASK
+    v = _weak(s, at, v[1] * mul, x + w[0])
+    w = _weak(s, at + 32, z + w[1], y + _u64(s, at + 16))
+    return z, y, x, v, w
+
+
+def murmur64(s: bytes, seed: int = 0xDECAFCAFFE) -> int:
+    """MurmurHash64A of `s`."""
+    mul = 0xC6A4A7935BD1E995
+    h = seed ^ (len(s) * mul & _MASK)
+    whole = len(s) // 8 * 8
+    for at in range(0, whole, 8):
+        k = _u64(s, at) * mul & _MASK
+        k = (k ^ (k >> 47)) * mul & _MASK
+        h = (h ^ k) * mul & _MASK
+    if whole < len(s):
+        h = (h ^ int.from_bytes(s[whole:], "little")) * mul & _MASK
+    h = (h ^ (h >> 47)) * mul & _MASK
+    return h ^ (h >> 47)
+
+
+def siphash64(s: bytes, k0: int, k1: int) -> int:
+    """SipHash-2-4 of `s` under the key (k0, k1)."""
+    v = [k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573]
+    whole = len(s) // 8 * 8
+    last = int.from_bytes(s[whole:], "little") | (len(s) & 0xFF) << 56
+    for word in [*(_u64(s, at) for at in range(0, whole, 8)), last]:
+        v[3] ^= word
+        _sip_rounds(v, 2)
+        v[0] ^= word
+    v[2] ^= 0xFF
+    _sip_rounds(v, 4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def _sip_rounds(v: list[int], count: int) -> None:
+    a, b, c, d = v
+    for _ in range(count):
+        a, c = (a + b) & _MASK, (c + d) & _MASK
+        b, d = _rotate(b, 64 - 13) ^ a, _rotate(d, 64 - 16) ^ c
+        a, c = (_rotate(a, 32) + d) & _MASK, (c + b) & _MASK
+        d, b = _rotate(d, 64 - 21) ^ a, _rotate(b, 64 - 17) ^ c
+        c = _rotate(c, 32)
+    v[:] = a, b, c, d
+
+
+def _buckets(strings: Any, count: int, hashed: Callable[[bytes], int]) -> Any:
+    a = np.asarray(strings, object)
+    return np.array([hashed(s) % count for s in a.ravel().tolist()], np.int64).reshape(a.shape)
+
+
+@op("StringToHashBucketFast", host="strings")
+def string_to_hash_bucket_fast(xp: Any, input: Any, *, num_buckets: int) -> Any:
+    """The fingerprint of each string, modulo the number of buckets."""
+    return _buckets(input, num_buckets, fingerprint64)
+
+
+@op("StringToHashBucketStrong", host="strings")
+def string_to_hash_bucket_strong(xp: Any, input: Any, *, num_buckets: int, key: tuple[int, int]) -> Any:
+    """The keyed hash of each string, modulo the number of buckets."""
+    k0, k1 = (k & _MASK for k in key)
+    return _buckets(input, num_buckets, lambda s: siphash64(s, k0, k1))
+
+
+@op("StringToHashBucket", host="strings")
+def string_to_hash_bucket(xp: Any, string_tensor: Any, *, num_buckets: int) -> Any:
+    """The oldest hash of each string, modulo the number of buckets."""
+    return _buckets(string_tensor, num_buckets, murmur64)

@@ -1,0 +1,95 @@
+"""Models: every golden graph and SavedModel gives TensorFlow's answers, by tensor name and by signature."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import coldframe as cf
+from coldframe.runtime.session import ENGINES
+from fixtures_data import Fixture, Run, fixture, fixtures
+from graphs import same
+
+DIGITS = Path(__file__).parents[2] / "examples" / "digits"
+
+
+def _runs() -> list[Any]:
+    kinds = ("graph", "saved_model")
+    return [
+        pytest.param(f, run, id=f"{f.name}-{run.signature or k}")
+        for kind in kinds
+        for f in fixtures(kind=kind)
+        for k, run in enumerate(f.runs())
+        if not f.refused
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("f", "run"), _runs())
+def test_gives_tensorflows_answers(f: Fixture, run: Run, engine: str) -> None:
+    model = cf.load(f.path, engine=engine)
+    got = model.run(dict(run.feeds), list(run.expected), signature=run.signature)
+    assert list(got) == list(run.expected)
+    same(got.values(), run.expected.values())
+
+
+def test_a_meta_graph_with_its_checkpoint_is_a_model() -> None:
+    model = cf.load(DIGITS / "model.ckpt-460.meta")
+    answers = json.loads((DIGITS / "answers.json").read_text())
+    with np.load(DIGITS / "test.npz") as data:
+        images, wanted = data["images"].astype(np.float32), data["probabilities"]
+    name = answers["output"] if ":" in answers["output"] else f"{answers['output']}:0"
+    source = answers["input"] if ":" in answers["input"] else f"{answers['input']}:0"
+    got = model.run({source: images}, [name])
+    np.testing.assert_allclose(got[name], wanted, atol=1e-5)
+
+
+def test_signatures_are_called_like_functions() -> None:
+    f = fixture("saved_model_tf2")
+    model = cf.load(f.path)
+    assert set(model.signatures) == {r.signature for r in f.runs()}
+    for run in f.runs():
+        wanted = next(iter(run.expected.values())) if len(run.expected) == 1 else run.expected
+        got = model(signature=run.signature, **run.feeds)
+        if isinstance(wanted, dict):
+            assert got.keys() == wanted.keys()
+            same(got.values(), wanted.values())
+        else:
+            same([got], [wanted])
+        order = list(model.signatures[str(run.signature)].inputs)
+        positional = model(*(run.feeds[k] for k in order if k in run.feeds), signature=run.signature)
+        same(positional.values() if isinstance(positional, dict) else [positional], run.expected.values())
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda m: m(signature="serving_defualt"), cf.NotFoundError, "no signature is called `serving_defualt`"),
+        (lambda m: m(no_such=1), cf.NotFoundError, "has no input `no_such`"),
+        (lambda m: m(*range(9)), cf.FeedError, r"takes \d inputs?: found 9"),
+        (lambda m: m.run({}, ["nothing:0"]), cf.NotFoundError, "no node called `nothing`"),
+    ],
+)
+def test_refusals(call: Any, error: type[Exception], text: str) -> None:
+    model = cf.load(fixture("saved_model_tf1").path)
+    with pytest.raises(error, match=text):
+        call(model)
+
+
+def test_variables_are_compiled_in_until_somebody_assigns_them() -> None:
+    f = fixture("saved_model_tf1")
+    [run] = [r for r in f.runs() if r.signature == "serving_default"] or f.runs()[:1]
+    model = cf.load(f.path, engine="onnxruntime")
+    before = model.run(dict(run.feeds), list(run.expected), signature=run.signature)
+    same(before.values(), run.expected.values())
+    name, value = max(model.session.state.variables.items(), key=lambda kv: kv[1].size)
+    model.session.set_variables({name: value * 2 + 1})
+    after = model.run(dict(run.feeds), list(run.expected), signature=run.signature)
+    fresh = cf.load(f.path, engine="reference")
+    fresh.session.set_variables({name: value * 2 + 1})
+    same(after.values(), fresh.run(dict(run.feeds), list(run.expected), signature=run.signature).values())
+    assert any(not np.array_equal(a, b) for a, b in zip(after.values(), before.values(), strict=True))
