@@ -74,5 +74,5 @@ def test_a_shape_that_is_no_vector_is_refused() -> None:
         shape = tf.compat.v1.placeholder(tf.int32, name="shape")
         tf.raw_ops.RandomUniform(shape=shape, dtype=tf.float32, name="x")
     session = cf.Session(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where="in the test"))
-    with pytest.raises(cf.ExecutionError, match="the shape is not a vector at node `x`.*found rank 2"):
+    with pytest.raises(cf.ExecutionError, match=r"the shape is not a vector at node `x`.*found rank 2"):
         session.run("x:0", {"shape:0": np.ones((2, 2), np.int32)})
