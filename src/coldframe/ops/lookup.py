@@ -251,8 +251,10 @@ def lookup_table_insert_v2(
 def lookup_table_import_v2(
     xp: Any, state: State, table_handle: Any, keys: Any, values: Any, *, Tin: DType, Tout: DType
 ) -> None:
-    """Replace all entries."""
+    """Replace all entries; a static table is filled so, once, by TensorFlow 2's initializers."""
     table = _table(table_handle, Tin, Tout)
+    if not table.mutable:
+        return initialize_table_v2.body(xp, state, table_handle, keys, values, Tkey=Tin, Tval=Tout)  # type: ignore[no-any-return]
     entries = _changing(state, table)
     entries.clear()
     _insert(entries, table, keys, values)
