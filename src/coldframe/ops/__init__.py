@@ -47,6 +47,7 @@ FAMILIES = (
     "colors",
     "boxes",
     "random",
+    "stateless",
     "quantize",
     "regex",
     "hashing",

@@ -1,0 +1,119 @@
+"""Random numbers that are a function of a seed, in both generations.
+
+::
+
+    first     shape, seed[2]                     the seed goes through the generator once, which gives key and counter
+    second    shape, key[1], counter[2], alg     an op of its own has made key and counter of the seed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from coldframe.dtypes import DType
+from coldframe.ops import philox
+from coldframe.ops.philox import Stream
+from coldframe.ops.random import limits, sizes, weights
+from coldframe.ops.table import Op, op
+from coldframe.primitives.base import refuse
+
+_WHY: Final = "random numbers"
+_PHILOX, _AUTO = 1, 3
+_MASK: Final = 0xFFFFFFFFFFFFFFFF
+_SCRAMBLE: Final = 0x02461E293EC8F720
+
+Draw = Callable[[Stream, int, DType], Any]
+
+
+def _of_seed(seed: Any) -> Stream:
+    if np.shape(seed) != (2,):
+        raise refuse("a seed", expected="a vector of 2", found=f"shape {list(np.shape(seed))}")
+    low, high = (int(s) & _MASK for s in seed)
+    mixed = Stream(_SCRAMBLE, low | high << 64).words(1)[0].tolist()
+    return Stream(mixed[0] | mixed[1] << 32, (mixed[2] | mixed[3] << 32) << 64)
+
+
+def _of_key(key: Any, counter: Any, alg: Any) -> Stream:
+    if np.ndim(alg) or int(alg) not in (_PHILOX, _AUTO):
+        raise refuse("the random number generator", expected="1 (Philox) or 3 (the usual one)", found=np.ravel(alg))
+    if np.shape(key) != (1,) or np.ndim(counter) != 1 or len(counter) < 2:
+        raise refuse("key and counter", expected="[1] and [2]", found=f"{np.shape(key)}, {np.shape(counter)}")
+    return Stream(int(key[0]), int(counter[0]) | int(counter[1]) << 64)
+
+
+# --- seeds ------------------------------------------------------------------------------------------------------
+def _key_counter(seed: Any) -> tuple[Any, Any]:
+    stream = _of_seed(seed)
+    counter = np.array([stream.counter & _MASK, stream.counter >> 64], np.uint64)
+    return np.array([stream.key], np.uint64), counter
+
+
+@op("StatelessRandomGetKeyCounter", host=_WHY)
+def stateless_random_get_key_counter(xp: Any, seed: Any) -> Any:
+    """Key and counter for a seed."""
+    return _key_counter(seed)
+
+
+@op("StatelessRandomGetAlg", host=_WHY)
+def stateless_random_get_alg(xp: Any) -> Any:
+    """The generator that is used: Philox."""
+    return np.int32(_PHILOX)
+
+
+@op("StatelessRandomGetKeyCounterAlg", host=_WHY)
+def stateless_random_get_key_counter_alg(xp: Any, seed: Any) -> Any:
+    """Key, counter and generator for a seed."""
+    return (*_key_counter(seed), np.int32(_PHILOX))
+
+
+# --- values -----------------------------------------------------------------------------------------------------
+def _full(stream: Stream, count: int, dtype: DType) -> Any:
+    return philox.bits(stream, count, dtype).view(dtype.numpy)
+
+
+def _both(name: str, draw: Draw, doc: str) -> list[Op]:
+    """Return the two generations of an op without limits."""
+
+    def by_seed(xp: Any, shape: Any, seed: Any, *, dtype: DType) -> Any:
+        dims, count = sizes(shape)
+        return draw(_of_seed(seed), count, dtype).reshape(dims)
+
+    def by_key(xp: Any, shape: Any, key: Any, counter: Any, alg: Any, *, dtype: DType) -> Any:
+        dims, count = sizes(shape)
+        return draw(_of_key(key, counter, alg), count, dtype).reshape(dims)
+
+    by_seed.__doc__ = by_key.__doc__ = doc
+    return [Op(name, by_seed, host=_WHY), Op(f"{name}V2", by_key, host=_WHY)]
+
+
+VALUES = [
+    *_both("StatelessRandomUniform", philox.uniform, "Values of [0, 1), each equally likely."),
+    *_both("StatelessRandomNormal", philox.normal, "Values of the normal distribution of mean 0 and deviation 1."),
+    *_both("StatelessTruncatedNormal", philox.truncated, "Normal values that are less than 2 from the mean."),
+    *_both("StatelessRandomUniformFullInt", _full, "Integers, each equally likely."),
+]
+
+
+@op("StatelessRandomUniformInt", host=_WHY)
+def stateless_random_uniform_int(xp: Any, shape: Any, seed: Any, minval: Any, maxval: Any, *, dtype: DType) -> Any:
+    """Integers of [minval, maxval)."""
+    dims, count = sizes(shape)
+    return philox.integers(_of_seed(seed), count, *limits(minval, maxval, count), dtype).reshape(dims)
+
+
+@op("StatelessRandomUniformIntV2", host=_WHY)
+def stateless_random_uniform_int_v2(
+    xp: Any, shape: Any, key: Any, counter: Any, alg: Any, minval: Any, maxval: Any, *, dtype: DType
+) -> Any:
+    """Integers of [minval, maxval)."""
+    dims, count = sizes(shape)
+    return philox.integers(_of_key(key, counter, alg), count, *limits(minval, maxval, count), dtype).reshape(dims)
+
+
+@op("StatelessMultinomial", host=_WHY)
+def stateless_multinomial(xp: Any, logits: Any, num_samples: Any, seed: Any, *, output_dtype: DType) -> Any:
+    """Classes chosen with the logarithmic weights of each row of `logits`."""
+    return philox.choices(_of_seed(seed), logits, weights(logits, num_samples)).astype(output_dtype.numpy)
