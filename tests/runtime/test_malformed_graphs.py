@@ -9,9 +9,9 @@ import pytest
 
 import coldframe as cf
 from coldframe import dtypes
-from coldframe.graph.ir import Graph, Node
+from coldframe.graph.ir import Function, FunctionArg, Graph, Node
 from coldframe.graph.names import TensorRef
-from coldframe.graph.values import AttrPlaceholder, TensorValue
+from coldframe.graph.values import AttrPlaceholder, FuncRef, TensorValue
 from coldframe.shapes import Shape
 
 ENGINES = ("reference", "onnxruntime", "auto")
@@ -75,3 +75,29 @@ def test_a_shape_attribute_that_is_no_shape() -> None:
     x.attrs["shape"] = AttrPlaceholder("no value")
     with pytest.raises(cf.GraphError, match="attribute `shape`"):
         run("reference", const("d", np.float32(1)), x, fetch="x:0")
+
+
+def test_leaving_a_loop_that_nothing_enters() -> None:
+    y = Node("y", "Exit", [TensorRef("x")], attrs={"T": dtypes.float32})
+    with pytest.raises(cf.GraphError, match=r"node `y` \(Exit\) leaves a loop that nothing enters"):
+        run("reference", const("x", np.float32(1)), y)
+
+
+def test_a_function_that_returns_less_than_its_call_promises() -> None:
+    f = (FunctionArg("a", dtypes.float32),), (FunctionArg("r", dtypes.float32),), (TensorRef("a"),)
+    attrs: dict[str, Any] = {
+        "Tcond": dtypes.bool_, "Tin": (dtypes.float32,), "Tout": (dtypes.float32,) * 2, "then_branch": FuncRef("f", {}),
+        "else_branch": FuncRef("f", {}), "output_shapes": (),
+    }  # fmt: skip
+    y = Node("y", "If", [TensorRef("p"), TensorRef("x")], attrs=attrs)
+    graph = Graph([const("p", np.True_), const("x", np.float32(1)), y], {"f": Function("f", *f, Graph())})
+    with pytest.raises(cf.ExecutionError, match=r"wrong number of outputs at node `y`.*expected 2, found 1"):
+        cf.Session(graph, "reference").run("y:0")
+
+
+@pytest.mark.parametrize("value", [5, 2.5, [b"a", 10**12], None])
+def test_what_is_no_string_is_not_fed_as_one(value: Any) -> None:
+    x = Node("x", "Placeholder", attrs={"dtype": dtypes.string, "shape": Shape.unknown()})
+    y = Node("y", "Identity", [TensorRef("x")], attrs={"T": dtypes.string})
+    with pytest.raises(cf.FeedError, match=r"fed to `x.*wrong dtype: expected string, found (int|float|NoneType)"):
+        cf.Session(Graph([x, y])).run("y:0", {"x": value})

@@ -37,6 +37,10 @@ def execute(bound: BoundNode, inputs: Sequence[Any], state: State | None) -> lis
     except REFUSALS as e:
         shapes = ", ".join(f"{getattr(i, 'dtype', '?')}{list(getattr(i, 'shape', []))}" for i in inputs)
         raise ExecutionError(str(e) or type(e).__name__, where=_where(bound), found=f"inputs {shapes}") from e
+    if len(values) != len(call.outputs):  # a function that is called may return what it likes
+        raise ExecutionError(
+            "wrong number of outputs", where=_where(bound), expected=len(call.outputs), found=len(values)
+        )
     return [_as_array(v, dtype, bound) for v, (_, dtype) in zip(values, call.outputs, strict=True)]
 
 

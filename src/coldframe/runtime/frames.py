@@ -16,7 +16,7 @@ import numpy as np
 
 from coldframe.engines.base import BoundNode
 from coldframe.engines.reference import execute
-from coldframe.errors import ExecutionError
+from coldframe.errors import ExecutionError, GraphError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
 from coldframe.runtime.regions import Region
@@ -218,7 +218,8 @@ class _Run:
             self._send(b, [value], child, 0, dead=dead)
 
     def _exit(self, b: BoundNode, inputs: list[Any], w: _Waiting, frame: _Frame, iteration: int, dead: bool) -> None:
-        assert frame.parent is not None, "an Exit follows an Enter"
+        if frame.parent is None:
+            raise GraphError(f"node `{b.name}` ({b.call.op.name}) leaves a loop that nothing enters")
         if dead:
             frame.dead_exits[b.name] = b
             return

@@ -295,7 +295,7 @@ def as_feed(value: Any, dtype: Any, ref: TensorRef) -> Any:
     if isinstance(dtype, RefType):
         dtype = dtype.base
     if dtype.kind == "s":
-        return _strings(value)
+        return _strings(value, ref)
     array = np.asarray(value)
     if array.dtype != dtype.numpy:
         plain = isinstance(value, (bool, int, float, complex, list, tuple))
@@ -305,10 +305,12 @@ def as_feed(value: Any, dtype: Any, ref: TensorRef) -> Any:
     return read_only(array)  # the caller's own memory is never written, nor handed back as a result
 
 
-def _strings(value: Any) -> Any:
+def _strings(value: Any, ref: TensorRef) -> Any:
     array = np.asarray(value, object) if not isinstance(value, np.ndarray) else value
     out = np.empty(array.shape, object)
     flat = out.reshape(-1)
     for i, v in enumerate(array.ravel().tolist()):
-        flat[i] = v.encode() if isinstance(v, str) else bytes(v)
+        if not isinstance(v, (str, bytes)):
+            raise FeedError(f"the value fed to `{ref}` has the wrong dtype", expected="string", found=type(v).__name__)
+        flat[i] = v.encode() if isinstance(v, str) else v
     return flat.reshape(array.shape)
