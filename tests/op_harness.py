@@ -156,6 +156,7 @@ _REFUSALS = (
     tf.errors.OutOfRangeError,
     tf.errors.InternalError,
     tf.errors.FailedPreconditionError,
+    tf.errors.DataLossError,
     ValueError,
 )
 

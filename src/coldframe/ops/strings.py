@@ -111,8 +111,12 @@ _FLOAT = re.compile(
 @op("StringToNumber", host=_HOST)
 def string_to_number(xp: Any, string_tensor: Array, *, out_type: DType) -> Any:
     """The numbers that strings spell."""
-    kind = out_type.numpy
-    return _each(string_tensor, lambda b: _integer(b, kind) if out_type.is_integer else _float(b), kind)
+    return _each(string_tensor, lambda b: number(b, out_type), out_type.numpy)
+
+
+def number(b: bytes, dtype: DType) -> int | float:
+    """Return the number that a string spells; one that `dtype` cannot hold is refused."""
+    return _integer(b, dtype.numpy) if dtype.is_integer else _float(b)
 
 
 def _integer(b: bytes, kind: np.dtype[Any]) -> int:

@@ -1,0 +1,192 @@
+"""Strings that hold other data: raw numbers, CSV records, compressed bytes, serialized tensors."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.errors import ColdframeError
+from coldframe.formats import messages, tensor_proto
+from coldframe.ops.strings import number
+from coldframe.ops.table import op
+from coldframe.primitives.base import refuse
+from coldframe.primitives.numpy_shape import dims
+
+Array = npt.NDArray[Any]
+_HOST: Final = "strings"
+_MOST: Final = 1 << 30  # bytes that one compressed string may become: 1 MiB of zeros takes 1 KiB
+_WINDOWS: Final = {"ZLIB": zlib.MAX_WBITS, "GZIP": zlib.MAX_WBITS | 16}
+
+
+def _numbers(data: bytes, out_type: DType, little_endian: bool) -> Array:
+    kind = out_type.numpy
+    if not little_endian and kind.itemsize > 1:
+        part = kind.itemsize // (2 if kind.kind == "c" else 1)
+        data = np.frombuffer(data, f"V{part}").view(np.uint8).reshape(-1, part)[:, ::-1].tobytes()
+    return np.frombuffer(data, kind)
+
+
+@op("DecodeRaw", host=_HOST)
+def decode_raw(xp: Any, bytes: Array, *, out_type: DType, little_endian: bool) -> Any:
+    """The numbers whose bytes the strings are, all of one length, along a new last dimension."""
+    items = bytes.ravel().tolist()
+    lengths = {len(b) for b in items}
+    if len(lengths) > 1:
+        raise refuse("strings to decode differ in length", expected=len(items[0]), found=sorted(lengths))
+    size = lengths.pop() if lengths else 0
+    if size % out_type.width:
+        raise refuse(f"a string is no {out_type} numbers", expected=f"a multiple of {out_type.width} bytes", found=size)
+    values = _numbers(b"".join(items), out_type, little_endian)
+    return values.reshape(*bytes.shape, size // out_type.width)
+
+
+@op("DecodePaddedRaw", host=_HOST)
+def decode_padded_raw(xp: Any, input_bytes: Array, fixed_length: Any, *, out_type: DType, little_endian: bool) -> Any:
+    """The numbers whose bytes the strings are, each cut or filled with zeros to `fixed_length` bytes."""
+    if np.ndim(fixed_length):
+        raise refuse("`fixed_length`", expected="a scalar", found=f"shape {list(np.shape(fixed_length))}")
+    size = int(fixed_length)
+    if size <= 0 or size % out_type.width:
+        raise refuse("`fixed_length`", expected=f"a positive multiple of {out_type.width}", found=size)
+    dims([input_bytes.size, size])
+    data = b"".join(b[:size].ljust(size, b"\0") for b in input_bytes.ravel().tolist())
+    return _numbers(data, out_type, little_endian).reshape(*input_bytes.shape, size // out_type.width)
+
+
+@op("DecodeCompressed", host=_HOST)
+def decode_compressed(xp: Any, bytes: Array, *, compression_type: str) -> Any:
+    """Strings decompressed: `ZLIB`, `GZIP`, or nothing to do."""
+    if not compression_type:
+        return bytes
+    if compression_type not in _WINDOWS:
+        raise refuse("`compression_type`", expected="``, `ZLIB` or `GZIP`", found=compression_type)
+    out = np.empty(bytes.shape, object)
+    for i, data in enumerate(bytes.flat):
+        out.flat[i] = _decompressed(data, compression_type)
+    return out
+
+
+def _decompressed(data: bytes, kind: str) -> bytes:
+    reader = zlib.decompressobj(_WINDOWS[kind])
+    try:
+        out = reader.decompress(data, _MOST)
+    except zlib.error as e:
+        raise refuse(f"a string is not {kind} data", found=f"{len(data)} bytes: {e}") from e
+    if reader.unconsumed_tail:
+        raise refuse("a string decompresses to too much", expected=f"at most {_MOST} bytes")
+    return out
+
+
+# --- tensors ---
+@op("ParseTensor", host=_HOST)
+def parse_tensor(xp: Any, serialized: Array, *, out_type: DType) -> Any:
+    """The tensor of a serialized TensorProto."""
+    if serialized.ndim:
+        raise refuse("a serialized tensor", expected="a scalar", found=f"shape {list(serialized.shape)}")
+    return parsed_tensor(serialized.item(), out_type)
+
+
+def parsed_tensor(data: bytes, dtype: DType) -> Array:
+    """Return the tensor of a serialized TensorProto, which is to be of `dtype`."""
+    try:
+        proto = messages.parse("TensorProto", data, where="in a string")
+        if proto.dtype != dtype.enum:
+            raise refuse("a serialized tensor has another dtype", expected=dtype, found=dtypes.from_enum(proto.dtype))
+        return tensor_proto.to_array(proto, where="in a string")
+    except ColdframeError as e:
+        raise refuse("a string is not a serialized tensor", expected=dtype, found=e.what) from e
+
+
+def serialized_tensor(value: Array) -> bytes:
+    """Return the bytes of a TensorProto; numbers, even a single one, are in its ``tensor_content``."""
+    dtype = dtypes.from_numpy(value.dtype)
+    if dtype is dtypes.string:
+        return messages.serialize(tensor_proto.from_array(value), where="for a string")
+    proto = messages.TensorProto(dtype=dtype.enum, tensor_shape=tensor_proto.shape_proto(value.shape))
+    proto.tensor_content = value.tobytes()
+    return messages.serialize(proto, where="for a string")
+
+
+@op("SerializeTensor", host=_HOST)
+def serialize_tensor(xp: Any, tensor: Array) -> Any:
+    """A tensor as a serialized TensorProto."""
+    out = np.empty((), object)
+    out[()] = serialized_tensor(np.asarray(tensor))
+    return out
+
+
+# --- records ---
+@op("DecodeCSV", host=_HOST)
+def decode_csv(
+    xp: Any, records: Array, record_defaults: list[Array],
+    *, OUT_TYPE: Any, field_delim: str, use_quote_delim: bool, na_value: str, select_cols: Any,
+) -> Any:  # fmt: skip
+    """The columns of comma-separated records; an empty field takes its column's default."""
+    if len(field_delim) != 1 or field_delim in '"\n\r':
+        raise refuse("`field_delim`", expected="one character, no quote or end of line", found=field_delim)
+    if select_cols and (len(select_cols) != len(OUT_TYPE) or list(select_cols) != sorted(set(select_cols))):
+        raise refuse("`select_cols`", expected=f"{len(OUT_TYPE)} increasing numbers", found=list(select_cols))
+    if select_cols and select_cols[0] < 0:
+        raise refuse("`select_cols`", expected="no negative number", found=list(select_cols))
+    for i, d in enumerate(record_defaults):
+        if d.ndim > 1 or d.size > 1:
+            raise refuse(f"default {i}", expected="at most one value", found=f"shape {list(d.shape)}")
+    missing = na_value.encode("utf-8", "surrogateescape")
+    out = [np.empty(records.size, t.numpy) for t in OUT_TYPE]
+    for r, record in enumerate(records.ravel().tolist()):
+        fields = _fields(record, field_delim.encode(), use_quote_delim, select_cols)
+        if len(fields) != len(out):
+            raise refuse(f"record {r}", expected=f"{len(out)} fields", found=len(fields))
+        for c, field in enumerate(fields):
+            if field and field != missing:
+                out[c][r] = field if OUT_TYPE[c] is dtypes.string else number(field, OUT_TYPE[c])
+            elif record_defaults[c].size:
+                out[c][r] = record_defaults[c].ravel()[0]
+            else:
+                raise refuse(f"field {c} of record {r} is required but missing")
+    return [column.reshape(records.shape) for column in out]
+
+
+def _fields(record: bytes, delim: bytes, quotes: bool, selected: Any) -> list[bytes]:
+    """Split a record; line ends between fields are skipped, a quoted field may hold anything."""
+    out: list[bytes] = []
+    at, count = 0, 0
+    while at < len(record):
+        if record[at] in b"\r\n":
+            at += 1
+            continue
+        if quotes and record[at : at + 1] == b'"':
+            field, at = _quoted(record, at + 1, delim)
+        else:
+            end = record.find(delim, at)
+            end = len(record) if end < 0 else end
+            field, at = record[at:end], end + 1
+            if (quotes and b'"' in field) or b"\n" in field or b"\r" in field:
+                raise refuse("a field that is not quoted holds a quote or an end of line", found=field[:64])
+        if not selected or count in selected:
+            out.append(field)
+            if len(out) == len(selected):
+                return out
+        count += 1
+    if record.endswith(delim) and (not selected or count in selected):
+        out.append(b"")
+    return out
+
+
+def _quoted(record: bytes, at: int, delim: bytes) -> tuple[bytes, int]:
+    parts = []
+    while True:
+        end = record.find(b'"', at)
+        if end < 0:
+            raise refuse("a quoted field has no end", found=record[at : at + 64])
+        parts.append(record[at:end])
+        if end + 1 == len(record) or record[end + 1 : end + 2] == delim:
+            return b'"'.join(parts), end + 2
+        if record[end + 1 : end + 2] != b'"':
+            raise refuse("a quote inside a quoted field is not doubled", found=record[at : at + 64])
+        at = end + 2
