@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import coldframe as cf
-from coldframe.errors import ExecutionError
+from coldframe.errors import ExecutionError, UnsupportedError
 from coldframe.runtime.session import Session
 from graph_oracle import OldGraph, in_tensorflow, same
 
@@ -265,10 +265,10 @@ def test_files_that_do_not_fit(text: Path, message: str, key: int, value: int, k
 def test_no_other_files_are_read(text: Path) -> None:
     graph, _, _ = in_tensorflow(lambda: from_file(static(), text, -2, -1))
     name = graph.node[-1].name
-    with pytest.raises(ExecutionError, match=r"graphs may read only the files that belong to their model") as e:
+    with pytest.raises(UnsupportedError, match=r"graphs may read only the files that belong to their model") as e:
         Session(graph).run(name)
     assert "Session(graph, files=[...])" in str(e.value)
-    with pytest.raises(ExecutionError, match="graphs may read only"):
+    with pytest.raises(UnsupportedError, match="graphs may read only"):
         Session(graph, files=[text.parent, str(text) + "x"]).run(name)
     Session(graph, files=[text]).run(name)
     text.unlink()

@@ -254,10 +254,11 @@ def lookup_table_import_v2(
     """Replace all entries; a static table is filled so, once, by TensorFlow 2's initializers."""
     table = _table(table_handle, Tin, Tout)
     if not table.mutable:
-        return initialize_table_v2.body(xp, state, table_handle, keys, values, Tkey=Tin, Tval=Tout)  # type: ignore[no-any-return]
-    entries = _changing(state, table)
-    entries.clear()
-    _insert(entries, table, keys, values)
+        initialize_table_v2.body(xp, state, table_handle, keys, values, Tkey=Tin, Tval=Tout)
+    else:
+        entries = _changing(state, table)
+        entries.clear()
+        _insert(entries, table, keys, values)
 
 
 @op("LookupTableRemoveV2", stateful=True, effect=True)

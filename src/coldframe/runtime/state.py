@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.errors import UnsupportedError
 from coldframe.ops.state import Handle
 from coldframe.primitives.base import refuse
 
@@ -135,8 +136,9 @@ class RunState:
         """Return the bytes of one of the files that the session allows."""
         name = os.path.abspath(os.fsdecode(path))
         if name not in self._session.files:
-            raise refuse(
+            raise UnsupportedError(
                 "graphs may read only the files that belong to their model",
+                where=f"at node `{self.node}`",
                 found=repr(os.fsdecode(path)),
                 hint="if you trust the graph, allow the file: Session(graph, files=[...])",
             )
