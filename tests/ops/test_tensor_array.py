@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from coldframe.errors import ExecutionError
+from coldframe.runtime.session import Session
 from graph_oracle import OldGraph, check
 
 r = tf.raw_ops
@@ -299,3 +301,11 @@ def test_the_first_generation() -> None:
     g.node("count", "TensorArraySize", "array", "in")
     g.node("close", "TensorArrayClose", "array", "^packed", "^got", "^sums", "^count")
     check(lambda: (g.graph, ["packed:0", "got:0", "count:0", "sums:0", "close"]), runs=2)
+
+
+def test_a_size_that_a_graph_merely_claims_takes_no_memory() -> None:
+    check(lambda: new(1 << 20)[1] * 0)
+    g = OldGraph(1087)
+    g.node("array", "TensorArrayV3", g.const("size", np.int32(2**31 - 1)), dtype=tf.float32)
+    with pytest.raises(ExecutionError, match=r"a tensor array of that size .*: expected at most 16777216"):
+        Session(g.graph).run("array:1")

@@ -19,7 +19,7 @@ from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
 from coldframe.shapes import Shape
 
-_MOST: Final = 1 << 26  # elements; a graph that claims more would only exhaust the memory
+_MOST: Final = 1 << 24  # elements; a graph that claims more would only exhaust the memory
 _NAME: Final = ("tensor_array_name",)
 
 
@@ -50,7 +50,8 @@ class TensorArray:
     Attributes:
         dtype: of the elements.
         shape: what all elements' shapes agree with.
-        elements: the slots.
+        size: how many elements it has.
+        elements: the slots that were used, by index: a graph may claim any size.
         dynamic: whether writing beyond the end makes it longer.
         clear: whether an element can be read only once.
         identical: whether the first element written settles the shape.
@@ -62,7 +63,8 @@ class TensorArray:
 
     dtype: DType
     shape: Shape
-    elements: list[_Element]
+    size: int
+    elements: dict[int, _Element] = dataclasses.field(default_factory=dict)
     dynamic: bool = False
     clear: bool = True
     identical: bool = False
@@ -84,14 +86,14 @@ class TensorArray:
         """Make it at least `size` long."""
         if size > _MOST:
             raise refuse("a tensor array of that size", expected=f"at most {_MOST}", found=size)
-        self.elements.extend(_Element() for _ in range(size - len(self.elements)))
+        self.size = max(self.size, size)
 
     def write(self, index: int, value: Any) -> None:
         """Write an element; refused where it was written or read before, unless writes add up."""
-        if index < 0 or (index >= len(self.elements) and not self.dynamic):
+        if index < 0 or (index >= self.size and not self.dynamic):
             raise refuse(
                 f"cannot write to index {index} of a tensor array",
-                expected=f"an index below {len(self.elements)}" + ("" if self.dynamic else "; it cannot grow"),
+                expected=f"an index below {self.size}" + ("" if self.dynamic else "; it cannot grow"),
                 found=index,
             )
         shape = np.shape(value)
@@ -102,7 +104,7 @@ class TensorArray:
         self.grow(index + 1)
         if self.identical and not self.shape.is_static:
             self.shape = Shape(shape)
-        e = self.elements[index]
+        e = self.elements.setdefault(index, _Element())
         if e.read:
             raise refuse(f"cannot write to index {index} of a tensor array: it was read before")
         if e.written:
@@ -123,11 +125,9 @@ class TensorArray:
 
     def read(self, index: int) -> Any:
         """Return an element; one that was never written is zeros where its shape is known."""
-        if not 0 <= index < len(self.elements):
-            raise refuse(
-                f"cannot read index {index} of a tensor array", expected=f"below {len(self.elements)}", found=index
-            )
-        e = self.elements[index]
+        if not 0 <= index < self.size:
+            raise refuse(f"cannot read index {index} of a tensor array", expected=f"below {self.size}", found=index)
+        e = self.elements.setdefault(index, _Element())
         if e.cleared:
             raise refuse(
                 f"cannot read index {index} of a tensor array twice: reading cleared it",
@@ -190,7 +190,7 @@ def _made(
     n = scalar("the size of a tensor array", size)
     if n < 0:
         raise refuse("the size of a tensor array", expected="0 or more", found=n)
-    made = TensorArray(dtype, element_shape, [], dynamic_size, clear_after_read, identical)
+    made = TensorArray(dtype, element_shape, 0, {}, dynamic_size, clear_after_read, identical)
     made.grow(n)
     return made
 
@@ -224,9 +224,9 @@ def _gradient_of(handle: Any, source: str, prepend: tuple[int, ...] = ()) -> Ten
     if source not in array.gradients:
         dims = array.shape.dims
         shape = Shape(None if dims is None else (*prepend, *dims))
-        copies = [_Element(shape=(*prepend, *_shape(e)) if e.written else None) for e in array.elements]
+        copies = {i: _Element(shape=(*prepend, *_shape(e))) for i, e in array.elements.items() if e.written}
         array.gradients[source] = TensorArray(
-            array.dtype, shape, copies, identical=array.identical, sums=True, packed=array.packed
+            array.dtype, shape, array.size, copies, identical=array.identical, sums=True, packed=array.packed
         )
     return array.gradients[source]
 
@@ -272,13 +272,13 @@ def _read(xp: Any, state: State, handle: Any, index: Any, flow_in: Any, *, dtype
 
 def _size(xp: Any, state: State, handle: Any, flow_in: Any) -> Any:
     """How many elements the array has."""
-    return np.int32(len(_opened(handle).elements))
+    return np.int32(_opened(handle).size)
 
 
 def _close(xp: Any, state: State, handle: Any) -> None:
     """Forget the elements."""
     array = _opened(handle)
-    array.closed, array.elements, array.gradients = True, [], {}
+    array.closed, array.elements, array.gradients = True, {}, {}
 
 
 # --- all elements at once ---------------------------------------------------------------------------------------
@@ -309,14 +309,14 @@ def _gather(
 def tensor_array_pack(xp: Any, state: State, handle: Any, flow_in: Any, *, dtype: DType, element_shape: Shape) -> Any:
     """All elements, stacked."""
     array = _opened(handle, dtype)
-    count = len(array.elements) if array.packed is None else array.packed
+    count = array.size if array.packed is None else array.packed
     return _picked(array, list(range(count)), element_shape)
 
 
 def _scattered(array: TensorArray, indices: list[int], value: Any) -> None:
     last = max(indices, default=-1)
-    if last >= len(array.elements) and not array.dynamic:
-        raise refuse("index beyond the tensor array", expected=f"below {len(array.elements)}", found=last)
+    if last >= array.size and not array.dynamic:
+        raise refuse("index beyond the tensor array", expected=f"below {array.size}", found=last)
     for i, v in zip(indices, value, strict=True):
         array.write(i, v)
 
@@ -341,8 +341,8 @@ def _scatter(xp: Any, state: State, handle: Any, indices: Any, value: Any, flow_
 def tensor_array_unpack(xp: Any, state: State, handle: Any, value: Any, flow_in: Any, *, T: DType) -> Any:
     """Write the rows of `value` to all elements."""
     array, rows = _opened(handle, T), _rows(value)
-    if rows != len(array.elements) and not array.dynamic:
-        raise refuse("as many rows as the array has elements", expected=len(array.elements), found=rows)
+    if rows != array.size and not array.dynamic:
+        raise refuse("as many rows as the array has elements", expected=array.size, found=rows)
     array.packed = rows
     _scattered(array, list(range(rows)), value)
     return flow_in
@@ -353,7 +353,7 @@ def _concat(xp: Any, state: State, handle: Any, flow_in: Any, *, dtype: DType, e
     array = _opened(handle, dtype)
     rest = element_shape_except0.dims
     array.narrow(Shape(None if rest is None else (None, *rest)))
-    count = len(array.elements) if array.packed is None else array.packed
+    count = array.size if array.packed is None else array.packed
     if not count:
         if rest is None or None in rest:
             raise refuse("no elements to concatenate and their shape is not known", found=element_shape_except0)
@@ -375,8 +375,8 @@ def _split(xp: Any, state: State, handle: Any, value: Any, lengths: Any, flow_in
     rows, ends = _rows(value), np.cumsum(lengths)
     if any(n < 0 for n in lengths.tolist()) or int(lengths.sum()) != rows:
         raise refuse("lengths must add up to the rows", expected=rows, found=int(lengths.sum()))
-    if len(lengths) != len(array.elements) and not array.dynamic:
-        raise refuse("as many pieces as the array has elements", expected=len(array.elements), found=len(lengths))
+    if len(lengths) != array.size and not array.dynamic:
+        raise refuse("as many pieces as the array has elements", expected=array.size, found=len(lengths))
     array.packed = len(lengths)
     for i, (end, n) in enumerate(zip(ends.tolist(), lengths.tolist(), strict=True)):
         array.write(i, value[end - n : end])

@@ -22,7 +22,7 @@ from coldframe.shapes import Shape
 
 _XP: Final = NumpyPrimitives()
 _HOST: Final = "tensor lists are not arrays"
-_MOST: Final = 1 << 26  # elements; a graph that claims more would only exhaust the memory
+_MOST: Final = 1 << 24  # elements; a graph that claims more would only exhaust the memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
