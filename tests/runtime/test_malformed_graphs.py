@@ -101,3 +101,17 @@ def test_what_is_no_string_is_not_fed_as_one(value: Any) -> None:
     y = Node("y", "Identity", [TensorRef("x")], attrs={"T": dtypes.string})
     with pytest.raises(cf.FeedError, match=r"fed to `x.*wrong dtype: expected string, found (int|float|NoneType)"):
         cf.Session(Graph([x, y])).run("y:0", {"x": value})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_function_that_returns_an_output_that_does_not_exist(engine: str) -> None:
+    body = Graph([Node("n", "Neg", [TensorRef("a")], attrs={"T": dtypes.float32})])
+    f = Function(
+        "f", (FunctionArg("a", dtypes.float32),), (FunctionArg("r", dtypes.float32),), (TensorRef("n", 4),), body
+    )
+    types: dict[str, Any] = {"Tin": (dtypes.float32,), "Tout": (dtypes.float32,), "f": FuncRef("f", {})}
+    graph = Graph([const("x", np.float32(1)), Node("y", "PartitionedCall", [TensorRef("x")], attrs=types)], {"f": f})
+    with pytest.raises(
+        cf.GraphError, match=r"tensor `.*n:4` does not exist: expected an output of Neg below 1, found 4"
+    ):
+        cf.Session(graph, engine).run("y:0")

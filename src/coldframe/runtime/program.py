@@ -92,6 +92,7 @@ class Program:
         names = needed(graph, [r.node for r in wanted if r not in feeds] + goals, {*feeds, *self._argument_refs(feeds)})
         nodes = [graph.nodes[n] for n in graph.nodes if n in names]
         bound = bind_all(nodes, self._settings.table, self._function)
+        _require_outputs([r for r in wanted if r not in feeds], bound)
         regions = find_regions(bound)
         inside = {b.name for r in regions for b in r.members}
         constants = {
@@ -243,6 +244,17 @@ def _output(source: BoundNode, reader: BoundNode, position: int, dtype: DType) -
             where=f"from `{ref}`", expected=dtype, found=found,
         )  # fmt: skip
     return made
+
+
+def _require_outputs(wanted: Sequence[TensorRef], bound: Mapping[str, BoundNode]) -> None:
+    """Refuse what a function returns, or a caller fetches, from an output that its node does not have."""
+    for r in wanted:
+        b = bound.get(r.node)
+        if b is not None and r.slot >= len(b.call.outputs):
+            raise GraphError(
+                f"tensor `{r}` does not exist",
+                expected=f"an output of {b.call.op.name} below {len(b.call.outputs)}", found=r.slot,
+            )  # fmt: skip
 
 
 def unsupported(missing: Mapping[str, str], table: OpTable) -> UnsupportedOpError:
