@@ -155,7 +155,7 @@ def sequences(
         "ParseSequenceExampleV2",
         inputs,
         {k: v for k, v in TYPES.items() if k != "Ncontext_dense"}
-        | RAGGEDS
+        | kinds
         | {"feature_list_dense_shapes": [list(shape)]},
         **fields,
     )

@@ -300,8 +300,9 @@ def parse_sequence_example(
     xp: Any, serialized: Any, debug_name: Any, context_dense_defaults: Any,
     *, feature_list_dense_missing_assumed_empty: Any, context_sparse_keys: Any, context_dense_keys: Any,
     feature_list_sparse_keys: Any, feature_list_dense_keys: Any, Ncontext_sparse: int, Ncontext_dense: int,
-    Nfeature_list_sparse: int, Nfeature_list_dense: int, context_sparse_types: Any, Tcontext_dense: Any, feature_list_dense_types: Any,
-    context_dense_shapes: Any, feature_list_sparse_types: Any, feature_list_dense_shapes: Any,
+    Nfeature_list_sparse: int, Nfeature_list_dense: int, context_sparse_types: Any, Tcontext_dense: Any,
+    feature_list_dense_types: Any, context_dense_shapes: Any, feature_list_sparse_types: Any,
+    feature_list_dense_shapes: Any,
 ) -> Any:  # fmt: skip
     """Context and feature lists of a vector of SequenceExample protos as sparse and dense tensors."""
     if serialized.ndim != 1:
