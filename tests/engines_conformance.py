@@ -63,6 +63,16 @@ class EngineConformance:
         for feed, want in zip(c.feeds, c.answers, strict=True):
             same(session.run(c.fetches, feed), want)
 
+    def test_windows_may_be_larger_than_what_they_slide_over(self) -> None:
+        def build() -> Any:
+            x = tf1.placeholder(tf.float32, [None, None, None, 1], name="x")
+            return [tf.nn.max_pool2d(x, 3, 2, "VALID"), tf.nn.avg_pool2d(x, 3, 2, "VALID")]
+
+        c = case(build, *({"x:0": np.ones((1, n, n, 1), "f")} for n in (2, 3, 6, 1)))
+        session = Session(c.graph, self.engine)
+        for feed, want in zip(c.feeds, c.answers, strict=True):
+            same(session.run(c.fetches, feed), want)
+
     def test_bfloat16_goes_in_and_out(self) -> None:
         x = np.array([1, 2.5, -3]).astype(tf.bfloat16.as_numpy_dtype)
         c = case(half, {"x:0": x})

@@ -87,6 +87,8 @@ def check(row: Row) -> None:
         assert row.refused, f"TensorFlow refuses {row}; say so in the row"
         with pytest.raises((ExecutionError, ValueError, IndexError)):
             call.run(NUMPY, flat)
+        if not (call.op.host or call.op.stateful or call.op.lenient):
+            _check_onnx_refuses(row, call, flat)
         return
     assert not row.refused, f"TensorFlow does not refuse {row}"
     got = call.run(NUMPY, flat)
@@ -94,6 +96,16 @@ def check(row: Row) -> None:
     if call.op.host or call.op.stateful:
         return
     _check_onnx(row, call, flat, want)
+
+
+def _check_onnx_refuses(row: Row, call: Call, flat: list[Any]) -> None:
+    """ONNX Runtime must not answer what TensorFlow refuses: numpy then says why."""
+    for open_dims in (False, True):
+        try:
+            run_onnx(call, flat, open_dims=open_dims, const=row.const)
+        except Exception:
+            continue
+        pytest.fail(f"{row} is answered by ONNX Runtime{' with open dims' if open_dims else ''}")
 
 
 def _check_onnx(row: Row, call: Call, flat: list[Any], want: list[Any]) -> None:

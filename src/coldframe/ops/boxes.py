@@ -127,7 +127,10 @@ def _emit(xp: Any, boxes: Any, scores: Any, count: Any, iou: Any, score: Any) ->
     _check(xp, boxes, scores)
     if boxes.dtype is not dtypes.float32:
         raise Unlowerable("ONNX suppresses float32 boxes only")
+    if xp.rank(count):
+        raise Unlowerable("`max_output_size` is no scalar")
     f32, one = dtypes.float32, xp.constant(np.array([1], np.int64))
+    count = xp.require(xp.cast(count, dtypes.int64), xp.greater_equal(count, 0), "a negative `max_output_size`")
     limits = [xp.reshape(xp.cast(v, d), one) for v, d in ((count, dtypes.int64), (iou, f32), (score, f32))]
     batch = [xp.expand_dims(boxes, [0]), xp.expand_dims(scores, [0, 1])]
     chosen = xp.node("NonMaxSuppression", [*batch, *limits], dtype=dtypes.int64, dims=(None, 3))

@@ -80,7 +80,7 @@ def select_v2(xp: Any, condition: Any, t: Any, e: Any) -> Any:
     return xp.where(condition, t, e)
 
 
-@op("Select")
+@op("Select", lenient="a condition that only broadcasts, where sizes are open when compiling")
 def select(xp: Any, condition: Any, t: Any, e: Any) -> Any:
     """T where the condition holds, else e: of one shape, or a condition for all (scalar) or for each row (vector)."""
     _one_shape(xp, t, e, "`then` and `else`")

@@ -196,7 +196,7 @@ def _check_batch(xp: Any, sizes: Any, dy: Any, rank: int) -> None:
         raise refuse("the batch of the gradient", expected=wanted, found=here)
 
 
-@op("Conv2DBackpropInput", heavy=True, ignores=_HINTS)
+@op("Conv2DBackpropInput", lenient="sizes that its inputs' values give and that do not fit", heavy=True, ignores=_HINTS)
 def conv2d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -211,7 +211,12 @@ def conv2d_backprop_input(
     return _conv_input(xp, sizes, to_filter(xp, filter), out_backprop, options, data_format, groups)
 
 
-@op("Conv2DBackpropInputV2", heavy=True, ignores=_HINTS)
+@op(
+    "Conv2DBackpropInputV2",
+    lenient="sizes that its inputs' values give and that do not fit",
+    heavy=True,
+    ignores=_HINTS,
+)
 def conv2d_backprop_input_v2(
     xp: Any, input: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -223,7 +228,7 @@ def conv2d_backprop_input_v2(
     )  # fmt: skip
 
 
-@op("Conv3DBackpropInputV2", heavy=True)
+@op("Conv3DBackpropInputV2", lenient="sizes that its inputs' values give and that do not fit", heavy=True)
 def conv3d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, data_format: str, dilations: Ints,
@@ -237,7 +242,7 @@ def conv3d_backprop_input(
     return _conv_input(xp, sizes, to_filter(xp, filter), out_backprop, options, data_format, 1)
 
 
-@op("DepthwiseConv2dNativeBackpropInput", heavy=True)
+@op("DepthwiseConv2dNativeBackpropInput", lenient="sizes that its inputs' values give and that do not fit", heavy=True)
 def depthwise_conv2d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,

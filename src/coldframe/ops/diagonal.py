@@ -258,7 +258,11 @@ def matrix_set_diag_v3(xp: Any, x: Any, diagonal: Any, k: Any, *, align: str) ->
     return _set(xp, x, diagonal, *_limits(k), align)
 
 
-@op("MatrixBandPart", static=("num_lower", "num_upper"))
+@op(
+    "MatrixBandPart",
+    lenient="more diagonals than there are, where sizes are open when compiling",
+    static=("num_lower", "num_upper"),
+)
 def matrix_band_part(xp: Any, x: Any, num_lower: Any, num_upper: Any) -> Any:
     """Matrices with zeros outside of a band; a negative number of diagonals keeps all of that side."""
     lower, upper = scalar(num_lower, "num_lower"), scalar(num_upper, "num_upper")

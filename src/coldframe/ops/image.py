@@ -55,7 +55,7 @@ def _grid(n: int, m: int, align_corners: bool, half_pixel_centers: bool) -> Arra
 
 
 # --- nearest ----------------------------------------------------------------------------------------------------
-@op("ResizeNearestNeighbor", heavy=True)
+@op("ResizeNearestNeighbor", lenient="a size that is not positive", heavy=True)
 def resize_nearest(xp: Any, images: Any, size: Any, *, align_corners: bool, half_pixel_centers: bool) -> Any:
     """Resize images, each pixel a copy of the nearest one."""
     _check(xp, images, size, align_corners, half_pixel_centers)

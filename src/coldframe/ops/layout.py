@@ -52,7 +52,7 @@ def parallel_concat(xp: Any, values: list[Any], *, shape: Shape) -> Any:
     return _joined(xp, values, 0)
 
 
-@op("ConcatOffset", static=("concat_dim",))
+@op("ConcatOffset", lenient="shapes that do not fit each other", static=("concat_dim",))
 def concat_offset(xp: Any, concat_dim: Any, shapes: list[Any]) -> list[Any]:
     """Where each of the tensors of these shapes begins in their concatenation."""
     n = xp.dim(shapes[0], 0)
@@ -299,7 +299,11 @@ def space_to_batch(xp: Any, x: Any, paddings: Any, *, block_size: int) -> Any:
     return _to_batch(xp, x, [block_size, block_size], paddings, rank=4)
 
 
-@op("BatchToSpaceND", static=("block_shape", "crops"))
+@op(
+    "BatchToSpaceND",
+    lenient="crops that leave less than nothing, where sizes are open when compiling",
+    static=("block_shape", "crops"),
+)
 def batch_to_space_nd(xp: Any, x: Any, block_shape: Any, crops: Any) -> Any:
     """The batch laid out as blocks of the spatial dimensions, which are then cropped."""
     return _from_batch(xp, x, vector(block_shape, "block_shape"), crops)

@@ -78,7 +78,12 @@ def batch_matmul(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool) -> Any:
     return xp.matmul(left, right)
 
 
-@op("BatchMatMul", heavy=True, ignores=("grad_x", "grad_y"))
+@op(
+    "BatchMatMul",
+    lenient="batches that only broadcast, where sizes are open when compiling",
+    heavy=True,
+    ignores=("grad_x", "grad_y"),
+)
 def batch_matmul_equal(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool) -> Any:
     """The products of two batches of matrices of one batch shape."""
     if xp.rank(x) != xp.rank(y):

@@ -52,7 +52,10 @@ def _widened(xp: Any, x: Any, y: Any) -> Any:
     return xp.broadcast_to(x, [xp.dim(x, 0), there])
 
 
-@op("SparseSoftmaxCrossEntropyWithLogits")
+@op(
+    "SparseSoftmaxCrossEntropyWithLogits",
+    lenient="another number of labels than of rows, where they are open when compiling",
+)
 def sparse_softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any, *, T: DType) -> Any:
     """Per row, -log(softmax(features)) at the class that `labels` names; a class that is none is refused."""
     _check_sparse(xp, features, labels)

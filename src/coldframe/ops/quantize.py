@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +19,7 @@ from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
+_ENDS: Any = ml_dtypes.finfo  # knows numpy's floating dtypes too, and has no annotations
 _F32 = np.float32
 
 
@@ -112,7 +114,7 @@ def _simulate(xp: Any, x: Any, low: Any, high: Any, range_given: bool, grid: Gri
         low, high = xp.min(x, axis=others, keepdims=axis >= 0), xp.max(x, axis=others, keepdims=axis >= 0)
     kind = dtypes.from_numpy(xp.dtype(x))
     least, most = (xp.asarray(v, kind) for v in grid.ends)
-    zero, huge = xp.asarray(0, kind), xp.asarray(np.finfo(kind.numpy).max, kind)
+    zero, huge = xp.asarray(0, kind), xp.asarray(_ENDS(kind.numpy).max, kind)
     from_low, from_high = (
         xp.where(xp.greater(xp.multiply(end, side), zero), xp.divide(end, side), huge)
         for end, side in ((least, low), (most, high))
@@ -133,7 +135,7 @@ def _check_range(xp: Any, low: Any, high: Any) -> None:
         raise refuse("`input_min` is larger than `input_max`", found=f"{low} and {high}")
 
 
-@op("QuantizeAndDequantizeV2")
+@op("QuantizeAndDequantizeV2", lenient="a least value above the greatest")
 def quantize_and_dequantize(
     xp: Any, input: Any, input_min: Any, input_max: Any, *, signed_input: bool, num_bits: int, range_given: bool,
     round_mode: str, narrow_range: bool, axis: int,
@@ -146,7 +148,7 @@ def quantize_and_dequantize(
 quantize_and_dequantize_v4 = alias("QuantizeAndDequantizeV4", quantize_and_dequantize)
 
 
-@op("QuantizeAndDequantizeV3", static=("num_bits",))
+@op("QuantizeAndDequantizeV3", lenient="a least value above the greatest", static=("num_bits",))
 def quantize_and_dequantize_v3(
     xp: Any, input: Any, input_min: Any, input_max: Any, num_bits: Array, *, signed_input: bool, range_given: bool,
     narrow_range: bool, axis: int,

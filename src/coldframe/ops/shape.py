@@ -70,7 +70,7 @@ def expand_dims(xp: Any, x: Any, dim: Any) -> Any:
     return xp.expand_dims(x, [axis_of(scalar(dim, "dim", of_one=True), xp.rank(x) + 1)])
 
 
-@op("BroadcastTo")
+@op("BroadcastTo", lenient="a smaller shape, as long as the tensor broadcasts with it")
 def broadcast_to(xp: Any, x: Any, shape: Any) -> Any:
     """X repeated along dimensions of 1 until it has the given shape."""
     to = _vector(xp, shape, "shape")
@@ -80,7 +80,7 @@ def broadcast_to(xp: Any, x: Any, shape: Any) -> Any:
     return xp.broadcast_to(x, to)
 
 
-@op("BroadcastArgs")
+@op("BroadcastArgs", lenient="shapes that do not broadcast")
 def broadcast_args(xp: Any, s0: Any, s1: Any) -> Any:
     """The shape to which tensors of the shapes s0 and s1 broadcast."""
     a, b = np.atleast_1d(np.asarray(s0)), np.atleast_1d(np.asarray(s1))
@@ -176,7 +176,7 @@ def ones_like(xp: Any, x: Any) -> Any:
     return xp.ones_like(x)
 
 
-@op("Range")
+@op("Range", lenient="a step away from the limit")
 def range_(xp: Any, start: Any, limit: Any, delta: Any) -> Any:
     """The numbers start, start + delta, and so on before limit."""
     return xp.arange(*_range_ends(xp, start, limit, delta))

@@ -36,6 +36,8 @@ class Op:
         body: ``body(xp, *inputs, **attrs)``; stateful ops take ``body(xp, state, *inputs, **attrs)``.
         rules: other aspects by name: ``onnx``, ``gradient``.
         host: why the body runs on numpy only (strings, data-dependent shapes, ...); empty when it can be compiled.
+        lenient: what TensorFlow and numpy refuse and a compiled island answers, since only the run would tell; empty
+            where nothing is.
         static: names of inputs whose values must be known when an island is compiled.
         ignores: attributes that do not change the result (tuning hints).
         stateful: the body reads or writes the session's state (variables, tables).
@@ -55,6 +57,7 @@ class Op:
     body: Body
     rules: dict[str, Body] = dataclasses.field(default_factory=dict)
     host: str = ""
+    lenient: str = ""
     static: tuple[str, ...] = ()
     ignores: tuple[str, ...] = ()
     stateful: bool = False

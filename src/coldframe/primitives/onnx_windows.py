@@ -188,7 +188,17 @@ class WindowsOnnx(GatherOnnx, LinearOnnx):
         attrs = {k: v for k, v in win.attrs.items() if k != "dilations"}
         outs: list[tuple[DType, Dims]] = [(work, dims)] + ([(dtypes.int64, dims)] if want_where else [])
         results = self.nodes_out(kernel, [x_work], outs, **attrs)
-        return self.cast(results[0], x.dtype), results[-1]
+        out = results[0] if padding == "SAME" else self._covered(results[0], x, ksize, padding)
+        return self.cast(out, x.dtype), results[-1]
+
+    def _covered(self, out: OnnxValue, x: OnnxValue, ksize: Ints, padding: Padding) -> OnnxValue:
+        """Let the run fail where an open size is smaller than its window: ONNX Runtime gives one cell, not none."""
+        around = [(0, 0)] * len(ksize) if isinstance(padding, str) else padding
+        for i, (k, (before, after)) in enumerate(zip(ksize, around, strict=True)):
+            if x.dims[2 + i] is None and k > 1:
+                fits = self.greater(self.dim(x, 2 + i), int(k - before - after) - 1)
+                out = self.require(out, fits, "a window larger than what it slides over")
+        return out
 
     @folds
     def plane_gather(self, x: OnnxValue, where: OnnxValue) -> Any:
