@@ -28,6 +28,11 @@ def test_an_op(command: Command) -> None:
     ]
 
 
+def test_an_op_that_takes_more_when_compiled_says_so(command: Command) -> None:
+    last = command("ops", "AddN").out.splitlines()[-1]
+    assert last.startswith("  compiled, it also answers sizes that do not fit each other")
+
+
 def test_every_op_of_tensorflow_can_be_described() -> None:
     from coldframe.runtime.inspection.coverage import describe
 

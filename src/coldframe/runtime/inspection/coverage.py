@@ -96,6 +96,8 @@ def describe(name: str) -> str:
     lines += [f"  input     {_arg(a)}" for a in sig.inputs]
     lines += [f"  output    {_arg(a)}" for a in sig.outputs]
     lines += [f"  attribute {_attr(a, sig)}" for a in sig.attrs.values()]
+    if name in ops and ops[name].lenient:
+        lines.append(f"  compiled, it also answers {ops[name].lenient}; TensorFlow and numpy refuse that")
     if sig.deprecated is not None:
         lines.append(f"  refused by TensorFlow in new graphs since GraphDef version {sig.deprecated}")
     return "\n".join(lines)
