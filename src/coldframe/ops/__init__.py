@@ -32,6 +32,7 @@ FAMILIES = (
     "ranking",
     "linear",
     "variables",
+    "training",
     "control",
     "flow",
     "files",
@@ -54,6 +55,8 @@ FAMILIES = (
     "strings",
     "parsing",
     "decode",
+    "sparse",
+    "sparse_math",
 )
 
 

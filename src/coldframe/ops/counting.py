@@ -18,7 +18,8 @@ _SCATTERS = "ONNX does not count by value"
 _WIDEST = 64  # boundaries that are compared at once where ONNX Runtime bucketizes
 
 
-def _bins(size: Any) -> int:
+def bins(size: Any) -> int:
+    """Return the number of bins that a scalar tells."""
     if np.ndim(size):
         raise refuse("the number of bins is a scalar", found=f"shape {list(np.shape(size))}")
     n = int(size)
@@ -27,7 +28,7 @@ def _bins(size: Any) -> int:
     return n
 
 
-def _counted(values: Array, size: int, weights: Array, binary: bool = False) -> Array:
+def counted(values: Array, size: int, weights: Array, binary: bool = False) -> Array:
     """Count the vector `values` into `size` bins, weighted where there are weights; larger values are left out."""
     if values.size and values.min() < 0:
         raise refuse("negative values cannot be counted", found=int(values.min()))
@@ -45,28 +46,28 @@ def bincount(xp: Any, arr: Any, size: Any, weights: Any) -> Any:
     """How often each of 0 to size - 1 occurs in `arr`, or the sum of its weights."""
     if weights.size and weights.size != arr.size:
         raise refuse("one weight per value", expected=list(arr.shape), found=list(weights.shape))
-    return _counted(arr.ravel(), _bins(size), weights.ravel())
+    return counted(arr.ravel(), bins(size), weights.ravel())
 
 
 @op("DenseBincount", host=_SCATTERS)
 def dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_output: bool) -> Any:
     """Like Bincount, for each row of a matrix apart; with `binary_output` 1 where a value occurs."""
-    n = _bins(size)
+    n = bins(size)
     if values.ndim > 2:
         raise refuse("at most a matrix is counted", found=f"shape {list(values.shape)}")
     if weights.size and weights.shape != values.shape:
         raise refuse("one weight per value", expected=list(values.shape), found=list(weights.shape))
     if values.ndim < 2:
-        return _counted(values.ravel(), n, weights.ravel(), binary_output)
+        return counted(values.ravel(), n, weights.ravel(), binary_output)
     dims([len(values), n])
-    parts = [_counted(v, n, weights[i] if weights.size else weights[:0], binary_output) for i, v in enumerate(values)]
+    parts = [counted(v, n, weights[i] if weights.size else weights[:0], binary_output) for i, v in enumerate(values)]
     return np.stack(parts) if parts else np.zeros((0, n), weights.dtype)
 
 
 @op("HistogramFixedWidth", host=_SCATTERS)
 def histogram_fixed_width(xp: Any, values: Any, value_range: Any, nbins: Any, *, dtype: DType) -> Any:
     """How many values fall into each of `nbins` equal parts of a range; those outside count at its ends."""
-    n = _bins(nbins)
+    n = bins(nbins)
     if value_range.shape != (2,):
         raise refuse("a range has two ends", expected="[2]", found=list(value_range.shape))
     low, high = value_range
