@@ -7,13 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from typing import IO, Any, Final
+from typing import Any, Final, TextIO
 
 # What a file calls its tensors is not trusted: no name may steer the terminal.
 _CONTROLS: Final = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\t\n"}
 
 
-def printable(text: str, stream: IO[str]) -> str:
+def printable(text: str, stream: TextIO) -> str:
     """Return `text` with what `stream` cannot show, and control characters, as backslash escapes."""
     encoding = stream.encoding or "utf-8"
     return text.translate(_CONTROLS).encode(encoding, "backslashreplace").decode(encoding)
@@ -29,7 +29,7 @@ def say_json(value: Any) -> None:
     say(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-def has_colour(stream: IO[str]) -> bool:
+def has_colour(stream: TextIO) -> bool:
     """Whether `stream` is a terminal, and nobody asked for no colours (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
