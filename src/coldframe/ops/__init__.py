@@ -57,6 +57,9 @@ FAMILIES = (
     "decode",
     "sparse",
     "sparse_math",
+    "serialized",
+    "sets",
+    "ragged",
 )
 
 

@@ -102,14 +102,30 @@ def parsed_tensor(data: bytes, dtype: DType) -> Array:
         raise refuse("a string is not a serialized tensor", expected=dtype, found=e.what) from e
 
 
-def serialized_tensor(value: Array) -> bytes:
-    """Return the bytes of a TensorProto; numbers, even a single one, are in its ``tensor_content``."""
+def serialized_tensor(value: Array, *, content: bool = False) -> bytes:
+    """Return the bytes of a TensorProto; numbers, even a single one, are in its ``tensor_content``.
+
+    Strings are listed, or with `content` there too: their lengths as varints, then all of them end to end.
+    """
     dtype = dtypes.from_numpy(value.dtype)
-    if dtype is dtypes.string:
+    if dtype is dtypes.string and not content:
         return messages.serialize(tensor_proto.from_array(value), where="for a string")
     proto = messages.TensorProto(dtype=dtype.enum, tensor_shape=tensor_proto.shape_proto(value.shape))
-    proto.tensor_content = value.tobytes()
+    if dtype is dtypes.string:
+        items = value.ravel().tolist()
+        proto.tensor_content = b"".join([*(_varint(len(i)) for i in items), *items])
+    else:
+        proto.tensor_content = value.tobytes()
     return messages.serialize(proto, where="for a string")
+
+
+def _varint(n: int) -> bytes:
+    out = bytearray()
+    while n >= 0x80:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
 
 
 @op("SerializeTensor", host=_HOST)

@@ -1,0 +1,116 @@
+"""Sparse tensors as rows of three elements: indices, values, shape; each a string (a TensorProto) or a variant.
+
+A variant that holds a tensor is a `Boxed`: an array inside an array of objects would be taken apart by numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.ops.decode import parsed_tensor, serialized_tensor
+from coldframe.ops.sparse import check_sparse
+from coldframe.ops.table import op
+from coldframe.primitives.base import refuse
+from coldframe.primitives.numpy_shape import dims
+
+Array = npt.NDArray[Any]
+_HOST: Final = "serialized tensors"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Boxed:
+    """A variant that holds a tensor."""
+
+    value: Array
+
+
+def _row(parts: tuple[Array, Array, Array], out_type: DType) -> Array:
+    out: Array = np.empty(3, object)
+    for k, part in enumerate(parts):
+        out[k] = serialized_tensor(part, content=True) if out_type is dtypes.string else Boxed(part)
+    return out
+
+
+def _opened(element: Any, dtype: DType) -> Array:
+    if isinstance(element, Boxed):
+        if dtypes.from_numpy(element.value.dtype) != dtype:
+            raise refuse("a variant holds another dtype", expected=dtype, found=element.value.dtype)
+        return element.value
+    if not isinstance(element, bytes):
+        raise refuse("not a serialized sparse tensor", found=type(element).__name__)
+    return parsed_tensor(element, dtype)
+
+
+@op("SerializeSparse", host=_HOST)
+def serialize_sparse(
+    xp: Any, sparse_indices: Array, sparse_values: Array, sparse_shape: Array, *, out_type: DType
+) -> Any:
+    """A sparse tensor as three strings or variants; whether the parts fit is for who reads them to find."""
+    ranks = [sparse_indices.ndim, sparse_values.ndim, sparse_shape.ndim]
+    if ranks != [2, 1, 1]:
+        raise refuse("ranks of indices, values and shape", expected=[2, 1, 1], found=ranks)
+    return _row((sparse_indices, sparse_values, sparse_shape), out_type)
+
+
+@op("SerializeManySparse", host=_HOST)
+def serialize_many_sparse(
+    xp: Any, sparse_indices: Array, sparse_values: Array, sparse_shape: Array, *, out_type: DType
+) -> Any:
+    """The slices of a sparse tensor along its first dimension, three strings or variants each."""
+    check_sparse(sparse_indices, sparse_values, sparse_shape)
+    if len(sparse_shape) < 2:
+        raise refuse("the rank of a sparse tensor of many", expected="2 or more", found=len(sparse_shape))
+    count = dims(sparse_shape[:1])[0]
+    rows = sparse_indices[:, 0]
+    if len(rows) and not 0 <= rows.min() <= rows.max() < count:
+        raise refuse("a coordinate is out of bounds", expected=sparse_shape.tolist())
+    if (rows[1:] < rows[:-1]).any():
+        raise refuse("the rows of the sparse tensor are out of order", hint="SparseReorder sorts them")
+    ends = np.searchsorted(rows, np.arange(count + 1))
+    out: Array = np.empty((count, 3), object)
+    for k in range(count):
+        at = slice(ends[k], ends[k + 1])
+        out[k] = _row((sparse_indices[at, 1:], sparse_values[at], sparse_shape[1:]), out_type)
+    return out
+
+
+@op("DeserializeSparse", host=_HOST)
+def deserialize_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> Any:
+    """Serialized sparse tensors in one, with the dimensions they lie in before their own."""
+    return _joined(serialized_sparse, dtype)
+
+
+@op("DeserializeManySparse", host=_HOST)
+def deserialize_many_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> Any:
+    """A vector of serialized sparse tensors in one, with a dimension more."""
+    return _joined(serialized_sparse, dtype)
+
+
+def _joined(serialized: Array, dtype: DType) -> tuple[Array, Array, Array]:
+    if not serialized.ndim or serialized.shape[-1] != 3:
+        raise refuse("serialized sparse tensors", expected="rows of 3", found=f"shape {list(serialized.shape)}")
+    outer = serialized.shape[:-1]
+    if not serialized.size:
+        raise refuse("no serialized sparse tensor", found=f"shape {list(serialized.shape)}")
+    parts: list[tuple[Array, Array, Array]] = []
+    for k, row in enumerate(serialized.reshape(-1, 3)):
+        indices, values, shape = (_opened(e, d) for e, d in zip(row, (dtypes.int64, dtype, dtypes.int64), strict=True))
+        check_sparse(indices, values, shape, f"sparse tensor {k}")
+        if len(shape) != (rank := len(parts[0][2]) if parts else len(shape)):
+            raise refuse(f"the rank of sparse tensor {k}", expected=rank, found=len(shape))
+        parts.append((indices, values, shape))
+    if not outer:
+        return parts[0]
+    places = np.argwhere(np.ones(outer, bool))
+    moved = [
+        np.concatenate([np.broadcast_to(at, (len(i), len(outer))), i], axis=1)
+        for at, (i, _, _) in zip(places, parts, strict=True)
+    ]
+    shape = np.concatenate([np.array(outer, np.int64), np.max([s for _, _, s in parts], axis=0)])
+    return np.concatenate(moved), np.concatenate([v for _, v, _ in parts]), shape
