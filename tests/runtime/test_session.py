@@ -142,3 +142,19 @@ def test_the_report_tells_what_ran_where() -> None:
     assert [s["engine"] for s in steps] == ["compiled", "numpy"]
     assert steps[1]["nodes"] == ["text"]
     assert "string" in steps[1]["reason"]
+
+
+def test_what_reads_a_constant_waits_for_what_the_constant_waits_for() -> None:
+    def build() -> Any:
+        v = tf1.get_variable("v", initializer=1.0, use_resource=False)
+        with tf.control_dependencies([tf1.assign(v, v * 3.0)]):
+            two = tf.constant(2.0)
+        with tf.control_dependencies([two]):
+            three = tf.constant(3.0)
+        return tf1.assign_add(v, three) + 0.0
+
+    c = case(build, {}, {})
+    session = Session(c.graph)
+    session.set_variables({"v": np.float32(1)})
+    for want in c.answers:
+        same(session.run(c.fetches), want)

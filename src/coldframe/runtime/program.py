@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from coldframe.ops.call import Call, bind
 from coldframe.ops.state import Handle
 from coldframe.passes.inline import inline_calls
 from coldframe.runtime.plan import Plan, PlanBuilder, Task
-from coldframe.runtime.regions import find_regions
+from coldframe.runtime.regions import Region, find_regions
 from coldframe.runtime.state import RunState
 
 _PLANS: Final = 64  # kept per program; the least recently used goes first
@@ -100,6 +101,7 @@ class Program:
             for b in bound.values()
             if b.call.op.const and b.name not in inside and b.node.out() not in feeds
         }
+        regions = _pass_on_waits(bound, inside, {r.node for r in constants}, regions)
         outside = {n: b.node for n, b in bound.items() if n not in inside and b.node.out() not in constants}
         return Task(
             [bound[n.name] for n in topological(outside, fed=feeds)],
@@ -201,6 +203,31 @@ def _acts(table: OpTable, name: str) -> bool:
 
 
 # --- binding ----------------------------------------------------------------------------------------------------
+def _pass_on_waits(
+    bound: dict[str, BoundNode], inside: Collection[str], constants: Collection[str], regions: list[Region]
+) -> list[Region]:
+    """Let the readers of constants wait for what those wait for, since constants are there from the start.
+
+    TensorFlow orders steps that way: the increment of ``global_step`` waits for a training step through its constant.
+    """
+    waits: dict[str, list[str]] = {}
+    for node in topological({n: bound[n].node for n in constants if bound[n].node.controls}):
+        waits[node.name] = [w for c in node.controls for w in ([c] if c not in constants else waits.get(c, []))]
+    if not waits:
+        return regions
+    for name, b in bound.items():
+        more = [w for s in (*(r.node for r in b.node.inputs), *b.node.controls) for w in waits.get(s, ())]
+        if more and name not in inside and name not in constants:
+            b.node = b.node.copy()
+            b.node.controls = list(dict.fromkeys([*b.node.controls, *more]))
+    return [_later(region, waits) for region in regions]
+
+
+def _later(region: Region, waits: Mapping[str, list[str]]) -> Region:
+    more = [w for s in (*(r.node for r in region.sources), *region.controls) for w in waits.get(s, ())]
+    return dataclasses.replace(region, controls=tuple(dict.fromkeys([*region.controls, *more])))
+
+
 def bind_all(
     nodes: Sequence[Node], table: OpTable, functions: Callable[[FuncRef], Callable[..., list[Any]]]
 ) -> dict[str, BoundNode]:
