@@ -49,6 +49,8 @@ TURNED = [p[::-1].copy() for p in sparse(B)[:2]] + [sparse(B)[2]]
     *[Row("SetSize", [*sparse(A.astype(d))]) for d in KINDS],
     Row("SetSize", [*sparse(CUBES[0], 0.3)]),
     Row("SetSize", [*sparse(WORDS[0])]),
+    *how("SparseToSparseSetOperation", [*sparse(A, 0.0), *sparse(B)]),
+    Row("SetSize", sparse(A, 0.0)),
     Row("SetSize", TURNED, refused=True),
 )
 def test_sets(row: Row) -> None:

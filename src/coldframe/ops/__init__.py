@@ -60,6 +60,8 @@ FAMILIES = (
     "serialized",
     "sets",
     "ragged",
+    "rnn",
+    "ctc",
 )
 
 

@@ -41,8 +41,8 @@ def _sparse_rows(indices: Array, values: Array, shape: Array, validate: bool) ->
     check_inside(indices, shape)
     if validate and (compared(indices[:-1], indices[1:]) >= 0).any():
         raise refuse("coordinates of sets are out of order or repeated", hint="SparseReorder sorts them")
-    starts = starts_of(indices[:, :-1])
-    for at, end in zip(starts, [*starts[1:], len(values)], strict=True):
+    starts = starts_of(indices[:, :-1]).tolist()
+    for at, end in zip(starts, [*starts[1:], len(values)][: len(starts)], strict=True):
         yield tuple(indices[at, :-1].tolist()), values[at:end].tolist()
 
 

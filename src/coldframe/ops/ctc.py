@@ -1,0 +1,308 @@
+"""Connectionist temporal classification, and the edit distance.
+
+`inputs` are logits [time, batch, classes]; the last class is the blank unless an attribute says otherwise. A path of
+one class per step spells a text: repeated classes are one, then blanks are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.ops.sparse import check_inside, check_sparse, starts_of
+from coldframe.ops.table import op
+from coldframe.primitives.base import refuse
+from coldframe.primitives.numpy_shape import dims
+
+Array = npt.NDArray[Any]
+_HOST: Final = "texts differ in length"
+_NEVER: Final = -math.inf  # the logarithm of a probability of 0
+
+
+def _check(inputs: Array, sequence_length: Array) -> tuple[int, int, int]:
+    if inputs.ndim != 3:
+        raise refuse("logits", expected="rank 3: time, batch, classes", found=f"shape {list(inputs.shape)}")
+    steps, batch, classes = inputs.shape
+    if not inputs.size:
+        raise refuse("logits are empty", found=list(inputs.shape))
+    if sequence_length.shape != (batch,):
+        raise refuse("`sequence_length`", expected=f"{batch} lengths", found=f"shape {list(sequence_length.shape)}")
+    if sequence_length.max(initial=0) > steps or sequence_length.min(initial=0) < 0:
+        raise refuse("`sequence_length`", expected=f"0 to {steps}", found=sequence_length.tolist())
+    return steps, batch, classes
+
+
+def _texts(texts: list[list[int]]) -> tuple[Array, Array, Array]:
+    """Return a sparse matrix of one text per row."""
+    at = [(row, k) for row, text in enumerate(texts) for k in range(len(text))]
+    values = np.array([label for text in texts for label in text], np.int64)
+    shape = np.array([len(texts), max(map(len, texts), default=0)], np.int64)
+    return np.array(at, np.int64).reshape(-1, 2), values, shape
+
+
+@op("CTCGreedyDecoder", host=_HOST)
+def ctc_greedy_decoder(
+    xp: Any, inputs: Array, sequence_length: Array, *, merge_repeated: bool, blank_index: int
+) -> Any:
+    """The text of the likeliest class at each step, and minus the sum of these classes' logits."""
+    _, batch, classes = _check(inputs, sequence_length)
+    if not -classes <= blank_index < classes:
+        raise refuse("`blank_index`", expected=f"-{classes} to {classes - 1}", found=blank_index)
+    blank = blank_index % classes
+    best, score = inputs.argmax(axis=2), inputs.max(axis=2)
+    texts, sums = [], np.zeros((batch, 1), inputs.dtype)
+    for b, n in enumerate(sequence_length.tolist()):
+        path = best[:n, b]
+        keep = path != blank
+        if merge_repeated and n:
+            keep[1:] &= path[1:] != path[:-1]
+        texts.append(path[keep].tolist())
+        sums[b] = -score[:n, b].sum()
+    return *_texts(texts), sums
+
+
+# --- beam search ---
+class _Beam:
+    """A text in the search: log probabilities of its paths that end in a blank, in its last label, and of both."""
+
+    __slots__ = ("blank", "children", "label", "labelled", "old_blank", "old_total", "parent", "total")
+
+    def __init__(self, parent: _Beam | None, label: int) -> None:
+        self.parent, self.label = parent, label
+        self.children: dict[int, _Beam] = {}
+        self.old_blank = self.old_total = _NEVER
+        self.reset()
+
+    def reset(self) -> None:
+        self.blank = self.labelled = self.total = _NEVER
+
+
+def _either(a: float, b: float) -> float:
+    """Return log(exp(a) + exp(b))."""
+    high, low = (a, b) if a > b else (b, a)
+    return high if low == _NEVER else high + math.log1p(math.exp(low - high))
+
+
+def _searched(log_probs: list[list[float]], width: int) -> list[_Beam]:
+    """Return the likeliest texts, best first. The last class is the blank."""
+    root = _Beam(None, -1)
+    root.blank = root.total = 0.0
+    leaves = [root]
+    for row in log_probs:
+        leaves = _stepped(leaves, row, width)
+    return leaves
+
+
+def _stepped(branches: list[_Beam], row: list[float], width: int) -> list[_Beam]:
+    for b in branches:
+        b.old_blank, b.old_total = b.blank, b.total
+    for b in branches:
+        parent = b.parent
+        if parent is not None:
+            if parent.total != _NEVER:
+                before = parent.old_blank if b.label == parent.label else parent.old_total
+                b.labelled = _either(b.labelled, before)
+            b.labelled += row[b.label]
+        b.blank = b.old_total + row[-1]
+        b.total = _either(b.blank, b.labelled)
+    leaves = sorted(branches, key=_total)  # the worst first
+    for b in branches:
+        if not _wanted(b.old_total, leaves, width):
+            continue
+        for label in range(len(row) - 1):
+            child = b.children.get(label)
+            if child is None:
+                child = b.children[label] = _Beam(b, label)
+            if child.total != _NEVER:
+                continue
+            total = row[label] + (b.old_blank if label == b.label else b.old_total)
+            if not _wanted(total, leaves, width):
+                child.old_blank = child.old_total = _NEVER
+                continue
+            child.blank, child.labelled, child.total = _NEVER, total, total
+            if len(leaves) == width:
+                leaves.pop(0).reset()
+            at = next((k for k, l in enumerate(leaves) if l.total >= total), len(leaves))
+            leaves.insert(at, child)
+    return leaves[::-1]
+
+
+def _total(beam: _Beam) -> float:
+    return beam.total
+
+
+def _wanted(total: float, leaves: list[_Beam], width: int) -> bool:
+    return total > _NEVER and (len(leaves) < width or total > leaves[0].total)
+
+
+def _spelled(beam: _Beam, merge: bool) -> list[int]:
+    out: list[int] = []
+    last, at = -1, beam
+    while at.parent is not None:
+        if not merge or at.label != last:
+            out.append(at.label)
+        last, at = at.label, at.parent
+    return out[::-1]
+
+
+@op("CTCBeamSearchDecoder", host=_HOST)
+def ctc_beam_search_decoder(
+    xp: Any, inputs: Array, sequence_length: Array, *, beam_width: int, top_paths: int, merge_repeated: bool
+) -> Any:
+    """The likeliest texts that a beam search finds, and the logarithms of their probabilities."""
+    _, batch, _ = _check(inputs, sequence_length)
+    if top_paths > beam_width:
+        raise refuse("`top_paths`", expected=f"at most `beam_width`, {beam_width}", found=top_paths)
+    logs = _log_softmax(inputs.astype(np.float64))
+    texts: list[list[list[int]]] = [[] for _ in range(top_paths)]
+    sums = np.zeros((batch, top_paths), inputs.dtype)
+    for b, n in enumerate(sequence_length.tolist()):
+        found = _searched(logs[:n, b].tolist(), beam_width)
+        if len(found) < top_paths:
+            raise refuse(f"texts found for batch {b}", expected=top_paths, found=len(found))
+        for k, beam in enumerate(found[:top_paths]):
+            texts[k].append(_spelled(beam, merge_repeated))
+            sums[b, k] = beam.total
+    parts = [_texts(t) for t in texts]
+    return [p[0] for p in parts], [p[1] for p in parts], [p[2] for p in parts], sums
+
+
+def _log_softmax(x: Array) -> Array:
+    low = x - x.max(axis=-1, keepdims=True)
+    out: Array = low - np.log(np.exp(low).sum(axis=-1, keepdims=True))
+    return out
+
+
+# --- loss ---
+@op("CTCLoss", host=_HOST)
+def ctc_loss(
+    xp: Any, inputs: Array, labels_indices: Array, labels_values: Array, sequence_length: Array,
+    *, preprocess_collapse_repeated: bool, ctc_merge_repeated: bool, ignore_longer_outputs_than_inputs: bool,
+) -> Any:  # fmt: skip
+    """Minus the log probability of each text, and its gradient with respect to the logits."""
+    _, batch, classes = _check(inputs, sequence_length)
+    texts = _labels(labels_indices, labels_values, batch, classes, preprocess_collapse_repeated)
+    loss, gradient = np.zeros(batch, inputs.dtype), np.zeros_like(inputs)
+    for b, n in enumerate(sequence_length.tolist()):
+        if len(texts[b]) > n:
+            if ignore_longer_outputs_than_inputs:
+                continue
+            raise refuse(
+                f"the text of batch {b} is longer than its steps", expected=f"at most {n}", found=len(texts[b])
+            )
+        if not n:
+            continue
+        low = inputs[:n, b] - inputs[:n, b].max(axis=1, keepdims=True)
+        y = np.exp(low) / np.exp(low).sum(axis=1, keepdims=True)
+        logs = np.log(y.astype(np.float64))  # of the rounded ones: what float32 takes for 0 is impossible
+        spaced = np.full(2 * len(texts[b]) + 1, classes - 1)  # a blank around every label
+        spaced[1::2] = texts[b]
+        occupied, total = _occupied(logs[:, spaced], spaced, classes - 1, ctc_merge_repeated)
+        loss[b] = -total
+        if total > _NEVER:
+            share = np.zeros(y.shape)
+            np.add.at(share.T, spaced, np.exp(occupied - total).T)
+            y = y - share
+        gradient[:n, b] = y
+    return loss, gradient
+
+
+def _labels(indices: Array, values: Array, batch: int, classes: int, collapse: bool) -> list[list[int]]:
+    if indices.ndim != 2 or indices.shape[1] != 2 or values.shape != (len(indices),):
+        raise refuse("labels", expected="a sparse matrix", found=[list(indices.shape), list(values.shape)])
+    out: list[list[int]] = [[] for _ in range(batch)]
+    for (row, _), label in zip(indices.tolist(), values.tolist(), strict=True):
+        if not 0 <= row < batch:
+            raise refuse("row of a label", expected=f"0 to {batch - 1}", found=row)
+        if label < 0:
+            raise refuse("a label is negative", found=label)
+        out[row].append(label)
+    return [_text(text, row, classes - 1, collapse) for row, text in enumerate(out)]
+
+
+def _text(labels: list[int], row: int, blank: int, collapse: bool) -> list[int]:
+    """Return a text without what fills its end, which is labels from the blank on."""
+    end = next((k for k, label in enumerate(labels) if label >= blank), len(labels))
+    if any(label < blank for label in labels[end:]):
+        raise refuse(f"text of batch {row}", expected=f"labels below {blank}, then only fillers", found=labels)
+    if not end:  # TensorFlow refuses no labels at all, and reads beyond its memory with nothing but fillers
+        raise refuse(f"the text of batch {row} is empty")
+    kept = labels[:end]
+    return [label for k, label in enumerate(kept) if not (collapse and k and kept[k - 1] == label)]
+
+
+def _occupied(logs: Array, spaced: Array, blank: int, merge: bool) -> tuple[Array, float]:
+    """Return log probabilities [time, place] of all paths through a place, and that of the text.
+
+    `logs` are of the class at each place. A path stays at its place, goes to the next, or leaves out a blank between
+    two labels; where repeated labels are not merged it cannot stay at a label, but may leave out any blank.
+    """
+    steps, places = logs.shape
+    skips = np.zeros(places, bool)
+    skips[2:] = (spaced[2:] != blank) & ((spaced[2:] != spaced[:-2]) | (not merge))
+    stays = (spaced == blank) | merge
+    ahead = np.full((steps, places), _NEVER)
+    ahead[0, : min(2, places)] = logs[0, : min(2, places)]
+    for t in range(1, steps):
+        ahead[t] = logs[t] + _moved(ahead[t - 1], stays, skips)
+    behind = np.full((steps, places), _NEVER)
+    behind[-1, -2:] = 0.0
+    back = np.zeros(places, bool)
+    back[2:] = skips[::-1][:-2]  # whether one that comes from two places on may
+    for t in range(steps - 2, -1, -1):
+        behind[t] = _moved((behind[t + 1] + logs[t + 1])[::-1], stays[::-1], back)[::-1]
+    both = ahead + behind
+    return both, float(np.logaddexp.reduce(both[0]))
+
+
+def _moved(x: Array, stays: Array, skips: Array) -> Array:
+    out = np.where(stays, x, _NEVER)
+    out[1:] = np.logaddexp(out[1:], x[:-1])
+    out[2:] = np.where(skips[2:], np.logaddexp(out[2:], x[:-2]), out[2:])
+    return out
+
+
+# --- edit distance ---
+@op("EditDistance", host=_HOST)
+def edit_distance(
+    xp: Any, hypothesis_indices: Array, hypothesis_values: Array, hypothesis_shape: Array, truth_indices: Array,
+    truth_values: Array, truth_shape: Array, *, normalize: bool,
+) -> Any:  # fmt: skip
+    """How many insertions, deletions and replacements make the truth of a row of the hypothesis."""
+    rows = [
+        _rows(hypothesis_indices, hypothesis_values, hypothesis_shape, "the hypothesis"),
+        _rows(truth_indices, truth_values, truth_shape, "the truth"),
+    ]
+    if len(hypothesis_shape) != len(truth_shape):
+        raise refuse("the rank of the truth", expected=len(hypothesis_shape), found=len(truth_shape))
+    outer = np.maximum(hypothesis_shape[:-1], truth_shape[:-1])
+    out = np.zeros(dims(outer), np.float32)
+    for place in rows[0].keys() | rows[1].keys():
+        made, truth = rows[0].get(place, []), rows[1].get(place, [])
+        distance = _distance(made, truth)
+        out[place] = distance / len(truth) if normalize and truth else math.inf if normalize and made else distance
+    return out
+
+
+def _rows(indices: Array, values: Array, shape: Array, what: str) -> dict[tuple[int, ...], list[Any]]:
+    check_sparse(indices, values, shape, what)
+    if len(shape) < 2:
+        raise refuse(f"the rank of {what}", expected="2 or more", found=len(shape))
+    check_inside(indices, shape, what)
+    starts = starts_of(indices[:, :-1]).tolist()
+    return {
+        tuple(indices[a, :-1].tolist()): values[a:b].tolist()
+        for a, b in zip(starts, [*starts[1:], len(values)][: len(starts)], strict=True)
+    }
+
+
+def _distance(a: list[Any], b: list[Any]) -> int:
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        corner, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
+    return row[-1]
