@@ -33,6 +33,7 @@ FAMILIES = (
     "linear",
     "variables",
     "training",
+    "gradients",
     "control",
     "flow",
     "files",
