@@ -1,14 +1,18 @@
-"""Ops that read and write checkpoints.
+"""Ops that read and write files.
 
-A graph is data, and data may not touch files: these ops are known, so that passes find the variables of a checkpoint,
-but running one is refused. `coldframe.open_checkpoint` and `coldframe.save_checkpoint` do their work.
+A graph is data, and data may not touch files: the ops of checkpoints are known, so that passes find the variables of a
+checkpoint, but running one is refused. `coldframe.open_checkpoint` and `coldframe.save_checkpoint` do their work. Only
+the files that the session allows, a model's own assets, can be read.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from coldframe.ops.table import Op
+import numpy as np
+
+from coldframe.ops.state import State
+from coldframe.ops.table import Op, op
 from coldframe.primitives.base import refuse
 
 _HOST = "it touches files"
@@ -37,3 +41,12 @@ FILES = [
     _refusing("Restore", "restore", "file_pattern, tensor_name"),
     _refusing("MergeV2Checkpoints", "save", "checkpoint_prefixes, destination_prefix"),
 ]
+
+
+@op("ReadFile", stateful=True)
+def read_file(xp: Any, state: State, filename: Any) -> Any:
+    """The bytes of a file that the session allows."""
+    name = np.asarray(filename, object)
+    if name.ndim:
+        raise refuse("`filename`", expected="a scalar", found=f"shape {list(name.shape)}")
+    return np.array(state.read_file(name.item()), object)

@@ -33,7 +33,11 @@ class Model:
         self.source = source
         self.graph = source.graph
         self.session = Session(
-            source.graph, engine, threads=threads, constant_variables=True, files=source.assets.values()
+            source.graph,
+            engine,
+            threads=threads,
+            constant_variables=True,
+            files=[*source.assets.values(), *source.asset_variables.values()],
         )
         self.session.state.stored = _Stored(source)
         self._lock = threading.Lock()
