@@ -34,6 +34,7 @@ FAMILIES = (
     "variables",
     "training",
     "gradients",
+    "summary",
     "control",
     "flow",
     "files",
