@@ -35,6 +35,7 @@ FAMILIES = (
     "training",
     "gradients",
     "summary",
+    "ngrams",
     "control",
     "flow",
     "files",
