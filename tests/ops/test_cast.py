@@ -6,7 +6,7 @@ import pytest
 
 from coldframe import dtypes
 from coldframe.errors import ExecutionError
-from op_harness import COMPLEX, FLOATS, INTS, NUMPY, Row, bound, check, rows
+from op_harness import COMPLEX, FLOATS, INTS, NUMPY, Row, bound, check, each, rows
 
 ALL = (*FLOATS, *INTS, *COMPLEX, "bool")
 EIGHTS = ("float8_e5m2", "float8_e4m3fn")
@@ -119,3 +119,16 @@ def test_check_numerics_says_what_it_found() -> None:
     call, flat = bound(Row("CheckNumericsV2", [np.array([np.inf, np.nan], "f")], {"message": "logits"}))
     with pytest.raises(ExecutionError, match=r"logits : tensor holds \+Inf and NaN: expected finite numbers"):
         call.run(NUMPY, flat)
+
+
+@rows(
+    *each(
+        ("float32", "float64", "int32", "uint8", "int64", "bool"),
+        lambda d: [Row("ToBool", [np.array(v, dtypes.as_dtype(d).numpy)]) for v in (0, 1, [0], [], [[0]])],
+    ),
+    *[Row("ToBool", [np.array(v, object)]) for v in (b"", b"0")],
+    Row("ToBool", [np.float32(np.nan)]),
+    Row("ToBool", [np.float32(-0.0)]),
+)
+def test_to_bool(row: Row) -> None:
+    check(row)

@@ -89,3 +89,9 @@ def _checked(x: Any, message: str, tests: list[tuple[str, Any]]) -> Any:
         return x
     found = [name for name, test in tests if test(x).any()]
     raise refuse(f"{message} : tensor holds {' and '.join(found)}", expected="finite numbers")
+
+
+@op("ToBool", host="it reads strings and sizes too")
+def to_bool(xp: Any, x: Any) -> Any:
+    """Whether a scalar is not 0 and no empty string; of other shapes, whether there are elements."""
+    return np.bool_(x.size > 0 if x.ndim else x.item() not in (0, b""))
