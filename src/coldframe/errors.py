@@ -23,7 +23,13 @@ A message reads ``<what> <where>: expected <x>, found <y>``, then ``hint: <what 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import heapq
+import re
+from collections.abc import Collection, Iterable
+from typing import Final
+
+_COMPARED: Final = 500  # names that are compared letter by letter
+_WORD_BREAK: Final = re.compile(r"[/_.:]")
 
 
 class ColdframeError(Exception):
@@ -105,10 +111,22 @@ class ExecutionError(ColdframeError):
 
 def near_names(name: str, candidates: Iterable[str], *, count: int = 3) -> str:
     """Return ``did you mean `a` or `b`?`` for the candidates closest to `name`, or an empty string."""
-    pool = list(candidates)
+    wanted = name.lower()
     folded: dict[str, str] = {}
-    for c in pool:
+    for c in candidates:
         folded.setdefault(c.lower(), c)
-    close = difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.6)
-    close += [f for f in folded if f.rsplit("/", 1)[-1] == name.lower() and f not in close][: count - len(close)]
+    close = difflib.get_close_matches(wanted, _plausible(wanted, folded), n=count, cutoff=0.6)
+    close += [f for f in folded if f.rsplit("/", 1)[-1] == wanted and f not in close][: count - len(close)]
     return f"did you mean {' or '.join(f'`{folded[c]}`' for c in close)}?" if close else ""
+
+
+def _plausible(name: str, pool: Collection[str]) -> Collection[str]:
+    """Narrow a large pool down to the names that share most words with `name`: comparing letters takes too long."""
+    if len(pool) <= 4 * _COMPARED:
+        return pool
+    words = set(_WORD_BREAK.split(name))
+
+    def shared(c: str) -> int:
+        return len(words.intersection(_WORD_BREAK.split(c))) + (c[:3] == name[:3]) + (c[-3:] == name[-3:])
+
+    return heapq.nlargest(_COMPARED, pool, key=shared)
