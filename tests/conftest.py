@@ -10,6 +10,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # one set of kernels on eve
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# Machines under load are slow, not wrong: hangs are found by the mutation tests and the faulthandler's timeout.
+settings.register_profile("coldframe", deadline=None)
+settings.load_profile("coldframe")
 
 
 @pytest.fixture(autouse=True)

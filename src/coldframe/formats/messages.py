@@ -16,6 +16,7 @@ pool and of TensorFlow's are different classes: pass bytes between them.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -178,7 +179,9 @@ def parse_text(kind: Any, text: str | bytes | memoryview, *, where: str) -> Any:
     cls = _class_of(kind)
     try:
         decoded = text if isinstance(text, str) else bytes(text).decode()
-        return text_format.Parse(decoded, cls(), allow_unknown_field=True, descriptor_pool=_POOL)
+        with warnings.catch_warnings():  # protobuf's own reader of escapes warns about odd ones, then takes them
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return text_format.Parse(decoded, cls(), allow_unknown_field=True, descriptor_pool=_POOL)
     except (text_format.ParseError, DecodeError, UnicodeError, RecursionError) as e:
         what = str(e) if isinstance(e, text_format.ParseError) else type(e).__name__
         raise CorruptError(f"damaged text of {cls.DESCRIPTOR.full_name}", where=where, found=what) from e
