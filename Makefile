@@ -27,12 +27,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --upgrade pip
 
+# An editable install does not compile to bytecode, as any other does.
 $(VENV)/.stamp-run: pyproject.toml | $(VENV)/bin/python
 	$(PY) -m pip install -q -e .
+	$(PY) -m compileall -q src
 	touch $@
 
 $(VENV)/.stamp-test: pyproject.toml | $(VENV)/bin/python
 	$(PY) -m pip install -q -e . --group test
+	$(PY) -m compileall -q src
 	touch $@
 
 clean:

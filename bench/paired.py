@@ -65,6 +65,7 @@ def measure(task: Task, pairs: int, folder: Path) -> Timing:
 
 def _seconds(command: Sequence[str], folder: Path) -> float:
     env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # both sides start from bytecode, as installed packages do
     started = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     took = time.perf_counter() - started
