@@ -158,3 +158,16 @@ def test_what_reads_a_constant_waits_for_what_the_constant_waits_for() -> None:
     session.set_variables({"v": np.float32(1)})
     for want in c.answers:
         same(session.run(c.fetches), want)
+
+
+def test_what_depends_on_variables_alone_follows_them() -> None:
+    def build() -> Any:
+        v = tf1.get_variable("v", initializer=[1.0, 2.0], use_resource=True)
+        return [tf.reduce_sum(v.read_value() * 2.0), tf.linalg.matvec(tf.ones([2, 2]), v.read_value())]
+
+    made = case(build, {})
+    session = Session(made.graph, "onnxruntime", constant_variables=True)
+    session.set_variables({"v": np.array([1.0, 2.0], "f")})
+    same(session.run(made.fetches), made.answers[0])
+    session.set_variables({"v": np.array([10.0, 20.0], "f")})
+    same(session.run(made.fetches), [np.float32(60), np.array([30.0, 30.0], "f")])

@@ -53,14 +53,14 @@ class OnnxRuntimeEngine:
         outputs = [r for b in trace.done for r in b.outputs() if island.needed(r, names)]
         constants = {r: read_only(c) for r in outputs if (c := trace.values[r].const) is not None}
         computed = tuple(r for r in outputs if r not in constants)
+        pinned = tuple(g for g in island.inputs.values() if g.pinned is not None and g.ref in trace.values)
         if not computed:
-            return Compiled(trace.done, trace.refused, (), (), constants, lambda values: [])
+            return Compiled(trace.done, trace.refused, pinned, (), constants, lambda values: [])
         named = [(f"out_{k}", trace.values[r]) for k, r in enumerate(computed)]
         model, weights = trace.xp.model(named)
         run = _Program(model, weights, [trace.values[r] for r in computed], self.options)
         inputs = [trace.inputs[name] for name in run.input_names]
-        pinned = [g for g in island.inputs.values() if g.pinned is not None and g.ref in trace.values]
-        return Compiled(trace.done, trace.refused, tuple(inputs + pinned), computed, constants, run)
+        return Compiled(trace.done, trace.refused, (*inputs, *pinned), computed, constants, run)
 
 
 class _Trace:
