@@ -28,12 +28,10 @@ def execute(bound: BoundNode, inputs: Sequence[Any], state: State | None) -> lis
     call = bound.call
     try:
         values = call.run(XP, inputs, state=state)
-    except ExecutionError as e:
+    except ColdframeError as e:
         if e.where:
             raise
-        raise ExecutionError(e.what, where=_where(bound), expected=e.expected, found=e.found, hint=e.hint) from e
-    except ColdframeError:
-        raise
+        raise type(e)(e.what, where=_where(bound), expected=e.expected, found=e.found, hint=e.hint) from e
     except REFUSALS as e:
         shapes = ", ".join(f"{getattr(i, 'dtype', '?')}{list(getattr(i, 'shape', []))}" for i in inputs)
         raise ExecutionError(str(e) or type(e).__name__, where=_where(bound), found=f"inputs {shapes}") from e

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import DType
+from coldframe.errors import UnsupportedError
 from coldframe.graph.values import TensorValue
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
@@ -82,7 +83,7 @@ def print_v2(xp: Any, input: Any, *, output_stream: str, end: str) -> None:
     streams = {"stderr": sys.stderr, "log(info)": sys.stderr, "log(warning)": sys.stderr, "log(error)": sys.stderr,
                "stdout": sys.stdout}  # fmt: skip
     if output_stream not in streams:
-        raise refuse("printing to a file", found=output_stream, hint="coldframe lets no graph write files")
+        raise UnsupportedError("printing to a file", found=output_stream, hint="coldframe lets no graph write files")
     text = input.item() if hasattr(input, "item") else input
     streams[output_stream].write(text.decode("utf-8", "replace") + end)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from coldframe.errors import UnsupportedError
 from coldframe.ops.state import State
 from coldframe.ops.table import Op, op
 from coldframe.primitives.base import refuse
@@ -20,7 +21,7 @@ _HOST = "it touches files"
 
 def _refusing(name: str, role: str, inputs: str) -> Op:
     def run(xp: Any, *inputs: Any) -> Any:
-        raise refuse(
+        raise UnsupportedError(
             "graphs may not touch files",
             found=f"the op `{name}`",
             hint="read checkpoints with coldframe.open_checkpoint, write them with coldframe.save_checkpoint",
