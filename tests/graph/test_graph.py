@@ -39,6 +39,7 @@ def test_needed_stops_at_feeds() -> None:
     assert needed(g, ["out"]) == {"out", "left", "right", "x", "start"}
     assert needed(g, ["out"], {R("left")}) == {"out", "right", "x", "start"}
     assert needed(g, ["left"], {R("x")}) == {"left"}
+    assert needed(g, ["right"], {R("x"), R("start")}) == {"right"}, "a fed node counts as run"
 
 
 def test_topological_order_keeps_the_files_order_where_it_can() -> None:

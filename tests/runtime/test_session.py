@@ -171,3 +171,17 @@ def test_what_depends_on_variables_alone_follows_them() -> None:
     same(session.run(made.fetches), made.answers[0])
     session.set_variables({"v": np.array([10.0, 20.0], "f")})
     same(session.run(made.fetches), [np.float32(60), np.array([30.0, 30.0], "f")])
+
+
+@pytest.mark.parametrize("called", [False, True], ids=["plain", "in a function"])
+def test_a_fed_placeholder_may_be_waited_for(called: bool) -> None:
+    def body(x: Any) -> Any:
+        with tf.control_dependencies([x]):
+            return tf.constant(3.0) * 2.0
+
+    def build() -> Any:
+        x = tf1.placeholder(tf.float32, [], name="x")
+        return [tf.function(body)(x) if called else body(x)]
+
+    made = case(build, {"x:0": 1.0})
+    same(Session(made.graph).run(made.fetches, {"x:0": 1.0}), made.answers[0])

@@ -32,6 +32,8 @@ def needed(graph: Graph, targets: Iterable[str], fed: Collection[TensorRef] = ()
                 raise dangling(node, str(ref), graph)
             stack.append(ref.node)
         for c in node.controls:
+            if TensorRef(c) in fed:
+                continue  # a fed node counts as run
             if c not in graph.nodes:
                 raise dangling(node, f"^{c}", graph)
             stack.append(c)

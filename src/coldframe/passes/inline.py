@@ -239,7 +239,9 @@ class _Inliner:
         for name in names:
             called = frame.calls.get(name)
             if called is None:
-                out.append(frame.names.get(name, name))
+                given = None if name in frame.nodes else frame.args.get(name)
+                # To wait for an argument is to wait for what makes it; what is fed is there.
+                out += [frame.names.get(name, name)] if given is None else [r.node for r in given if r not in self.fed]
                 continue
             if len(called.steps) > _JOIN and not called.joined:
                 base = frame.names.get(name, name)
