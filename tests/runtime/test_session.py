@@ -185,3 +185,17 @@ def test_a_fed_placeholder_may_be_waited_for(called: bool) -> None:
 
     made = case(build, {"x:0": 1.0})
     same(Session(made.graph).run(made.fetches, {"x:0": 1.0}), made.answers[0])
+
+
+def test_the_report_tells_when_the_engine_refused_a_run() -> None:
+    def build() -> Any:
+        x = tf1.placeholder(tf.float32, [None, None], name="x")
+        return [tf.matmul(x, tf.ones([3, 2]))]
+
+    made = case(build, {"x:0": np.ones((2, 3), "f")})
+    session = Session(made.graph, "onnxruntime")
+    same(session.run(made.fetches, made.feeds[0]), made.answers[0])
+    assert session.report()[0][0]["reason"] == ""
+    with pytest.raises(cf.ExecutionError):
+        session.run(made.fetches, {"x:0": np.ones((2, 4), "f")})
+    assert "MatMul" in session.report()[0][0]["reason"]

@@ -57,6 +57,7 @@ class IslandStep:
     variants: list[Compiled]
     compile: Callable[[dict[TensorRef, Any]], Compiled | None]
     drop: tuple[TensorRef, ...] = ()
+    failure: str = ""  # the engine's last refusal of a run, which numpy then answered
 
     def run(self, env: Env, state: RunState) -> None:
         values = {r: _value(_live(env[r], r), state) for r in self.sources}
@@ -72,8 +73,8 @@ class IslandStep:
             try:
                 made = chosen.run([values[g.ref] for g in chosen.inputs])
                 return {**chosen.constants, **dict(zip(chosen.outputs, made, strict=True))}
-            except EngineFailure:
-                pass  # numpy answers, or says at which node and why it cannot be answered
+            except EngineFailure as e:
+                self.failure = str(e)  # numpy answers, or says at which node and why it cannot be answered
         scope = {**self.constants, **values}
         return dict(zip(self.outputs, interpret(self.nodes, scope, self.outputs), strict=True))
 
@@ -128,7 +129,7 @@ class Plan:
         return [
             {"engine": "numpy", "nodes": [s.bound.name], "op": s.bound.call.op.name, "reason": s.reason}
             if isinstance(s, HostStep)
-            else {"engine": "compiled", "nodes": [b.name for b in s.nodes]}
+            else {"engine": "compiled", "nodes": [b.name for b in s.nodes], "reason": s.failure}
             if isinstance(s, IslandStep)
             else {"engine": "numpy", "nodes": [b.name for b in s.region.region.members], "reason": s.region.region.name}
             for s in self.steps
