@@ -21,12 +21,14 @@ STORED = descriptor_pb2.FileDescriptorSet.FromString((SCHEMA / "descriptors.binp
 TENSORFLOW_MODULES = [
     "tensorflow.core.example.example_pb2",
     "tensorflow.core.framework.graph_pb2",
+    "tensorflow.core.protobuf.config_pb2",
     "tensorflow.core.protobuf.control_flow_pb2",
     "tensorflow.core.protobuf.fingerprint_pb2",
     "tensorflow.core.protobuf.meta_graph_pb2",
     "tensorflow.core.protobuf.queue_runner_pb2",
     "tensorflow.core.protobuf.saved_model_pb2",
     "tensorflow.core.protobuf.tensor_bundle_pb2",
+    "tensorflow.core.protobuf.tensorflow_server_pb2",
     "tensorflow.core.protobuf.trackable_object_graph_pb2",
     "tensorflow.core.util.event_pb2",
     "tensorflow.core.util.saved_tensor_slice_pb2",
@@ -35,13 +37,14 @@ TENSORFLOW_MODULES = [
 
 EXPECTED_MESSAGES = frozenset(
     """
-    AssetFileDef AttrValue BundleEntryProto BundleHeaderProto CheckpointState CollectionDef CondContextDef
-    ControlFlowContextDef Event Example Features FingerprintDef FunctionDef FunctionDefLibrary FunctionSpec
-    FullTypeDef GradientDef GraphDebugInfo GraphDef HistogramProto LogMessage MetaGraphDef NameAttrList
-    NodeDef OpDef OpList QueueRunnerDef RegisteredGradient ResourceHandleProto SaveSliceInfoDef SavedModel
+    AssetFileDef AttrValue BundleEntryProto BundleHeaderProto CheckpointState ClusterDef CollectionDef
+    CondContextDef ConfigProto ControlFlowContextDef Event Example Features FingerprintDef FunctionDef
+    FunctionDefLibrary FunctionSpec FullTypeDef GPUOptions GradientDef GraphDebugInfo GraphDef GraphOptions
+    HistogramProto LogMessage MetaGraphDef NameAttrList NodeDef OpDef OpList OptimizerOptions QueueRunnerDef
+    RegisteredGradient ResourceHandleProto RewriterConfig RunMetadata RunOptions SaveSliceInfoDef SavedModel
     SavedObjectGraph SavedSlice SavedSliceMeta SavedTensorSliceMeta SavedTensorSlices SavedVariable SaverDef
-    SequenceExample SignatureDef StructuredValue Summary TensorInfo TensorProto TensorShapeProto
-    TensorSliceProto TrackableObjectGraph TypeSpecProto ValuesDef VariableDef VariantTensorDataProto
+    SequenceExample ServerDef SignatureDef StructuredValue Summary SummaryDescription TaggedRunMetadata
+    TensorInfo TensorProto TensorShapeProto TensorSliceProto TrackableObjectGraph TypeSpecProto ValuesDef VariableDef VariantTensorDataProto
     VersionDef WhileContextDef
     """.split()  # noqa: SIM905
 )
