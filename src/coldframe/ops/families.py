@@ -5,25 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from coldframe.ops.table import Op
+from coldframe.ops.table import Body, Op, rules
 
 
-def unary(name: str, body: Callable[[Any, Any], Any], doc: str, *, onnx: str = "", **fields: Any) -> Op:
-    """Return an elementwise op of one tensor. `onnx` names the ONNX op that is the same, if one is."""
+def unary(
+    name: str, body: Callable[[Any, Any], Any], doc: str, *, onnx: str = "", gradient: Body | None = None, **fields: Any
+) -> Op:
+    """Return an elementwise op of one tensor. `onnx` names the ONNX op that is the same, if one is.
+
+    `gradient` is its gradient rule.
+    """
 
     def run(xp: Any, x: Any) -> Any:
         return body(xp, x)
 
-    return _documented(Op(name, run, **fields), doc, onnx)
+    return _documented(Op(name, run, rules=rules(gradient=gradient), **fields), doc, onnx)
 
 
-def binary(name: str, body: Callable[[Any, Any, Any], Any], doc: str, *, onnx: str = "", **fields: Any) -> Op:
-    """Return an elementwise op of two tensors that broadcast."""
+def binary(
+    name: str,
+    body: Callable[[Any, Any, Any], Any],
+    doc: str,
+    *,
+    onnx: str = "",
+    gradient: Body | None = None,
+    **fields: Any,
+) -> Op:
+    """Return an elementwise op of two tensors that broadcast; options as for `unary`."""
 
     def run(xp: Any, x: Any, y: Any) -> Any:
         return body(xp, x, y)
 
-    return _documented(Op(name, run, **fields), doc, onnx)
+    return _documented(Op(name, run, rules=rules(gradient=gradient), **fields), doc, onnx)
 
 
 def _documented(o: Op, doc: str, onnx: str) -> Op:

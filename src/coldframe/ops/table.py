@@ -51,6 +51,8 @@ class Op:
         role: what else a pass may need to know: ``identity``, ``read``, ``assign``, ``noop``, ``call``, ...
         value_op: of an op on a variable: the op that, with a value in its place, computes what this one reads
             or writes.
+        no_gradient: nothing flows back through it, by intent: `tf.gradients` stops here without a word. An op with
+            neither this nor a ``gradient`` rule is one whose gradient is missing, which is an error where it matters.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Op:
     variable: str = ""
     role: str = ""
     value_op: str = ""
+    no_gradient: bool = False
 
     def rule(self, aspect: str) -> Callable[[Body], Body]:
         """Attach another aspect of this op, next to its definition."""
@@ -89,7 +92,12 @@ class Op:
 
     @property
     def gradient(self) -> Callable[[Body], Body]:
-        """Decorate a rule that builds TensorFlow's gradient nodes."""
+        """Decorate a rule that builds TensorFlow's gradient nodes.
+
+        ``rule(g, op, *dys)`` takes the builder of nodes, the operation and the gradient of each output, and returns
+        the gradient of each input (a bare one where there is one input), None where nothing flows back.
+        The words that rules share are in `coldframe.ops.backward`.
+        """
         return self.rule("gradient")
 
     @property
@@ -114,13 +122,18 @@ class Op:
         return f"{self.body.__module__}:{code.co_firstlineno}" if code else self.body.__module__
 
 
-def op(name: str, **fields: Any) -> Callable[[Body], Op]:
-    """Define an op by decorating its body; `fields` are those of `Op`."""
+def op(name: str, *, gradient: Body | None = None, **fields: Any) -> Callable[[Body], Op]:
+    """Define an op by decorating its body; `fields` are those of `Op`. `gradient` is a rule that ops share."""
 
     def define(body: Body) -> Op:
-        return Op(name, body, **fields)
+        return Op(name, body, rules=rules(gradient=gradient), **fields)
 
     return define
+
+
+def rules(**aspects: Body | None) -> dict[str, Body]:
+    """Return those of the rules that are given."""
+    return {aspect: rule for aspect, rule in aspects.items() if rule is not None}
 
 
 def alias(name: str, of: Op, **fields: Any) -> Op:
