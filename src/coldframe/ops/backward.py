@@ -235,3 +235,17 @@ def adjoint(g: Any, x: Any) -> Any:
 def take(g: Any, x: Any, indices: Any, axis: int = 0) -> Any:
     """The rows of x at `indices`."""
     return g.GatherV2(x, indices, axis)
+
+
+# --- what an operation tells -----------------------------------------------------------------------------------------
+def attrs_of(op: Any, *names: str) -> dict[str, Any]:
+    """Attributes of `op`, for a node that takes them under the same names."""
+    return {n: op.get_attr(n) for n in names}
+
+
+def no_flow(dy: Any) -> bool:
+    """Whether a gradient is None, or zeros made for an output into which nothing flows."""
+    if dy is None or dy.op.type == "ZerosLike":
+        return True
+    value = dy.op.inputs[1].known.value if dy.op.type == "Fill" else dy.known.value
+    return value is not None and not np.any(value)
