@@ -16,6 +16,9 @@
     │   ├── FeedError             a fed value does not fit its placeholder
     │   └── GraphError            a graph is malformed: dangling input, cycle, wrong arity
     └── ExecutionError            an op refused its inputs while running (TensorFlow would too)
+        ├── EndOfInputError       a queue, reader or dataset has no more to give (TensorFlow: OutOfRange)
+        ├── CancelledError        what was waited for was cancelled: a queue or session was closed
+        └── NotInitializedError   a variable, table or iterator is used before it has a value (FailedPrecondition)
 
 A message reads ``<what> <where>: expected <x>, found <y>``, then ``hint: <what to do>`` on a line of its own.
 """
@@ -107,6 +110,18 @@ class GraphError(MisuseError):
 
 class ExecutionError(ColdframeError):
     """An op refused its inputs while running; TensorFlow would have refused them too."""
+
+
+class EndOfInputError(ExecutionError):
+    """A queue, a reader or a dataset has no more elements; TensorFlow calls it ``OutOfRange``."""
+
+
+class CancelledError(ExecutionError):
+    """A queue or the session was closed while, or before, something waited for it."""
+
+
+class NotInitializedError(ExecutionError):
+    """Something is used before it has a value; TensorFlow calls it ``FailedPrecondition``."""
 
 
 def near_names(name: str, candidates: Iterable[str], *, count: int = 3) -> str:

@@ -7,8 +7,8 @@ run succeeds, so nothing is half-written when a step fails.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, Protocol
 
 import numpy.typing as npt
 
@@ -39,6 +39,13 @@ class Handle:
         return self.kind == "ref"
 
 
+class Live(Protocol):
+    """What a session keeps beside its variables: a queue, a reader, an iterator. It has its own lock."""
+
+    def cancel(self) -> None:
+        """Wake whoever waits, with a `CancelledError`: the session is being closed."""
+
+
 class State(Protocol):
     """A run's view of the session's state."""
 
@@ -64,4 +71,31 @@ class State(Protocol):
         """Return the content of a resource for reading it, or None where it does not exist."""
 
     def read_file(self, path: bytes) -> bytes:
-        """Return the bytes of a file; raise `ExecutionError` unless it is one that the session allows."""
+        """Return the bytes of a file; raise `UnsupportedError` unless it is one that the session allows."""
+
+    def open_file(self, path: bytes) -> BinaryIO:
+        """Open a file for reading, on the same terms."""
+
+    def write_file(self, path: bytes, data: bytes) -> None:
+        """Write a file, and the folders it needs, on the same terms."""
+
+    def match_files(self, pattern: bytes) -> list[bytes]:
+        """Return the paths that match a pattern, sorted, on the same terms."""
+
+    def live(self, key: str, make: Callable[[], Live]) -> Any:
+        """Return the session's own object called `key`, made on first use.
+
+        It is outside the transaction of a run: all runs share it and see its changes at once, as with queues.
+        """
+
+    def living(self, key: str) -> Any:
+        """Return the object that `live` made under `key`, or None."""
+
+    def python_function(self, token: str) -> Callable[..., Any]:
+        """Return the program's own function called `token`; raise `UnsupportedError` where there is none."""
+
+    def apart(self) -> State:
+        """Return another view of the same session, for work that outlives the run or goes on beside it."""
+
+    def commit(self) -> None:
+        """Hand everything that was written through this view to the session."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
-from coldframe.errors import UnsupportedError
-from coldframe.ops.state import Handle
-from coldframe.primitives.base import refuse
+from coldframe.errors import CancelledError, NotInitializedError, UnsupportedError
+from coldframe.ops.state import Handle, Live
+from coldframe.runtime.files import Files, NamedFiles
 
 Array = npt.NDArray[Any]
 _MISSING: Final = object()
@@ -30,14 +29,24 @@ class SessionState:
     Attributes:
         variables: the values that were set or assigned.
         stored: values that are read when first asked for (a checkpoint's).
-        files: the files that the graph may read, as absolute paths: a model's own assets, and no others.
+        files: the files that the graph may touch: a model's own assets, for reading, or any (`AnyFile`).
+        functions: the program's own Python functions, by token; never from a file.
+        alive: queues, readers and iterators, shared by all runs.
     """
 
-    def __init__(self, stored: Mapping[str, Array] | None = None, files: Iterable[str | os.PathLike[str]] = ()) -> None:
+    def __init__(
+        self,
+        stored: Mapping[str, Array] | None = None,
+        files: Iterable[str | os.PathLike[str]] | Files = (),
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
         self.variables: dict[str, Array] = {}
         self.stored: Mapping[str, Array] = {} if stored is None else stored
         self.resources: dict[str, dict[Any, Any]] = {}
-        self.files = frozenset(os.path.abspath(f) for f in files)
+        self.files: Files = NamedFiles(files) if isinstance(files, Iterable) else files
+        self.functions: Mapping[str, Callable[..., Any]] = {} if functions is None else functions
+        self.alive: dict[str, Live] = {}
+        self.closed = False
         self._lock = threading.Lock()
 
     def set(self, name: str, value: Any, dtype: DType | None = None) -> None:
@@ -56,6 +65,28 @@ class SessionState:
     def begin(self) -> RunState:
         """Return a view for one run."""
         return RunState(self)
+
+    def live(self, key: str, make: Callable[[], Live]) -> Live:
+        """Return the object called `key`, made on first use.
+
+        Raises:
+            CancelledError: the session is closed.
+        """
+        found = self.alive.get(key)
+        if found is None or self.closed:
+            with self._lock:
+                if self.closed:
+                    raise CancelledError("the session is closed")
+                found = self.alive.setdefault(key, make())
+        return found
+
+    def close(self) -> None:
+        """Cancel whatever waits for a queue, in any thread; nothing can be made alive afterwards."""
+        with self._lock:
+            self.closed = True
+            living = list(self.alive.values())
+        for each in living:
+            each.cancel()
 
     def merge(self, variables: dict[str, Any], resources: dict[str, dict[Any, Any]]) -> None:
         """Take over what a run wrote."""
@@ -94,7 +125,7 @@ class RunState:
         if value is None:
             value = self._session.value(handle.name)
         if value is None or value is _MISSING:
-            raise refuse(
+            raise NotInitializedError(
                 f"variable `{handle.name}` has no value",
                 hint="restore a checkpoint or run the graph's initializer before reading it",
             )
@@ -134,18 +165,44 @@ class RunState:
 
     def read_file(self, path: bytes) -> bytes:
         """Return the bytes of one of the files that the session allows."""
-        name = os.path.abspath(os.fsdecode(path))
-        if name not in self._session.files:
+        return self._session.files.read(path, self.node)
+
+    def open_file(self, path: bytes) -> BinaryIO:
+        """Open one of the files that the session allows."""
+        return self._session.files.open(path, self.node)
+
+    def write_file(self, path: bytes, data: bytes) -> None:
+        """Write a file, where the session allows that."""
+        self._session.files.write(path, data, self.node)
+
+    def match_files(self, pattern: bytes) -> list[bytes]:
+        """Return the paths that match a pattern, sorted, where the session allows that."""
+        return self._session.files.match(pattern, self.node)
+
+    def live(self, key: str, make: Callable[[], Live]) -> Any:
+        """Return the session's own object called `key`, made on first use."""
+        return self._session.live(key, make)
+
+    def living(self, key: str) -> Any:
+        """Return the object that `live` made under `key`, or None."""
+        return self._session.alive.get(key)
+
+    def python_function(self, token: str) -> Callable[..., Any]:
+        """Return the program's own function called `token`."""
+        found = self._session.functions.get(token)
+        if found is None:
             raise UnsupportedError(
-                "graphs may read only the files that belong to their model",
+                f"the graph calls the Python function `{token}`, which is not in the file",
                 where=f"at node `{self.node}`",
-                found=repr(os.fsdecode(path)),
-                hint="if you trust the graph, allow the file: Session(graph, files=[...])",
+                hint="functions of Python run only in the program that made the graph",
             )
-        try:
-            return Path(name).read_bytes()
-        except OSError as e:
-            raise refuse(f"cannot read `{name}`", found=e.strerror) from e
+        return found
+
+    def apart(self) -> RunState:
+        """Return another view of the same session."""
+        view = RunState(self._session)
+        view.node = self.node
+        return view
 
     def commit(self) -> None:
         """Hand everything written to the session."""
