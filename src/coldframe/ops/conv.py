@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coldframe.dtypes import DType, bool_
+from coldframe.ops.backward import attrs_of, shape_of
 from coldframe.ops.layouts import (
     channels_last,
     check_rank,
@@ -27,6 +28,10 @@ from coldframe.primitives.numpy_windows import lowest
 
 Ints = Sequence[int]
 _HINTS = ("use_cudnn_on_gpu",)
+# the attributes that a convolution shares with its gradients
+_CONV = ("strides", "padding", "explicit_paddings", "data_format", "dilations")
+_CONV2D = (*_CONV, *_HINTS)
+_CONV3D = ("strides", "padding", "data_format", "dilations")
 
 
 def _options(
@@ -86,11 +91,27 @@ def conv2d(
     )
 
 
+@conv2d.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, w = op.inputs
+    x_shape, w_shape = g.ShapeN([x, w])
+    same = attrs_of(op, *_CONV2D)
+    return g.Conv2DBackpropInput(x_shape, w, dy, **same), g.Conv2DBackpropFilter(x, w_shape, dy, **same)
+
+
 @op("Conv3D", heavy=True)
 def conv3d(xp: Any, input: Any, filter: Any, *, strides: Ints, padding: str, data_format: str, dilations: Ints) -> Any:
     """Correlate volumes with filters of three spatial dimensions."""
     check_rank(xp, input, [5], "the input")
     return _conv(xp, input, filter, _options(strides, padding, (), dilations, 5, data_format), data_format, groups=1)
+
+
+@conv3d.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, w = op.inputs
+    x_shape, w_shape = g.ShapeN([x, w])
+    same = attrs_of(op, *_CONV3D)
+    return g.Conv3DBackpropInputV2(x_shape, w, dy, **same), g.Conv3DBackpropFilterV2(x, w_shape, dy, **same)
 
 
 @op("Conv", heavy=True)
@@ -125,6 +146,14 @@ def depthwise_conv2d(
     x = to_first(xp, input, data_format)
     y = xp.conv(x, _depthwise(xp, filter), groups=_channels(xp, filter, xp.dim(x, 1)), **options)
     return from_first(xp, y, data_format)
+
+
+@depthwise_conv2d.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, w = op.inputs
+    same = attrs_of(op, *_CONV)
+    dx = g.DepthwiseConv2dNativeBackpropInput(shape_of(g, x), w, dy, **same)
+    return dx, g.DepthwiseConv2dNativeBackpropFilter(x, shape_of(g, w), dy, **same)
 
 
 def _depthwise_options(
@@ -211,6 +240,13 @@ def conv2d_backprop_input(
     return _conv_input(xp, sizes, to_filter(xp, filter), out_backprop, options, data_format, groups)
 
 
+@conv2d_backprop_input.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    _, w, out = op.inputs
+    same = attrs_of(op, *_CONV2D)
+    return None, g.Conv2DBackpropFilter(dy, shape_of(g, w), out, **same), g.Conv2D(dy, w, **same)
+
+
 @op(
     "Conv2DBackpropInputV2",
     lenient="sizes that its inputs' values give and that do not fit",
@@ -242,6 +278,13 @@ def conv3d_backprop_input(
     return _conv_input(xp, sizes, to_filter(xp, filter), out_backprop, options, data_format, 1)
 
 
+@conv3d_backprop_input.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    _, w, out = op.inputs
+    same = attrs_of(op, *_CONV3D)
+    return None, g.Conv3DBackpropFilterV2(dy, shape_of(g, w), out, **same), g.Conv3D(dy, w, **same)
+
+
 @op("DepthwiseConv2dNativeBackpropInput", lenient="sizes that its inputs' values give and that do not fit", heavy=True)
 def depthwise_conv2d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
@@ -259,6 +302,14 @@ def depthwise_conv2d_backprop_input(
     return _conv_input(xp, sizes, _depthwise(xp, filter), out_backprop, options, data_format, groups)
 
 
+@depthwise_conv2d_backprop_input.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    _, w, out = op.inputs
+    same = attrs_of(op, *_CONV)
+    dw = g.DepthwiseConv2dNativeBackpropFilter(dy, shape_of(g, w), out, **same)
+    return None, dw, g.DepthwiseConv2dNative(dy, w, **same)
+
+
 def _conv_filter(xp: Any, x: Any, dy: Any, kernel: Any, options: dict[str, Any], data_format: str, groups: int) -> Any:
     taps = [int(k) for k in xp.static(kernel, "the size of a filter")]
     return xp.conv_filter(to_first(xp, x, data_format), to_first(xp, dy, data_format), taps, groups=groups, **options)
@@ -274,6 +325,13 @@ def conv2d_backprop_filter(
         xp, input, filter_sizes, out_backprop, 4,
         _options(strides, padding, explicit_paddings, dilations, 4, data_format), data_format,
     )  # fmt: skip
+
+
+@conv2d_backprop_filter.gradient
+def _(g: Any, op: Any, dw: Any) -> Any:
+    x, _, out = op.inputs
+    same = attrs_of(op, *_CONV2D)
+    return g.Conv2DBackpropInput(shape_of(g, x), dw, out, **same), None, g.Conv2D(x, dw, **same)
 
 
 def _filter_gradient(
@@ -314,6 +372,13 @@ def conv3d_backprop_filter(
     )
 
 
+@conv3d_backprop_filter.gradient
+def _(g: Any, op: Any, dw: Any) -> Any:
+    x, _, out = op.inputs
+    same = attrs_of(op, *_CONV3D)
+    return g.Conv3DBackpropInputV2(shape_of(g, x), dw, out, **same), None, g.Conv3D(x, dw, **same)
+
+
 @op("DepthwiseConv2dNativeBackpropFilter", heavy=True, static=("filter_sizes",))
 def depthwise_conv2d_backprop_filter(
     xp: Any, input: Any, filter_sizes: Any, out_backprop: Any,
@@ -329,6 +394,14 @@ def depthwise_conv2d_backprop_filter(
         raise refuse("the channels of input and filter", expected=c, found=channels)
     dw = _conv_filter(xp, input, out_backprop, filter_sizes[:2], options, data_format, c)
     return xp.transpose(xp.reshape(dw, [c, m, h, w]), [2, 3, 0, 1])
+
+
+@depthwise_conv2d_backprop_filter.gradient
+def _(g: Any, op: Any, dw: Any) -> Any:
+    x, _, out = op.inputs
+    same = attrs_of(op, *_CONV)
+    dx = g.DepthwiseConv2dNativeBackpropInput(shape_of(g, x), dw, out, **same)
+    return dx, None, g.DepthwiseConv2dNative(x, dw, **same)
 
 
 # --- dilation -----------------------------------------------------------------------------------------------------
@@ -348,3 +421,10 @@ def dilation2d(xp: Any, input: Any, filter: Any, *, strides: Ints, rates: Ints, 
     weights = xp.reshape(xp.transpose(filter, [2, 0, 1]), [-1, ksize[0] * ksize[1], 1, 1])
     sums = xp.where(inside, cells + weights, low)
     return from_first(xp, xp.max(xp.maximum(sums, low), axis=(2,)), "NHWC")
+
+
+@dilation2d.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, w = op.inputs
+    same = attrs_of(op, "strides", "rates", "padding")
+    return g.Dilation2DBackpropInput(x, w, dy, **same), g.Dilation2DBackpropFilter(x, w, dy, **same)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from coldframe.dtypes import DType, int64
+from coldframe.dtypes import DType, float32, int64
+from coldframe.ops.backward import attrs_of, cast, shape_of, zeros_like
 from coldframe.ops.layouts import (
     channels_last,
     check_rank,
@@ -22,6 +23,7 @@ from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.primitives.windows import Padding
 
 Ints = Sequence[int]
+_POOL = ("ksize", "strides", "padding", "data_format")
 
 
 def _window(xp: Any, ksize: Any, strides: Any, padding: Padding, rank: int, data_format: str) -> Any:
@@ -49,6 +51,11 @@ def max_pool(
     return from_first(xp, xp.max_pool(to_first(xp, input, data_format), window, **options), data_format)
 
 
+@max_pool.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return g.MaxPoolGrad(op.inputs[0], op.outputs[0], dy, **attrs_of(op, *_POOL, "explicit_paddings"))
+
+
 def _depth_pool(xp: Any, x: Any, inner: Ints, depth: int, strides: Ints, data_format: str) -> Any:
     """The largest of each run of `depth` channels; it may not overlap the next or leave channels over."""
     step, outer = split(strides, 4, data_format, "strides")
@@ -70,6 +77,13 @@ def max_pool_v2(xp: Any, input: Any, ksize: Any, strides: Any, *, padding: str, 
     )  # fmt: skip
 
 
+@max_pool_v2.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, ksize, strides = op.inputs
+    same = attrs_of(op, "padding", "data_format")
+    return g.MaxPoolGradV2(x, op.outputs[0], dy, ksize, strides, **same), None, None
+
+
 def _list(v: Any) -> list[int]:
     return [int(i) for i in v]
 
@@ -80,6 +94,11 @@ def max_pool_3d(xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str
     check_rank(xp, input, [5], "the input")
     window, options = _window(xp, ksize, strides, padding, 5, data_format)
     return from_first(xp, xp.max_pool(to_first(xp, input, data_format), window, **options), data_format)
+
+
+@max_pool_3d.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return g.MaxPool3DGrad(op.inputs[0], op.outputs[0], dy, **attrs_of(op, *_POOL))
 
 
 @op("MaxPoolWithArgmax", heavy=True)
@@ -97,6 +116,12 @@ def max_pool_with_argmax(
     if include_batch_in_index:
         flat = flat + xp.reshape(_count(xp, n), [-1, 1, 1, 1]) * (_i64(xp, h) * _i64(xp, w) * _i64(xp, c))
     return from_first(xp, best, "NHWC"), from_first(xp, xp.cast(flat, Targmax), "NHWC")
+
+
+@max_pool_with_argmax.gradient
+def _(g: Any, op: Any, dy: Any, _: Any) -> Any:
+    same = attrs_of(op, "ksize", "strides", "padding", "include_batch_in_index")
+    return g.MaxPoolGradWithArgmax(op.inputs[0], dy, op.outputs[1], **same)
 
 
 def _i64(xp: Any, dim: Any) -> Any:
@@ -122,6 +147,12 @@ def max_pool_grad(
     return from_first(xp, out, data_format)
 
 
+@max_pool_grad.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, y, _ = op.inputs
+    return zeros_like(g, x), zeros_like(g, y), g.MaxPoolGradGrad(x, y, dy, **attrs_of(op, *_POOL))
+
+
 def _same_shape(xp: Any, x: Any, y: Any) -> None:
     for i in range(int(xp.rank(x))):
         a, b = known(xp.dim(x, i)), known(xp.dim(y, i))
@@ -140,6 +171,13 @@ def max_pool_grad_v2(
     )  # fmt: skip
 
 
+@max_pool_grad_v2.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, y, _, ksize, strides = op.inputs
+    same = attrs_of(op, "padding", "data_format")
+    return zeros_like(g, x), zeros_like(g, y), g.MaxPoolGradGradV2(x, y, dy, ksize, strides, **same), None, None
+
+
 @op("MaxPoolGradGrad", heavy=True)
 def max_pool_grad_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
@@ -150,6 +188,40 @@ def max_pool_grad_grad(
     window, options = _window(xp, ksize, strides, padding, 4, data_format)
     where = xp.max_pool_where(to_first(xp, orig_input, data_format), window, **options)
     return from_first(xp, xp.plane_gather(to_first(xp, grad, data_format), where), data_format)
+
+
+@max_pool_grad_grad.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, y, _ = op.inputs
+    return zeros_like(g, x), zeros_like(g, y), g.MaxPoolGrad(x, y, dy, **attrs_of(op, *_POOL))
+
+
+@op("MaxPoolGradGradV2", heavy=True, static=("ksize", "strides"))
+def max_pool_grad_grad_v2(
+    xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *, padding: str, data_format: str
+) -> Any:
+    """MaxPoolGradGrad whose window sizes and strides are inputs."""
+    return max_pool_grad_grad.body(
+        xp, orig_input, orig_output, grad, ksize=_list(ksize), strides=_list(strides), padding=padding,
+        data_format=data_format,
+    )  # fmt: skip
+
+
+@op("MaxPoolGradWithArgmax", heavy=True)
+def max_pool_grad_with_argmax(
+    xp: Any, input: Any, grad: Any, argmax: Any,
+    *, ksize: Ints, strides: Ints, padding: str, include_batch_in_index: bool,
+) -> Any:  # fmt: skip
+    """The gradient of MaxPoolWithArgmax: it goes to the cells at the positions that `argmax` names."""
+    check_rank(xp, input, [4], "the input")
+    _same_shape(xp, argmax, grad)
+    lead, sizes = [xp.dim(input, 0)], [xp.dim(input, i) for i in range(1, 4)]
+    if include_batch_in_index:  # one plane holds the whole batch
+        lead, sizes = [], [_i64(xp, lead[0]) * _i64(xp, sizes[0]), *sizes[1:]]
+    cells = _i64(xp, sizes[0]) * _i64(xp, sizes[1]) * _i64(xp, sizes[2])
+    where = xp.reshape(xp.cast(argmax, int64), [*lead, 1, -1] if lead else [1, 1, -1])
+    flat = xp.plane_scatter(xp.reshape(grad, [*lead, 1, -1] if lead else [1, 1, -1]), where, [cells])
+    return xp.reshape(flat, [xp.dim(input, i) for i in range(4)])
 
 
 @op("MaxPool3DGrad", heavy=True)
@@ -170,6 +242,30 @@ def max_pool_3d_grad(
     return from_first(xp, xp.reshape(dx, [xp.dim(x, 0), xp.dim(x, 1), *inner]), data_format)
 
 
+@max_pool_3d_grad.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, y, _ = op.inputs
+    return zeros_like(g, x), zeros_like(g, y), g.MaxPool3DGradGrad(x, y, dy, **attrs_of(op, *_POOL))
+
+
+@op("MaxPool3DGradGrad", heavy=True)
+def max_pool_3d_grad_grad(
+    xp: Any, orig_input: Any, orig_output: Any, grad: Any,
+    *, ksize: Ints, strides: Ints, padding: str, data_format: str,
+) -> Any:  # fmt: skip
+    """The gradient of MaxPool3DGrad: the values of `grad` where the windows' largest cells are."""
+    check_rank(xp, orig_input, [5], "the input")
+    window, options = _window(xp, ksize, strides, padding, 5, data_format)
+    where = xp.max_pool_where(to_first(xp, orig_input, data_format), window, **options)
+    return from_first(xp, xp.plane_gather(to_first(xp, grad, data_format), where), data_format)
+
+
+@max_pool_3d_grad_grad.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x, y, _ = op.inputs
+    return zeros_like(g, x), zeros_like(g, y), g.MaxPool3DGrad(x, y, dy, **attrs_of(op, *_POOL))
+
+
 # --- the mean -----------------------------------------------------------------------------------------------------
 def _avg(xp: Any, x: Any, rank: int, ksize: Ints, strides: Ints, padding: str, data_format: str) -> Any:
     check_rank(xp, x, [rank], "the input")
@@ -183,10 +279,20 @@ def avg_pool(xp: Any, value: Any, *, ksize: Ints, strides: Ints, padding: str, d
     return _avg(xp, value, 4, ksize, strides, padding, data_format)
 
 
+@avg_pool.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return g.AvgPoolGrad(shape_of(g, op.inputs[0]), dy, **attrs_of(op, *_POOL))
+
+
 @op("AvgPool3D", heavy=True)
 def avg_pool_3d(xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str) -> Any:
     """The mean of each window's cells of volumes, padding left out."""
     return _avg(xp, input, 5, ksize, strides, padding, data_format)
+
+
+@avg_pool_3d.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return g.AvgPool3DGrad(shape_of(g, op.inputs[0]), dy, **attrs_of(op, *_POOL))
 
 
 def _avg_grad(
@@ -211,12 +317,22 @@ def avg_pool_grad(
     return _avg_grad(xp, orig_input_shape, grad, 4, ksize, strides, padding, data_format)
 
 
+@avg_pool_grad.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return None, g.AvgPool(dy, **attrs_of(op, *_POOL))
+
+
 @op("AvgPool3DGrad", heavy=True)
 def avg_pool_3d_grad(
     xp: Any, orig_input_shape: Any, grad: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str
 ) -> Any:
     """The gradient of AvgPool3D: shared equally by the cells of each window."""
     return _avg_grad(xp, orig_input_shape, grad, 5, ksize, strides, padding, data_format)
+
+
+@avg_pool_3d_grad.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return None, g.AvgPool3D(dy, **attrs_of(op, *_POOL))
 
 
 # --- patches ------------------------------------------------------------------------------------------------------
@@ -240,7 +356,47 @@ def extract_image_patches(xp: Any, images: Any, *, ksizes: Ints, strides: Ints, 
     return _extract(xp, images, 4, ksizes, strides, rates, padding)
 
 
+@extract_image_patches.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x = op.inputs[0]
+    n, *sizes, channels = _unstacked(g, g.Shape(x, out_type=int64), 4)
+    numbers = _numbered(g, sizes, float32)
+    cells = g.ExtractImagePatches(numbers, **attrs_of(op, "ksizes", "strides", "rates", "padding"))
+    return _folded(g, dy, cast(g, cells, int64), n, sizes, channels)
+
+
 @op("ExtractVolumePatches")
 def extract_volume_patches(xp: Any, input: Any, *, ksizes: Ints, strides: Ints, padding: str) -> Any:
     """The cells of each window of volumes, laid out along the channels."""
     return _extract(xp, input, 5, ksizes, strides, (1,) * 5, padding)
+
+
+@extract_volume_patches.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x = op.inputs[0]
+    n, *sizes, channels = _unstacked(g, g.Shape(x, out_type=int64), 5)
+    cells = g.ExtractVolumePatches(_numbered(g, sizes, int64), **attrs_of(op, "ksizes", "strides", "padding"))
+    return _folded(g, dy, cells, n, sizes, channels)
+
+
+def _unstacked(g: Any, vector: Any, n: int) -> list[Any]:
+    return list(g.Unpack(vector, num=n, name="unstack"))
+
+
+def _numbered(g: Any, sizes: list[Any], dtype: DType) -> Any:
+    """The cells of one image numbered from 1 on, so that 0 is padding."""
+    ends = (g.constant(1, int64), math.prod(sizes[1:], start=sizes[0]) + 1, g.constant(1, int64))
+    numbers = cast(g, g.Range(*ends, name="range"), dtype)
+    one = g.constant(1, int64)
+    return g.Reshape(numbers, g.Pack([one, *sizes, one]))
+
+
+def _folded(g: Any, dy: Any, cells: Any, n: Any, sizes: list[Any], channels: Any) -> Any:
+    """Add the patches' gradients up, each at the cell of the image that it was taken from."""
+    spatial_rank = len(sizes)
+    rows = g.Pack([n, g.constant(-1, int64), channels])
+    flat = g.Reshape(g.Transpose(g.Reshape(dy, rows), [1, 0, 2]), g.Pack([g.constant(-1, int64), n * channels]))
+    ids = g.Reshape(cells, [-1]) - 1  # of padding: -1, which sums of segments ignore
+    total = g.UnsortedSegmentSum(flat, ids, math.prod(sizes[1:], start=sizes[0]))
+    image = g.Reshape(total, g.Pack([*sizes, n, channels]))
+    return g.Transpose(image, [spatial_rank, *range(spatial_rank), spatial_rank + 1])
