@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from coldframe.checkpoint import Checkpoint, latest_checkpoint, open_checkpoint, save_checkpoint
     from coldframe.errors import (
+        CancelledError,
         ChecksumError,
         ColdframeError,
         CorruptError,
+        EndOfInputError,
         ExecutionError,
         FeedError,
         GraphError,
         MisuseError,
         NotFoundError,
+        NotInitializedError,
         TruncatedError,
         UnsupportedAttributeError,
         UnsupportedError,
@@ -40,10 +43,12 @@ if TYPE_CHECKING:
 __version__: Final = "0.1.0.dev0"
 
 __all__ = [
+    "CancelledError",
     "Checkpoint",
     "ChecksumError",
     "ColdframeError",
     "CorruptError",
+    "EndOfInputError",
     "ExecutionError",
     "FeedError",
     "FrozenGraph",
@@ -51,6 +56,7 @@ __all__ = [
     "MisuseError",
     "Model",
     "NotFoundError",
+    "NotInitializedError",
     "Report",
     "Session",
     "Shape",

@@ -39,6 +39,7 @@ FAMILIES = (
     "control",
     "flow",
     "files",
+    "queues",
     "flow_v1",
     "tensor_array",
     "stacks",
