@@ -20,6 +20,7 @@ from coldframe.primitives.numpy_shape import dims
 Array = npt.NDArray[Any]
 _HOST: Final = "texts differ in length"
 _NEVER: Final = -math.inf  # the logarithm of a probability of 0
+_ONCE: Final = "the loss comes with its gradient; that gradient has none of its own"
 
 
 def _check(inputs: Array, sequence_length: Array) -> tuple[int, int, int]:
@@ -43,7 +44,7 @@ def _texts(texts: list[list[int]]) -> tuple[Array, Array, Array]:
     return np.array(at, np.int64).reshape(-1, 2), values, shape
 
 
-@op("CTCGreedyDecoder", host=_HOST)
+@op("CTCGreedyDecoder", host=_HOST, no_gradient=True)
 def ctc_greedy_decoder(
     xp: Any, inputs: Array, sequence_length: Array, *, merge_repeated: bool, blank_index: int
 ) -> Any:
@@ -148,7 +149,7 @@ def _spelled(beam: _Beam, merge: bool) -> list[int]:
     return out[::-1]
 
 
-@op("CTCBeamSearchDecoder", host=_HOST)
+@op("CTCBeamSearchDecoder", host=_HOST, no_gradient=True)
 def ctc_beam_search_decoder(
     xp: Any, inputs: Array, sequence_length: Array, *, beam_width: int, top_paths: int, merge_repeated: bool
 ) -> Any:
@@ -210,6 +211,12 @@ def ctc_loss(
     return loss, gradient
 
 
+@ctc_loss.gradient
+def _(g: Any, op: Any, dloss: Any, _: Any) -> Any:
+    once = g.PreventGradient(op.outputs[1], message=_ONCE)
+    return g.ExpandDims(dloss, -1) * once, None, None, None
+
+
 def _labels(indices: Array, values: Array, batch: int, classes: int, collapse: bool) -> list[list[int]]:
     if indices.ndim != 2 or indices.shape[1] != 2 or values.shape != (len(indices),):
         raise refuse("labels", expected="a sparse matrix", found=[list(indices.shape), list(values.shape)])
@@ -266,7 +273,7 @@ def _moved(x: Array, stays: Array, skips: Array) -> Array:
 
 
 # --- edit distance ---
-@op("EditDistance", host=_HOST)
+@op("EditDistance", host=_HOST, no_gradient=True)
 def edit_distance(
     xp: Any, hypothesis_indices: Array, hypothesis_values: Array, hypothesis_shape: Array, truth_indices: Array,
     truth_values: Array, truth_shape: Array, *, normalize: bool,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coldframe.dtypes import DType, float32, from_numpy, int64
+from coldframe.ops.backward import no_flow
 from coldframe.ops.layouts import check_rank, known
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -52,6 +53,25 @@ def _widened(xp: Any, x: Any, y: Any) -> Any:
     return xp.broadcast_to(x, [xp.dim(x, 0), there])
 
 
+def _back(g: Any, op: Any, dloss: Any, dback: Any) -> Any:
+    """The gradient for the logits; the second output may be differentiated again."""
+    grad = _per_row(g, dloss, op.outputs[1])
+    if no_flow(dback):
+        return grad
+    softmax = g.Softmax(op.inputs[0])
+    along = g.BatchMatMulV2(g.ExpandDims(dback, 1), g.ExpandDims(softmax, 2), name="MatMul")
+    return grad + (dback - g.Squeeze(along, squeeze_dims=[1])) * softmax
+
+
+def _per_row(g: Any, vector: Any, matrix: Any) -> Any:
+    return g.ExpandDims(vector, -1) * matrix
+
+
+@softmax_cross_entropy_with_logits.gradient
+def _(g: Any, op: Any, dloss: Any, dback: Any) -> Any:
+    return _back(g, op, dloss, dback), _per_row(g, dloss, -g.LogSoftmax(op.inputs[0]))
+
+
 @op(
     "SparseSoftmaxCrossEntropyWithLogits",
     lenient="another number of labels than of rows, where they are open when compiling",
@@ -87,6 +107,11 @@ def _(xp: Any, features: Any, labels: Any, *, T: DType) -> Any:
     less = xp.take_along_axis(soft, where, 1) - 1.0
     back = xp.node("ScatterElements", [soft, where, less], axis=1)
     return xp.cast(xp.squeeze(loss, [1]), T), xp.cast(back, T)
+
+
+@sparse_softmax_cross_entropy_with_logits.gradient
+def _(g: Any, op: Any, dloss: Any, dback: Any) -> Any:
+    return _back(g, op, dloss, dback), None
 
 
 def _check_sparse(xp: Any, features: Any, labels: Any) -> None:

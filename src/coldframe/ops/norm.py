@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from coldframe.dtypes import DType, float32, int64
+from coldframe.ops.backward import attrs_of, cast
 from coldframe.ops.layouts import channels_last, check_rank, from_first, known, to_first
 from coldframe.ops.table import Op
 from coldframe.ops.table import op as define
@@ -106,7 +107,27 @@ def _batch_norm(name: str, *, reserves: int) -> Op:
         y = xp.cast(from_first(xp, y, data_format), T)
         return _with_reserves(xp, y, mean, variance, mean, variance, reserves)
 
+    @run.gradient
+    def _(g: Any, op: Any, dy: Any, *_: Any) -> Any:
+        x, scale, _, mean, variance = op.inputs
+        first, same = _channels_first(op), attrs_of(op, "epsilon", "is_training", "data_format")
+        reserved = list(op.outputs[3:])
+        if not op.get_attr("is_training"):
+            reserved[:2] = mean, variance
+            if first:  # TensorFlow's kernels know only channels last here
+                same["data_format"] = "NHWC" if first == 4 else "NDHWC"
+                x, dy = (g.Transpose(v, [0, *range(2, first), 1], name="transpose") for v in (x, dy))
+        dx, dscale, doffset, *_ = getattr(g, name.replace("Norm", "NormGrad"))(dy, x, scale, *reserved, **same)
+        if first and not op.get_attr("is_training"):
+            dx = g.Transpose(dx, [0, first - 1, *range(1, first - 1)], name="transpose")
+        return dx, dscale, doffset, None, None
+
     return run
+
+
+def _channels_first(op: Any) -> int:
+    """The rank of the tensors that an operation normalizes, 0 where their channels are last."""
+    return {b"NCHW": 4, b"NCDHW": 5}.get(op.get_attr("data_format"), 0)
 
 
 def _with_reserves(xp: Any, y: Any, mean: Any, variance: Any, r1: Any, r2: Any, reserves: int) -> tuple[Any, ...]:
@@ -139,10 +160,50 @@ def _gradient(
     return xp.cast(dy * factor, T), along * rstd, total, nothing, nothing
 
 
+def _second(g: Any, op: Any, d2x: Any, dds: Any, ddb: Any, *_: Any) -> Any:
+    """The gradient of a batch normalization's gradient, for `y_backprop`, `x` and `scale`.
+
+    With ``P(v) = v - mean(v) - n mean(v n)`` over the cells of a channel, `n` being the normalized input, the
+    gradient is ``dx = scale r P(dy)`` for a reciprocal deviation `r`, ``dscale = sum(dy n)``, ``doffset = sum(dy)``.
+    """
+    dy, x, scale, mean, variance, *_ = op.inputs
+    dtype, first, training = x.dtype, _channels_first(op), op.get_attr("is_training")
+    dy, x, d2x = (cast(g, v, float32) for v in (dy, x, d2x))
+    rank = first or (5 if op.get_attr("data_format") == b"NDHWC" else 4)
+    axes = [0, *range(2, rank)] if first else list(range(rank - 1))
+    vector = [1, -1, *[1] * (rank - 2)] if first else [-1]
+
+    def spread(v: Any) -> Any:
+        return g.Reshape(v, vector) if first else v
+
+    if training:
+        mean = g.Mean(x, axes, keep_dims=True)
+        variance = g.Mean(g.SquaredDifference(x, mean), axes, keep_dims=True)
+    else:
+        mean, variance = spread(mean), spread(variance)
+    r = g.Rsqrt(variance + op.get_attr("epsilon"))
+    n, wide_scale, dds, ddb = (x - mean) * r, spread(scale), spread(dds), spread(ddb)
+
+    def project(v: Any) -> Any:
+        if not training:
+            return v
+        return v - g.Mean(v, axes, keep_dims=True) - n * g.Mean(v * n, axes, keep_dims=True)
+
+    along = g.Sum(d2x * project(dy), axes, keep_dims=True)
+    ddy = wide_scale * r * project(d2x) + dds * n + ddb
+    dx = r * dds * dy
+    if training:
+        mixed = d2x * g.Mean(dy * n, axes, keep_dims=True) + dy * g.Mean(d2x * n, axes, keep_dims=True)
+        part = wide_scale * r * r
+        dx = project(dx) - part * (project(mixed) + n * g.Mean(d2x * project(dy), axes, keep_dims=True))
+    dscale = g.Reshape(along * r, [-1])
+    return cast(g, ddy, dtype), cast(g, dx, dtype), dscale, *[None] * (len(op.inputs) - 3)
+
+
 def _batch_norm_grad(name: str, *, reserves: int) -> Op:
     if reserves == 3:
 
-        @define(name, heavy=True)
+        @define(name, heavy=True, rules={"gradient": _second})
         def run(
             xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any,
             reserve_space_3: Any, *, epsilon: float, data_format: str, is_training: bool, T: DType,
@@ -154,7 +215,7 @@ def _batch_norm_grad(name: str, *, reserves: int) -> Op:
 
         return run
 
-    @define(name, heavy=True)
+    @define(name, heavy=True, rules={"gradient": _second})
     def run_two(
         xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any,
         *, epsilon: float, data_format: str, is_training: bool, T: DType,
@@ -190,6 +251,30 @@ def batch_norm_with_global_normalization(
     return xp.cast((t - axes.spread(xp, m)) * axes.spread(xp, factor) + axes.spread(xp, beta), T)
 
 
+@batch_norm_with_global_normalization.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    t, m, v, _, gamma = op.inputs
+    same = attrs_of(op, "variance_epsilon", "scale_after_normalization")
+    return g.BatchNormWithGlobalNormalizationGrad(t, m, v, gamma, dy, **same)
+
+
+@define("BatchNormWithGlobalNormalizationGrad", heavy=True)
+def batch_norm_with_global_normalization_grad(
+    xp: Any, t: Any, m: Any, v: Any, gamma: Any, backprop: Any,
+    *, variance_epsilon: float, scale_after_normalization: bool, T: DType,
+) -> Any:  # fmt: skip
+    """The gradient of that normalization for its input, moments, shift and scale."""
+    axes = _Axes.of(xp, t, "NHWC")
+    axes.check(xp, t, m=m, v=v)
+    t, m, v, gamma, dy = (xp.cast(a, float32) if T.width == 2 else a for a in (t, m, v, gamma, backprop))
+    rstd = _rsqrt(xp, v, variance_epsilon)
+    factor = rstd * gamma if scale_after_normalization else rstd
+    along, db = xp.sum(dy * (t - axes.spread(xp, m)), axis=axes.others), xp.sum(dy, axis=axes.others)
+    dv = along * factor * (-0.5 / (v + variance_epsilon))
+    dg = along * rstd if scale_after_normalization else xp.zeros_like(db)
+    return tuple(xp.cast(d, T) for d in (dy * axes.spread(xp, factor), -db * factor, dv, db, dg))
+
+
 # --- over neighbouring channels -----------------------------------------------------------------------------------
 def _near(xp: Any, x: Any, radius: int) -> Any:
     """The sums over the channels at most `radius` away, channels last."""
@@ -218,6 +303,12 @@ def _(xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, beta
     first = to_first(xp, xp.cast(input, float32), "NHWC")
     y = xp.node("LRN", [first], size=size, alpha=alpha * size, beta=beta, bias=bias)
     return xp.cast(from_first(xp, y, "NHWC"), T)
+
+
+@lrn.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    same = attrs_of(op, "depth_radius", "bias", "alpha", "beta")
+    return g.LRNGrad(dy, op.inputs[0], op.outputs[0], **same)
 
 
 @define("LRNGrad", heavy=True)
