@@ -74,7 +74,7 @@ def test_what_is_written_is_read(compression: str, records: list[bytes], tmp_pat
 def test_appended_records_follow(compression: str, tmp_path: Path) -> None:
     path = tmp_path / "r"
     written(path, RECORDS[:2], compression)
-    written(path, RECORDS[2:], compression, append=True)
+    written(path, RECORDS[2:], compression, mode="ab")
     assert list(read_records(path, compression)) == RECORDS
     if compression != "ZLIB":  # TensorFlow reads the first zlib stream only
         assert theirs(str(path), compression) == RECORDS

@@ -224,15 +224,15 @@ class RecordWriter:
     """Writes records to a file; a context manager. What is written is in the file for sure after `flush` or `close`.
 
     Args:
-        path: the file; one that exists is replaced, unless `append`.
+        path: the file.
         compression: `""`, `"GZIP"` or `"ZLIB"`.
         level: how hard to compress, from 0 to 9; -1 is zlib's default.
-        append: whether to go on behind what is there.
+        mode: what to do where the file exists: `"wb"` replaces it, `"ab"` goes on behind it, `"xb"` raises.
         window_bits, memory_level, strategy: as zlib's `deflateInit2` takes them; the format is `compression`'s.
 
     Raises:
         MisuseError: `compression` is none of the three.
-        OSError: the system refuses to create the file.
+        OSError: the system refuses to create the file; `FileExistsError` for `"xb"`.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class RecordWriter:
         compression: str = "",
         *,
         level: int = -1,
-        append: bool = False,
+        mode: Literal["wb", "ab", "xb"] = "wb",
         window_bits: int = zlib.MAX_WBITS,
         memory_level: int = zlib.DEF_MEM_LEVEL,
         strategy: int = zlib.Z_DEFAULT_STRATEGY,
@@ -252,7 +252,7 @@ class RecordWriter:
         if compression:
             bits = window_bits | 16 if compression == "GZIP" else window_bits
             self._deflater = zlib.compressobj(level, zlib.DEFLATED, bits, memory_level, strategy)
-        self._file: IO[bytes] = Path(path).open("ab" if append else "wb")  # noqa: SIM115 - closed by `close`
+        self._file: IO[bytes] = Path(path).open(mode)  # noqa: SIM115 - closed by `close`
 
     def __enter__(self) -> Self:
         return self
