@@ -1,0 +1,1 @@
+"""The core of the graph API: graphs, operations, tensors, and how nodes are built."""
