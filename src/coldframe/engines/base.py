@@ -93,6 +93,23 @@ class Island:
     needed: Callable[[TensorRef, set[str]], bool]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class FunctionBody:
+    """A function of the graph, for engines that compile what calls it: ``function.body()`` of what ops receive.
+
+    Attributes:
+        nodes: in topological order; all of them run.
+        constants: arrays whose values never change.
+        inputs: the tensors that stand for its arguments.
+        outputs: the tensors it returns.
+    """
+
+    nodes: Sequence[BoundNode]
+    constants: Mapping[TensorRef, Array]
+    inputs: tuple[TensorRef, ...]
+    outputs: tuple[TensorRef, ...]
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Compiled:
     """Compiled nodes.
@@ -126,9 +143,15 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """An engine. `tests/engines_conformance.py` holds every engine to this."""
+    """An engine. `tests/engines_conformance.py` holds every engine to this.
+
+    Attributes:
+        name: what users call it.
+        exact_shapes: whether it compiles for the very shapes that flow.
+    """
 
     name: str
+    exact_shapes: bool
 
     def declines(self, bound: BoundNode) -> str:
         """Return why this engine will not even try the node; empty where it may."""

@@ -30,6 +30,7 @@ class OnnxRuntimeEngine:
 
     options: EngineOptions = dataclasses.field(default_factory=EngineOptions)
     name: str = "onnxruntime"
+    exact_shapes: bool = False
 
     def declines(self, bound: BoundNode) -> str:
         """Say what the op table says: host-only, stateful and effectful ops are not compiled."""

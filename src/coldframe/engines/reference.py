@@ -77,6 +77,7 @@ class ReferenceEngine:
     """Runs islands on numpy."""
 
     name = "reference"
+    exact_shapes = False
 
     def declines(self, bound: BoundNode) -> str:
         """Everything is a host step already."""

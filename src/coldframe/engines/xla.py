@@ -1,0 +1,399 @@
+"""XLA, by way of JAX: whole training steps and loops, compiled for the very shapes that flow.
+
+Nodes are traced by the JAX interpreter of their bodies (or their ``jax`` rules) into one program per island, loops and
+branches with their functions included. Compiling takes seconds where ONNX Runtime takes milliseconds; what comes out
+fuses what lies between products of matrices, and keeps loops out of Python.
+
+64-bit numbers: JAX cuts them to 32 bits unless it is told otherwise. It is told so for the thread and the time of
+tracing and running only (``jax.enable_x64``), since other JAX code of the process may count on the default.
+
+Weights are handed over once and stay on the device. So do results: when an array that a program returned comes back as
+an input, as variables do in training, the device's own copy is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from coldframe.engines.base import BoundNode, Compiled, EngineFailure, EngineOptions, FunctionBody, Guard, Island
+from coldframe.engines.reference import REFUSALS, execute, read_only
+from coldframe.errors import ColdframeError, MisuseError
+from coldframe.graph.names import TensorRef
+from coldframe.primitives.base import Unlowerable
+
+_SMALL: Final = 4096  # elements; larger constants are handed over instead of being compiled in
+_MOST_OUTPUTS: Final = 1000  # of one node; beyond it compiling takes longer than running
+_MOST_TRIPS: Final = 10_000  # of a loop that is counted before it is compiled
+_SHOWN: Final = 300  # characters of a reason
+_FAILURES: Final = (*REFUSALS, NotImplementedError, AttributeError, AssertionError)
+
+
+@contextlib.contextmanager
+def _exact() -> Iterator[None]:
+    """64-bit numbers stay 64 bits wide."""
+    import jax
+
+    with jax.enable_x64(True):  # noqa: FBT003
+        yield
+
+
+class XlaEngine:
+    """Compiles islands with XLA, for JAX's default device."""
+
+    name = "xla"
+    exact_shapes = True
+
+    def __init__(self, options: EngineOptions | None = None) -> None:
+        try:
+            import jax  # noqa: F401  # here, so that only those who ask for XLA load it
+        except ImportError as e:
+            raise MisuseError(
+                "the engine `xla` needs jax, which is not installed", hint="pip install 'coldframe[xla]'"
+            ) from e
+        self.options = options or EngineOptions()
+        self._device = _Device()
+
+    def declines(self, bound: BoundNode) -> str:
+        """Say what the op table says: ops with state or effects are compiled by a rule for it only."""
+        op = bound.call.op
+        if op.random:
+            return "random"
+        if "jax" in op.rules:
+            return ""
+        if op.stateful or op.effect:
+            return "it has state or effects"
+        if any(d.kind in "so" for _, d in bound.call.inputs + bound.call.outputs) and op.host:
+            return op.host
+        if any(d.kind == "s" or d.name == "resource" for _, d in bound.call.inputs + bound.call.outputs):
+            return "strings and resources are not compiled"
+        return f"it has more than {_MOST_OUTPUTS} outputs" if len(bound.call.outputs) > _MOST_OUTPUTS else ""
+
+    def compile(self, island: Island) -> Compiled:
+        """Trace what can be traced and compile it."""
+        import jax
+
+        with _exact(), jax.numpy_dtype_promotion("strict"), jax.default_matmul_precision("highest"):
+            known = _folded(island)
+            trace = _Trace(island, known)
+            lowered = trace.lower()
+            used = trace.used()
+            if used != set(trace.fed):  # again without what only refused nodes read
+                nodes = [b for b in island.nodes if b.name in {d.name for d in trace.done}]
+                refused = trace.refused
+                trace = _Trace(dataclasses.replace(island, nodes=nodes), known, used)
+                lowered = trace.lower()
+                trace.refused = refused | trace.refused
+            pinned = tuple(g for r, g in island.inputs.items() if g.pinned is not None and r in trace.touched)
+            if not trace.outputs:
+                return Compiled(trace.done, trace.refused, pinned, (), trace.constants, lambda values: [])
+            try:
+                program = lowered.compile()
+            except Exception as e:  # XLA's failures share no base of their own
+                raise EngineFailure(str(e)[:_SHOWN]) from e
+            run = _Program(program, [self._device.put(a) for a in trace.weights], trace.forms, self._device)
+        inputs = (*(island.inputs[r] for r in trace.fed), *pinned)
+        return Compiled(trace.done, trace.refused, inputs, trace.outputs, trace.constants, run)
+
+
+def _folded(island: Island) -> dict[TensorRef, Any]:
+    """Return what is known before tracing: constants, pinned inputs, and what pure nodes make of them."""
+    known: dict[TensorRef, Any] = dict(island.constants)
+    known.update((r, g.pinned) for r, g in island.inputs.items() if g.pinned is not None)
+    for b in island.nodes:
+        _fold(b, known)
+    return known
+
+
+def _fold(bound: BoundNode, known: dict[TensorRef, Any]) -> bool:
+    if not bound.call.op.pure or not all(r in known for r in bound.node.inputs):
+        return False
+    if any(d.kind == "o" for _, d in bound.call.outputs):
+        return False  # lists are traced
+    try:
+        made = execute(bound, [known[r] for r in bound.node.inputs], None)
+    except ColdframeError:  # the op refuses its constants: that is for the run to report
+        return False
+    known.update(zip(bound.outputs(), made, strict=True))
+    return True
+
+
+class _Trace:
+    """The tracing of one island.
+
+    Attributes:
+        fed: the tensors that are arguments of the program, in order.
+        weights: large known tensors, which are arguments too.
+        done, refused: what it runs, and why it does not run the others.
+        touched: the tensors that what it runs reads.
+        outputs, constants: what it returns, and what turned out known.
+        forms: how each output is to be handed out.
+    """
+
+    def __init__(self, island: Island, known: Mapping[TensorRef, Any], only: set[TensorRef] | None = None) -> None:
+        self._island = island
+        self._known = dict(known)
+        self.fed = [r for r, g in island.inputs.items() if g.pinned is None and (only is None or r in only)]
+        large = {r for b in island.nodes for r in b.node.inputs if r in known and _is_large(known[r])}
+        self._large = sorted(large, key=str)
+        self.weights = [known[r] for r in self._large]
+        self.done: list[BoundNode] = []
+        self.refused: dict[str, str] = {}
+        self.touched: set[TensorRef] = set()
+        self.outputs: tuple[TensorRef, ...] = ()
+        self.constants: dict[TensorRef, Any] = {}
+        self.forms: list[Any] = []
+
+    def lower(self) -> Any:
+        """Trace, and return what can be compiled."""
+        import jax
+
+        fed = [self._form(self._island.inputs[r]) for r in self.fed]
+        weights = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in self.weights]
+        return jax.jit(self._program).trace(weights, fed).lower()
+
+    def used(self) -> set[TensorRef]:
+        """Return the arguments that something reads."""
+        return {r for r in self.fed if r in self.touched}
+
+    def _form(self, guard: Guard) -> Any:
+        import jax
+
+        if guard.dtype.kind in "so":
+            return jax.ShapeDtypeStruct((), np.bool_)  # nothing reads it: see _value
+        return jax.ShapeDtypeStruct(tuple(d or 0 for d in guard.dims), guard.dtype.numpy)
+
+    def _program(self, weights: Sequence[Any], fed: Sequence[Any]) -> Any:
+        from coldframe.primitives.jax_base import JaxList, traced
+        from coldframe.primitives.jax_xp import JaxPrimitives
+
+        xp = JaxPrimitives(_Functions())
+        scope = _Scope(xp, dict(self._known), dict(zip(self._large, weights, strict=True)))
+        assert isinstance(xp.functions, _Functions)
+        xp.functions.xp = xp
+        values = dict(zip(self.fed, fed, strict=True))
+        scope.values.update((r, v) for r, v in values.items() if self._island.inputs[r].dtype.kind not in "so")
+        waiting: set[str] = set()
+        for bound in self._island.nodes:
+            sources = {r.node for r in bound.node.inputs} | set(bound.node.controls)
+            if sources & (waiting | self.refused.keys()):
+                waiting.add(bound.name)
+            elif reason := self._refusal(scope, bound):
+                self.refused[bound.name] = reason
+            else:
+                self.done.append(bound)
+                self.touched.update(bound.node.inputs)
+        names = {b.name for b in self.done}
+        wanted = [r for b in self.done for r in b.outputs() if self._island.needed(r, names)]
+        self.constants = {r: read_only(np.asarray(v)) for r in wanted if not traced(v := scope.values[r])}
+        self.outputs = tuple(r for r in wanted if r not in self.constants)
+        results = [scope.values[r] for r in self.outputs]
+        self.forms = [r if isinstance(r, JaxList) else None for r in results]
+        self.forms = [f and dataclasses.replace(f, buffer=None, length=0) for f in self.forms]
+        ok = None
+        for p in xp.promises:
+            ok = p if ok is None else ok & p
+        return [(r.buffer, r.length) if isinstance(r, JaxList) else r for r in results], ok
+
+    def _refusal(self, scope: _Scope, bound: BoundNode) -> str:
+        promises = len(scope.xp.promises)
+        try:
+            scope.add(bound)
+        except Unlowerable as e:
+            reason = str(e)
+        except ColdframeError as e:  # an op that refuses its shapes reports that when it is run
+            reason = str(e)
+        except _FAILURES as e:  # so does one given what no body expects
+            reason = f"lowering failed: {type(e).__name__}: {e}"
+        else:
+            return ""
+        del scope.xp.promises[promises:]
+        return reason[:_SHOWN] or "it cannot be compiled"
+
+
+def _is_large(a: Any) -> bool:
+    return isinstance(a, np.ndarray) and a.size > _SMALL and a.dtype.kind != "O"
+
+
+class _Scope:
+    """Values of the tensors of a graph or of a function while it is being traced.
+
+    `given` are known tensors that are arguments of the program, too: ops get these, unless they need to know them.
+    """
+
+    def __init__(self, xp: Any, values: dict[TensorRef, Any], given: Mapping[TensorRef, Any] | None = None) -> None:
+        self.xp, self.values, self._given = xp, values, given or {}
+
+    def add(self, bound: BoundNode) -> None:
+        """Trace one node."""
+        from coldframe.primitives.jax_base import large, traced
+
+        inputs = []
+        for r in bound.node.inputs:
+            if r not in self.values:
+                raise Unlowerable(f"`{r}` is not compiled")
+            inputs.append(self.values[r])
+        call = bound.call
+        rule = "jax" in call.op.rules
+        if not traced(inputs) and call.op.pure and all(d.kind != "o" for _, d in call.outputs):
+            try:
+                outs = execute(bound, inputs, None)
+            except ColdframeError as e:
+                raise Unlowerable(e.what) from e
+        else:
+            if call.op.host and not rule:
+                raise Unlowerable(call.op.host)
+            static = set(call.static_inputs())
+            for i, (r, (arg, _)) in enumerate(zip(bound.node.inputs, call.inputs, strict=True)):
+                if i in static:
+                    inputs[i] = self.xp.static(inputs[i], f"input `{arg.name}`")
+                else:
+                    inputs[i] = self._given.get(r, large(inputs[i]))
+            outs = call.run(self.xp, inputs, aspect="jax")
+        self.values.update(zip(bound.outputs(), _checked(call, outs), strict=True))
+
+
+def _checked(call: Any, outs: Sequence[Any]) -> list[Any]:
+    from coldframe.primitives.jax_base import JaxList, traced
+
+    checked = []
+    for value, (arg, dtype) in zip(outs, call.outputs, strict=True):
+        v = value if traced(value) else np.asarray(value)
+        if (dtype.name == "variant") != isinstance(v, JaxList):
+            raise Unlowerable(f"output `{arg.name}` is no tensor list")
+        if not isinstance(v, JaxList) and v.dtype != dtype.numpy:
+            raise Unlowerable(f"output `{arg.name}` lowered to {v.dtype}, not {dtype}")
+        checked.append(v)
+    return checked
+
+
+class _Functions:
+    """Functions of the graph, traced where they are called."""
+
+    def __init__(self) -> None:
+        self.xp: Any = None
+
+    def call(self, function: Any, args: Sequence[Any]) -> list[Any]:
+        body = _body(function)
+        if len(args) != len(body.inputs):
+            raise Unlowerable("a function is called with the wrong number of arguments")
+        scope = _Scope(self.xp, {**body.constants, **dict(zip(body.inputs, args, strict=True))})
+        for bound in body.nodes:
+            if bound.call.op.random:
+                raise Unlowerable("it calls a function that draws random numbers")
+            if (bound.call.op.stateful or bound.call.op.effect) and "jax" not in bound.call.op.rules:
+                raise Unlowerable(f"it calls a function with state or effects, at `{bound.name}`")
+            scope.add(bound)
+        return [scope.values[r] for r in body.outputs]
+
+    def invariant(self, body: Any) -> list[bool]:
+        f = _body(body)
+        origin = {r: r for r in f.inputs}
+        for b in f.nodes:
+            if b.call.op.role == "identity" and b.node.inputs[0] in origin:
+                origin[b.node.out()] = origin[b.node.inputs[0]]
+        return [origin.get(out) == given for out, given in zip(f.outputs, f.inputs, strict=True)]
+
+    def trips(self, condition: Any, body: Any, values: Sequence[Any]) -> int | None:
+        test, step = _body(condition), _body(body)
+        state = [v if isinstance(v, (np.ndarray, np.generic)) else None for v in values]
+        for n in range(_MOST_TRIPS):
+            go = _partly(test, state)[0]
+            if go is None:
+                return None
+            if not self.xp.holds(go):
+                return n
+            state = _partly(step, state)
+        return None
+
+
+def _partly(body: FunctionBody, args: Sequence[Any]) -> list[Any]:
+    """Run a function as far as its arguments are known; None stands for what is not."""
+    known = dict(body.constants)
+    known.update((r, a) for r, a in zip(body.inputs, args, strict=True) if a is not None)
+    for b in body.nodes:
+        _fold(b, known)
+    return [known.get(r) for r in body.outputs]
+
+
+def _body(function: Any) -> FunctionBody:
+    found = function.body()
+    if not isinstance(found, FunctionBody):
+        raise Unlowerable("a function with V1 control flow in it")
+    return found
+
+
+class _Program:
+    """A compiled program on its device."""
+
+    def __init__(self, program: Any, weights: list[Any], forms: list[Any], device: _Device) -> None:
+        self._program, self._weights, self._forms, self._device = program, weights, forms, device
+
+    def __call__(self, values: list[Any]) -> list[Any]:
+        count = len(self._program.in_avals[0][1])
+        with _exact():
+            try:
+                made, ok = self._program(self._weights, [self._device.get(v) for v in values[:count]])
+                if ok is not None and not bool(ok):
+                    raise EngineFailure("an op refuses its inputs")
+            except EngineFailure:
+                raise
+            except Exception as e:  # XLA's failures share no base of their own
+                raise EngineFailure(str(e)[:_SHOWN]) from e
+            return [self._out(m, f) for m, f in zip(made, self._forms, strict=True)]
+
+    def _out(self, made: Any, form: Any) -> Any:
+        return self._device.take(made) if form is None else _host_list(form, made)
+
+
+def _host_list(form: Any, made: Any) -> Any:
+    """Return a list as ops on numpy know it."""
+    from coldframe.ops.tensor_list import TensorList
+
+    buffer, length = (None if m is None else np.asarray(m) for m in made)
+    rows = [] if buffer is None or length is None else list(buffer[: int(length)])
+    out = np.empty((), object)
+    out[()] = TensorList(form.dtype, form.shape, tuple(rows), form.most)
+    return out
+
+
+class _Device:
+    """Arrays of the host and their copies on the device, for as long as the host's live."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, tuple[Any, Any]] = {}
+        self._lock = threading.Lock()
+
+    def put(self, array: Any) -> Any:
+        """Copy to the device."""
+        import jax
+
+        return jax.device_put(array)
+
+    def get(self, array: Any) -> Any:
+        """Return the device's copy of `array`, or `array` itself where there is none."""
+        found = self._copies.get(id(array))
+        return found[1] if found is not None and found[0]() is array else array
+
+    def take(self, made: Any) -> Any:
+        """Return a result as the host's array; read-only, as its memory is the device's where they share it."""
+        array = np.asarray(made)
+        if array.size <= _SMALL:
+            return array
+        key = id(array)
+
+        def forget(_: Any, key: int = key) -> None:
+            with self._lock:
+                self._copies.pop(key, None)
+
+        with self._lock:
+            self._copies[key] = (weakref.ref(array, forget), made)
+        return array
+
+

@@ -1,0 +1,191 @@
+"""Tensor lists on XLA: stacked buffers. What the verbs mean: the ops on tensor lists.
+
+Where XLA knows how many elements a list can take, its buffer is made at once; other lists grow by one row at a time,
+which a loop can only do when it is known how often it runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from coldframe.dtypes import DType
+from coldframe.errors import MisuseError
+from coldframe.primitives.base import Unlowerable
+from coldframe.primitives.jax_base import JaxBase, JaxList, fixed, traced
+from coldframe.shapes import Shape
+
+_MOST = 1 << 24  # elements
+
+
+class ListsJax(JaxBase):
+    """Verbs on tensor lists; no other interpreter has them."""
+
+    def list_make(self, element_shape: Any, length: Any, most: Any, dtype: DType) -> JaxList:
+        """A list of `length` zeros, for at most `most` elements, -1 for any number."""
+        n, limit = int(fixed(length, "the length of a list")), int(fixed(most, "the length of a list"))
+        if n < 0 or n > _MOST or limit > _MOST:
+            raise Unlowerable("the length of a list")
+        empty = JaxList(dtype, _shape(element_shape), limit if limit >= 0 else None, None, n)
+        return _sized(empty, empty.shape.dims) if n else empty
+
+    def list_from(self, tensor: Any, element_shape: Any, dtype: DType) -> JaxList:
+        """A list of the rows of `tensor`."""
+        if not tensor.ndim or not _shape(element_shape).accepts(tensor.shape[1:]):
+            raise Unlowerable("the rows do not fit the list")
+        n = int(tensor.shape[0])
+        return JaxList(dtype, Shape(tuple(tensor.shape[1:])), None, jnp.asarray(tensor), n)
+
+    def list_length(self, x: Any) -> Any:
+        length = _list(x).length
+        return np.asarray(length, np.int32) if isinstance(length, int) else length
+
+    def list_get(self, x: Any, index: Any, element_shape: Any) -> Any:
+        """The element at `index`."""
+        found = _allocated(_list(x), element_shape)
+        self._within(index, found)
+        return _row(found.buffer, index)
+
+    def list_set(self, x: Any, index: Any, item: Any, resize: bool) -> JaxList:
+        """The list with `item` at `index`."""
+        old = _list(x)
+        if resize:
+            raise Unlowerable("how long the list gets depends on a value")
+        _check(old, item)
+        found = _allocated(old, item.shape)
+        self._within(index, found)
+        return dataclasses.replace(found, buffer=_written(found.buffer, item, index))
+
+    def list_push(self, x: Any, item: Any) -> JaxList:
+        """The list with one more element."""
+        old = _list(x)
+        _check(old, item)
+        found = old
+        if old.most is not None and old.capacity < old.most:
+            found = _sized(old, item.shape, old.most)
+        elif old.most is None:
+            if not isinstance(old.length, int):
+                raise Unlowerable("how long the list gets is not known when compiling")
+            rows = [] if old.buffer is None else [old.buffer[: old.length]]
+            grown = jnp.concatenate([*rows, jnp.asarray(item)[None]])
+            return dataclasses.replace(old, buffer=grown, length=old.length + 1, shape=Shape(tuple(item.shape)))
+        if isinstance(found.length, int):
+            if found.length >= found.capacity:
+                raise Unlowerable("the list is full")
+        else:
+            self.promise(found.length < found.capacity)
+        buffer = _written(found.buffer, item, found.length)
+        return dataclasses.replace(found, buffer=buffer, length=found.length + 1)
+
+    def list_pop(self, x: Any, element_shape: Any) -> tuple[JaxList, Any]:
+        """The list without its last element, and that element."""
+        found = _allocated(_list(x), element_shape)
+        if isinstance(found.length, int) and found.length < 1:
+            raise Unlowerable("the list is empty")
+        left = found.length - 1
+        if not isinstance(left, int):
+            self.promise(left >= 0)
+        item = _row(found.buffer, left)
+        return dataclasses.replace(found, length=left), item
+
+    def list_resize(self, x: Any, size: Any) -> JaxList:
+        """The list, cut off or with zeros added so that there are `size`."""
+        old, n = _list(x), int(fixed(size, "the length of a list"))
+        if old.buffer is None:
+            return dataclasses.replace(old, length=n)
+        have = self._length(old)
+        rows = old.buffer[: min(n, have)]
+        more = [(0, max(n - have, 0), 0)] + [(0, 0, 0)] * (rows.ndim - 1)
+        return dataclasses.replace(old, buffer=lax.pad(rows, np.zeros((), rows.dtype), more), length=n)
+
+    def list_stack(self, x: Any, element_shape: Any, expected: int) -> Any:
+        """All elements, stacked; `expected` is how many there must be, -1 for any number."""
+        found = _allocated(_list(x), element_shape)
+        n = self._length(found, expected)
+        return found.buffer if found.capacity == n else found.buffer[:n]
+
+    def list_gather(self, x: Any, indices: Any, element_shape: Any) -> Any:
+        """The elements at `indices`, stacked."""
+        found = _allocated(_list(x), element_shape)
+        self._within(indices, found)
+        return jnp.take(found.buffer, indices.ravel(), axis=0, mode="clip")
+
+    def list_scatter(self, tensor: Any, indices: Any, element_shape: Any, length: Any, dtype: DType) -> JaxList:
+        """A list of `length` elements with the rows of `tensor` at `indices`."""
+        places = fixed(indices, "where the rows go")
+        n = int(fixed(length, "the length of a list"))
+        n = max([n, *(int(p) + 1 for p in places)]) if n < 0 else n
+        empty = self.list_make(np.asarray(tensor.shape[1:]), n, -1, dtype)
+        if len(places) != tensor.shape[0] or any(not 0 <= p < n for p in places):
+            raise Unlowerable("the rows do not fit the list")
+        if not len(places):
+            return empty
+        if places.tolist() == list(range(n)):
+            return dataclasses.replace(empty, buffer=jnp.asarray(tensor))
+        return dataclasses.replace(empty, buffer=jnp.asarray(empty.buffer).at[places].set(tensor))
+
+    def _length(self, x: JaxList, expected: int = -1) -> int:
+        if isinstance(x.length, int):
+            if expected not in (-1, x.length):
+                raise Unlowerable("the list has another length")
+            return x.length
+        if not 0 <= expected <= x.capacity:
+            raise Unlowerable("the length of a list is not known when compiling")
+        self.promise(x.length == expected)
+        return expected
+
+    def _within(self, index: Any, x: JaxList) -> None:
+        self.promise((index >= 0) & (index < x.length))
+
+
+def _list(x: Any) -> JaxList:
+    if not isinstance(x, JaxList):
+        raise Unlowerable("a tensor list from outside")
+    return x
+
+
+def _shape(value: Any) -> Shape:
+    a = fixed(value, "the shape of the elements of a list")
+    return Shape.unknown() if a.ndim == 0 else Shape.of(a.tolist())
+
+
+def _check(x: JaxList, item: Any) -> None:
+    if not x.shape.accepts(tuple(item.shape)) or item.dtype != x.dtype.numpy:
+        raise Unlowerable("the tensor does not fit the list")
+
+
+def _sized(x: JaxList, shape: Any, capacity: int | None = None) -> JaxList:
+    """Return the list with a buffer for `capacity` rows (or as many as it has now), once its elements' shape is known."""
+    if shape is None or any(d is None or d < 0 for d in shape):
+        return x
+    dims = tuple(int(d) for d in shape)
+    n = x.length if capacity is None else capacity
+    rows = jnp.zeros((n, *dims), x.dtype.numpy)
+    if x.buffer is not None and x.capacity:
+        rows = lax.dynamic_update_slice(rows, x.buffer, (0,) * rows.ndim)
+    return dataclasses.replace(x, shape=Shape(dims), buffer=rows)
+
+
+def _allocated(x: JaxList, element_shape: Any) -> JaxList:
+    if x.buffer is not None:
+        return x
+    try:
+        shape = x.shape if element_shape is None else x.shape.merge(_shape(np.asarray(element_shape)))
+    except MisuseError as e:
+        raise Unlowerable("the shapes of the list and the op differ") from e
+    made = _sized(x, shape.dims)
+    if made.buffer is None or traced(made.length):
+        raise Unlowerable("the shape of the elements of a list is not known when compiling")
+    return made
+
+
+def _row(buffer: Any, index: Any) -> Any:
+    return lax.dynamic_index_in_dim(buffer, index, 0, keepdims=False)
+
+
+def _written(buffer: Any, item: Any, index: Any) -> Any:
+    return lax.dynamic_update_index_in_dim(buffer, jnp.asarray(item), index, 0)

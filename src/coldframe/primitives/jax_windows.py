@@ -1,0 +1,186 @@
+"""Verbs over sliding windows, channels first, on XLA. What they mean: `numpy_windows`.
+
+XLA folds the transposes between channels first and channels last into its convolutions. Gradients are the transposes of
+the linear maps whose gradients they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from coldframe.primitives import windows
+from coldframe.primitives.base import Unlowerable
+from coldframe.primitives.jax_base import JaxBase, folding, sizes, widened
+from coldframe.primitives.numpy_windows import lowest, window_counts
+from coldframe.primitives.windows import Padding, Pads, extent
+
+Ints = Sequence[int]
+_MOST_TAPS = 200  # of a window that is walked tap by tap
+
+
+@folding
+class WindowsJax(JaxBase):
+    """Convolution and pooling."""
+
+    # --- convolution --------------------------------------------------------------------------------------------
+    def conv(self, x: Any, w: Any, *, strides: Ints, padding: Padding, dilations: Ints, groups: int = 1) -> Any:
+        """Correlate `x` [n, c, *s] with `w` [o, c / groups, *k]: [n, o, *t]."""
+        pad = windows.pads(padding, x.shape[2:], w.shape[2:], strides, dilations)
+        _positions(x.shape[2:], w.shape[2:], strides, dilations, pad)
+        return _conv(widened(x), widened(w), strides, pad, dilations, groups).astype(x.dtype)
+
+    def conv_transpose(
+        self, dy: Any, w: Any, sizes: Ints, *, strides: Ints, padding: Padding, dilations: Ints, groups: int = 1
+    ) -> Any:
+        """The gradient of `conv` for its input of spatial `sizes`: `dy` [n, o, *t] gives [n, c, *sizes]."""
+        inner, kernel = _sizes(sizes), w.shape[2:]
+        pad = windows.pads(padding, inner, kernel, strides, dilations)
+        windows.fits(inner, dy.shape[2:], _covers(kernel, dilations), strides, pad)
+        ww, dyw = widened(w), widened(dy)
+        shape = (dy.shape[0], w.shape[1] * groups, *inner)
+        return _transposed(lambda x: _conv(x, ww, strides, pad, dilations, groups), shape, dyw).astype(dy.dtype)
+
+    def conv_filter(
+        self, x: Any, dy: Any, kernel: Ints, *, strides: Ints, padding: Padding, dilations: Ints, groups: int = 1
+    ) -> Any:
+        """The gradient of `conv` for its filter of `kernel` taps: [o, c / groups, *kernel]."""
+        k = _sizes(kernel)
+        pad = windows.pads(padding, x.shape[2:], k, strides, dilations)
+        windows.fits(x.shape[2:], dy.shape[2:], _covers(k, dilations), strides, pad)
+        xw, dyw = widened(x), widened(dy)
+        shape = (dy.shape[1], x.shape[1] // groups, *k)
+        return _transposed(lambda w: _conv(xw, w, strides, pad, dilations, groups), shape, dyw).astype(x.dtype)
+
+    # --- pooling ------------------------------------------------------------------------------------------------
+    def max_pool(self, x: Any, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
+        """The largest value of each window, not looking at padding or NaN; at least the dtype's lowest finite one."""
+        pad, _ = _pool(x.shape[2:], ksize, strides, padding)
+        low = np.asarray(lowest(x.dtype), x.dtype)
+        real = jnp.where(jnp.isnan(x), low, x) if x.dtype.kind in "fV" else x
+        return _window(real, low, lax.max, ksize, strides, pad)
+
+    def max_pool_where(self, x: Any, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
+        """Where the largest value of each window is, as a row-major position in the spatial plane, int64."""
+        pad, out = _pool(x.shape[2:], ksize, strides, padding)
+        best = jnp.full((*x.shape[:2], *out), lowest(x.dtype), x.dtype)
+        where = jnp.full(best.shape, -1, np.int64)
+        padded = _padded(x, pad, 0)
+        for tap in _taps(ksize):
+            values = _tap(padded, tap, out, strides, (1,) * len(ksize))
+            at, inside = _plane(tap, x.shape[2:], out, strides, pad)
+            better = inside & ((values > best) | (where < 0))
+            best, where = jnp.where(better, values, best), jnp.where(better, at, where)
+        return where
+
+    def plane_gather(self, x: Any, where: Any) -> Any:
+        """The values of `x` [n, c, *s] at plane positions `where` [n, c, *t] (see `max_pool_where`)."""
+        flat = x.reshape(*x.shape[:2], -1)
+        self.promise((where >= 0) & (where < flat.shape[2]))
+        at = where.reshape(*where.shape[:2], -1)
+        return jnp.take_along_axis(flat, at, 2, mode="clip").reshape(where.shape)
+
+    def plane_scatter(self, values: Any, where: Any, sizes: Ints) -> Any:
+        """Add `values` [n, c, *t] into zeros [n, c, *sizes] at plane positions `where`."""
+        n, c = values.shape[:2]
+        inner = _sizes(sizes)
+        size = math.prod(inner)
+        self.promise((where >= 0) & (where < size))
+        at = where.reshape(n * c, -1) + np.arange(n * c, dtype=np.int64)[:, None] * size
+        flat = jnp.zeros(n * c * size, values.dtype).at[at.ravel()].add(values.ravel(), mode="promise_in_bounds")
+        return flat.reshape(n, c, *inner)
+
+    def avg_pool(self, x: Any, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
+        """The mean of the real cells of each window."""
+        pad, out = _pool(x.shape[2:], ksize, strides, padding)
+        wide = widened(x)
+        total = _window(wide, np.zeros((), wide.dtype), lax.add, ksize, strides, pad)
+        return (total / window_counts(x.shape[2:], ksize, out, strides, pad).astype(wide.dtype)).astype(x.dtype)
+
+    def avg_pool_grad(self, dy: Any, sizes: Ints, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
+        """The gradient of `avg_pool` for its input of spatial `sizes`: [n, c, *sizes]."""
+        inner = _sizes(sizes)
+        pad = windows.pads(padding, inner, ksize, strides, (1,) * len(ksize))
+        windows.fits(inner, dy.shape[2:], ksize, strides, pad)
+        wide = widened(dy)
+        share = wide / window_counts(inner, ksize, dy.shape[2:], strides, pad).astype(wide.dtype)
+        zero = np.zeros((), wide.dtype)
+
+        def total(x: Any) -> Any:
+            return _window(x, zero, lax.add, ksize, strides, pad)
+
+        return _transposed(total, (*dy.shape[:2], *inner), share).astype(dy.dtype)
+
+    # --- unfolding ----------------------------------------------------------------------------------------------
+    def patches(self, x: Any, ksize: Ints, *, strides: Ints, padding: Padding, dilations: Ints, fill: Any = 0) -> Any:
+        """The cells of each window, taps in row-major order: [n, c, taps, *t]; padding reads as `fill`."""
+        pad = windows.pads(padding, x.shape[2:], ksize, strides, dilations)
+        out = _positions(x.shape[2:], ksize, strides, dilations, pad)
+        padded = _padded(x, pad, fill)
+        return jnp.stack([_tap(padded, tap, out, strides, dilations) for tap in _taps(ksize)], 2)
+
+
+def _sizes(values: Ints) -> tuple[int, ...]:
+    return sizes(list(values))
+
+
+def _covers(kernel: Ints, dilations: Ints) -> list[int]:
+    return [extent(k, d) for k, d in zip(kernel, dilations, strict=True)]
+
+
+def _positions(inner: Ints, kernel: Ints, strides: Ints, dilations: Ints, pad: Pads) -> tuple[int, ...]:
+    each = zip(inner, _covers(kernel, dilations), strides, pad, strict=True)
+    return tuple(windows.positions(n, c, s, p) for n, c, s, p in each)
+
+
+def _pool(inner: Ints, ksize: Ints, strides: Ints, padding: Padding) -> tuple[Pads, tuple[int, ...]]:
+    ones = (1,) * len(ksize)
+    pad = windows.pads(padding, inner, ksize, strides, ones)
+    return pad, _positions(inner, ksize, strides, ones, pad)
+
+
+def _conv(x: Any, w: Any, strides: Ints, pad: Pads, dilations: Ints, groups: int) -> Any:
+    return lax.conv_general_dilated(
+        x, w, tuple(strides), list(pad), rhs_dilation=tuple(dilations), feature_group_count=groups
+    )
+
+
+def _transposed(linear: Callable[[Any], Any], shape: tuple[int, ...], dy: Any) -> Any:
+    return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, dy.dtype))(dy)[0]
+
+
+def _window(x: Any, start: Any, reduce: Any, ksize: Ints, strides: Ints, pad: Pads) -> Any:
+    return lax.reduce_window(x, start, reduce, (1, 1, *ksize), (1, 1, *strides), [(0, 0), (0, 0), *pad])
+
+
+def _padded(x: Any, pad: Pads, fill: Any) -> Any:
+    return lax.pad(x, np.asarray(fill, x.dtype), [(0, 0, 0), (0, 0, 0), *((a, b, 0) for a, b in pad)])
+
+
+def _taps(kernel: Ints) -> Iterator[tuple[int, ...]]:
+    if math.prod(kernel) > _MOST_TAPS:
+        raise Unlowerable(f"a window of more than {_MOST_TAPS} taps")
+    return itertools.product(*(range(k) for k in kernel))
+
+
+def _tap(x: Any, tap: Ints, out: Ints, strides: Ints, dilations: Ints) -> Any:
+    """The cells that tap number `tap` of all windows reads."""
+    each = zip(tap, out, strides, dilations, strict=True)
+    return x[(slice(None), slice(None), *(slice(k * d, k * d + max((t - 1) * s + 1, 0), s) for k, t, s, d in each))]
+
+
+def _plane(tap: Ints, inner: Ints, out: Ints, strides: Ints, pad: Pads) -> tuple[Any, Any]:
+    """The plane positions that a tap reads, and whether they are inside."""
+    at: Any = np.zeros((1,) * len(inner), np.int64)
+    inside: Any = np.ones((1,) * len(inner), np.bool_)
+    for i, (k, n, t, s, (before, _)) in enumerate(zip(tap, inner, out, strides, pad, strict=True)):
+        cell = (np.arange(t) * s + k - before).reshape([-1 if j == i else 1 for j in range(len(inner))])
+        at, inside = at * n + cell, inside & (cell >= 0) & (cell < n)
+    return at, inside
