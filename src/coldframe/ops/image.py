@@ -16,11 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe import dtypes
+from coldframe.ops import inference_nn
+from coldframe.ops.backward import attrs_of, shape_of
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
 _F32 = np.float32
+_GRID = ("align_corners", "half_pixel_centers")
 
 
 def _check(xp: Any, images: Any, size: Any, align_corners: bool, half_pixel_centers: bool) -> None:
@@ -34,7 +37,7 @@ def _check(xp: Any, images: Any, size: Any, align_corners: bool, half_pixel_cent
         raise refuse("the images are empty", found=[xp.dim(images, i) for i in range(4)])
 
 
-def _sizes(size: Array) -> tuple[int, int]:
+def sizes(size: Array) -> tuple[int, int]:
     if size.shape != (2,):
         raise refuse("the size is not a height and a width", expected="shape [2]", found=list(size.shape))
     height, width = (int(v) for v in size)
@@ -55,11 +58,11 @@ def _grid(n: int, m: int, align_corners: bool, half_pixel_centers: bool) -> Arra
 
 
 # --- nearest ----------------------------------------------------------------------------------------------------
-@op("ResizeNearestNeighbor", lenient="a size that is not positive", heavy=True)
+@op("ResizeNearestNeighbor", shape=inference_nn.resize, lenient="a size that is not positive", heavy=True)
 def resize_nearest(xp: Any, images: Any, size: Any, *, align_corners: bool, half_pixel_centers: bool) -> Any:
     """Resize images, each pixel a copy of the nearest one."""
     _check(xp, images, size, align_corners, half_pixel_centers)
-    _sizes(size)
+    sizes(size)
     return _nearest_pixels(xp, images, size, align_corners, half_pixel_centers)
 
 
@@ -67,19 +70,30 @@ def resize_nearest(xp: Any, images: Any, size: Any, *, align_corners: bool, half
 def _(xp: Any, images: Any, size: Any, *, align_corners: bool, half_pixel_centers: bool) -> Any:
     _check(xp, images, size, align_corners, half_pixel_centers)
     if size.const is not None:
-        _sizes(size.const)
+        sizes(size.const)
     return _nearest_pixels(xp, images, size, align_corners, half_pixel_centers)
+
+
+@resize_nearest.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x = op.inputs[0]
+    dims = x.static_shape.dims
+    if dims is not None and None not in dims[1:3]:
+        size: Any = list(dims[1:3])
+    else:
+        size = g.Shape(x)[1:3]
+    return g.ResizeNearestNeighborGrad(dy, size, **attrs_of(op, *_GRID)), None
 
 
 def _nearest_pixels(xp: Any, images: Any, size: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
     for axis in (1, 2):
         m = xp.gather(size, xp.asarray(axis - 1, dtypes.int64))
-        at = _nearest(xp, xp.dim(images, axis), m, align_corners, half_pixel_centers)
+        at = nearest(xp, xp.dim(images, axis), m, align_corners, half_pixel_centers)
         images = xp.gather(images, at, axis=axis)
     return images
 
 
-def _nearest(xp: Any, n: Any, m: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
+def nearest(xp: Any, n: Any, m: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
     """The indices to read; in float32 over `xp`, since `n` and `m` may be known only when the graph runs."""
     f32 = dtypes.float32
     i = xp.cast(xp.arange(xp.asarray(0, dtypes.int32), m, xp.asarray(1, dtypes.int32)), f32)
@@ -121,12 +135,12 @@ def _resample(xp: Any, x: Any, axis: int, taps: Taps) -> Any:
     return total
 
 
-@op("ResizeBilinear", heavy=True)
+@op("ResizeBilinear", shape=inference_nn.resize, heavy=True)
 def resize_bilinear(xp: Any, images: Array, size: Array, *, align_corners: bool, half_pixel_centers: bool) -> Any:
     """Resize images by linear interpolation between four pixels, in float32."""
     _check(xp, images, size, align_corners, half_pixel_centers)
     x = images.astype(_F32)
-    for axis, m in reversed(list(enumerate(_sizes(size), start=1))):
+    for axis, m in reversed(list(enumerate(sizes(size), start=1))):
         n = images.shape[axis]
         if n == m and x.shape[1:3] == tuple(size):
             continue
@@ -143,28 +157,41 @@ def resize_bilinear(xp: Any, images: Array, size: Array, *, align_corners: bool,
 def _(xp: Any, images: Any, size: Any, *, align_corners: bool, half_pixel_centers: bool) -> Any:
     _check(xp, images, size, align_corners, half_pixel_centers)
     if size.const is not None:
-        _sizes(size.const)
+        sizes(size.const)
     x = xp.cast(images, dtypes.float32)
     mode = "align_corners" if align_corners else "half_pixel" if half_pixel_centers else "asymmetric"
     height, width = size.known() or (None, None)
     dims = (x.dims[0], height, width, x.dims[3])
-    sizes = xp.cast(size, dtypes.int64)
+    wanted = xp.cast(size, dtypes.int64)
     if size.dims != (2,):  # ONNX Runtime takes a vector of unknown length for one of none
-        sizes = xp.reshape(sizes, [2])
+        wanted = xp.reshape(wanted, [2])
     return xp.node(
-        "Resize", [x, None, None, sizes], dims=dims, axes=[1, 2], mode="linear", coordinate_transformation_mode=mode
+        "Resize", [x, None, None, wanted], dims=dims, axes=[1, 2], mode="linear", coordinate_transformation_mode=mode
     )
 
 
-@op("ResizeBicubic", heavy=True, static=("size",))
+@resize_bilinear.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return g.ResizeBilinearGrad(dy, op.inputs[0], **attrs_of(op, *_GRID)), None
+
+
+@op("ResizeBicubic", shape=inference_nn.resize, heavy=True, static=("size",))
 def resize_bicubic(xp: Any, images: Any, size: Array, *, align_corners: bool, half_pixel_centers: bool) -> Any:
     """Resize images by cubic convolution over 16 pixels, in float32."""
     _check(xp, images, size, align_corners, half_pixel_centers)
     x = xp.cast(images, dtypes.float32)
-    for axis, m in reversed(list(enumerate(_sizes(size), start=1))):
+    for axis, m in reversed(list(enumerate(sizes(size), start=1))):
         n = int(xp.dim(images, axis))
-        x = _resample(xp, x, axis, _cubic(n, m, align_corners, half_pixel_centers))
+        x = _resample(xp, x, axis, cubic(n, m, align_corners, half_pixel_centers))
     return x
+
+
+@resize_bicubic.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    x = op.inputs[0]
+    if x.dtype not in (dtypes.float32, dtypes.float64):
+        return None, None
+    return g.ResizeBicubicGrad(dy, x, **attrs_of(op, *_GRID)), None
 
 
 _STEPS = 1024  # the kernel looks its weights up in a table
@@ -181,7 +208,7 @@ def _cubic_table(a: float) -> tuple[Array, Array]:
     )
 
 
-def _cubic(n: int, m: int, align_corners: bool, half_pixel_centers: bool) -> Taps:
+def cubic(n: int, m: int, align_corners: bool, half_pixel_centers: bool) -> Taps:
     at = _grid(n, m, align_corners, half_pixel_centers)
     base = np.floor(at)
     step = np.rint((at - base) * _F32(_STEPS)).astype(np.int64)
@@ -195,12 +222,12 @@ def _cubic(n: int, m: int, align_corners: bool, half_pixel_centers: bool) -> Tap
     return Taps(indices, weights)
 
 
-@op("ResizeArea", heavy=True, static=("size",))
+@op("ResizeArea", shape=inference_nn.resize, heavy=True, static=("size",))
 def resize_area(xp: Any, images: Any, size: Array, *, align_corners: bool) -> Any:
     """Resize images, each pixel the mean over the area that it covers, in float32."""
     _check(xp, images, size, align_corners, False)
     x = xp.cast(images, dtypes.float32)
-    for axis, m in reversed(list(enumerate(_sizes(size), start=1))):
+    for axis, m in reversed(list(enumerate(sizes(size), start=1))):
         x = _resample(xp, x, axis, _area(int(xp.dim(images, axis)), m, align_corners))
     return x
 
@@ -217,13 +244,13 @@ def _area(n: int, m: int, align_corners: bool) -> Taps:
 
 
 # --- crops ------------------------------------------------------------------------------------------------------
-@op("CropAndResize", heavy=True, static=("crop_size",))
+@op("CropAndResize", shape=inference_nn.crop_and_resize, heavy=True, static=("crop_size",))
 def crop_and_resize(
     xp: Any, image: Any, boxes: Any, box_ind: Any, crop_size: Array, *, method: str, extrapolation_value: float
 ) -> Any:
     """Cut boxes out of images and resize each to one size; outside of the image is `extrapolation_value`."""
     _check_crop(xp, image, boxes, box_ind)
-    height, width = _sizes(crop_size)
+    height, width = sizes(crop_size)
     sides = xp.split(boxes, [1, 1, 1, 1], 1)  # y1, x1, y2, x2, each [boxes, 1]
     y = _positions(xp, sides[0], sides[2], xp.dim(image, 1), height)
     x = _positions(xp, sides[1], sides[3], xp.dim(image, 2), width)
@@ -238,6 +265,15 @@ def crop_and_resize(
         out = _lerp(xp, upper, _lerp(xp, pixels.at(bottom, left), pixels.at(bottom, right), dx), dy)
     inside = xp.logical_and(xp.expand_dims(y.inside, [2, 3]), xp.expand_dims(x.inside, [1, 3]))
     return xp.where(inside, out, xp.asarray(extrapolation_value, dtypes.float32))
+
+
+@crop_and_resize.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    image, boxes, index, _ = op.inputs
+    dimage = None
+    if image.dtype in (dtypes.float16, dtypes.float32, dtypes.float64):
+        dimage = g.CropAndResizeGradImage(dy, boxes, index, shape_of(g, image), **attrs_of(op, "T", "method"))
+    return dimage, g.CropAndResizeGradBoxes(dy, image, boxes, index), None, None
 
 
 def _check_crop(xp: Any, image: Any, boxes: Any, box_ind: Any) -> None:
