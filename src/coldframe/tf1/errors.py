@@ -270,7 +270,8 @@ def from_coldframe(exc: ColdframeError, op: Any = None, node_def: Any = None) ->
         return exc
     kind = next(theirs for ours, theirs in _FROM_OWN if isinstance(exc, ours))
     node_def = node_def if node_def is not None else getattr(op, "node_def", None)
-    error: OpError = _both(kind, type(exc))(node_def, op, str(exc))
+    classes: Any = (kind, type(exc))
+    error: OpError = _both(*classes)(node_def, op, str(exc))
     error.what, error.where, error.hint = exc.what, exc.where, exc.hint
     error.expected, error.found = exc.expected, exc.found
     return error
