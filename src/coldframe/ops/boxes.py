@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe import dtypes
+from coldframe.ops import inference_nn
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 
@@ -137,7 +138,7 @@ def _emit(xp: Any, boxes: Any, scores: Any, count: Any, iou: Any, score: Any) ->
     return xp.cast(xp.squeeze(xp.slice_axis(chosen, 1, 2, 3), [1]), dtypes.int32)
 
 
-@op("NonMaxSuppressionV2", heavy=True)
+@op("NonMaxSuppressionV2", no_gradient=True, shape="[n, 4] [n] -> [?]", heavy=True)
 def non_max_suppression(xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array) -> Any:
     """The indices of the best boxes that overlap little."""
     _check(xp, boxes, scores)
@@ -149,7 +150,7 @@ def _(xp: Any, boxes: Any, scores: Any, max_output_size: Any, iou_threshold: Any
     return _emit(xp, boxes, scores, max_output_size, iou_threshold, xp.constant(np.float32(_LOWEST)))
 
 
-@op("NonMaxSuppression", heavy=True)
+@op("NonMaxSuppression", no_gradient=True, shape="[n, 4] [n] -> [?]", heavy=True)
 def non_max_suppression_v1(
     xp: Any, boxes: Array, scores: Array, max_output_size: Array, *, iou_threshold: float
 ) -> Any:
@@ -163,7 +164,7 @@ def _(xp: Any, boxes: Any, scores: Any, max_output_size: Any, *, iou_threshold: 
     return non_max_suppression.rules["onnx"](xp, boxes, scores, max_output_size, limit)
 
 
-@op("NonMaxSuppressionV3", heavy=True)
+@op("NonMaxSuppressionV3", shape="[n, 4] [n] -> [?]", heavy=True)
 def non_max_suppression_v3(
     xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array, score_threshold: Array
 ) -> Any:
@@ -219,7 +220,7 @@ def non_max_suppression_v5(
     )
 
 
-@op("CombinedNonMaxSuppression", host="its boxes are chosen per class, then among all")
+@op("CombinedNonMaxSuppression", shape=inference_nn.combined_suppression, host="its boxes are chosen per class, then among all")
 def combined_non_max_suppression(
     xp: Any, boxes: Array, scores: Array, max_output_size_per_class: Array, max_total_size: Array,
     iou_threshold: Array, score_threshold: Array, *, pad_per_class: bool, clip_boxes: bool,

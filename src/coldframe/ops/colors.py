@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from coldframe import dtypes
+from coldframe.ops.backward import cast
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
@@ -29,7 +30,7 @@ def _channels(xp: Any, images: Any) -> list[Any]:
     return xp.split(images, [1, 1, 1], xp.rank(images) - 1)  # type: ignore[no-any-return]
 
 
-@op("AdjustContrastv2")
+@op("AdjustContrastv2", shape="x -> x")
 def adjust_contrast(xp: Any, images: Any, contrast_factor: Any) -> Any:
     """Move pixels away from the mean of their channel by a factor."""
     _scalar(xp, contrast_factor, "contrast_factor")
@@ -73,7 +74,7 @@ def _mixed(xp: Any, h: Any, top: Any, spread: Any) -> Any:
     return xp.concat([xp.add(low, xp.multiply(spread, a)) for a in away], last)
 
 
-@op("AdjustHue")
+@op("AdjustHue", shape="x -> x")
 def adjust_hue(xp: Any, images: Any, delta: Any) -> Any:
     """Turn the hue by `delta`, a part of the whole circle."""
     _pixels(xp, images, 3)
@@ -87,7 +88,7 @@ def adjust_hue(xp: Any, images: Any, delta: Any) -> Any:
     return xp.cast(_mixed(xp, h, top, spread), _dtype(xp, images))
 
 
-@op("AdjustSaturation")
+@op("AdjustSaturation", shape="x -> x")
 def adjust_saturation(xp: Any, images: Any, scale: Any) -> Any:
     """Multiply the saturation by `scale`, at most to full saturation."""
     _pixels(xp, images, 3)
@@ -110,7 +111,7 @@ def _hsv(xp: Any, r: Any, g: Any, b: Any) -> tuple[Any, Any, Any]:
     return xp.where(xp.less(h, zero), xp.add(h, xp.multiply(xp.ones_like(h), 6.0)), h), s, top
 
 
-@op("RGBToHSV")
+@op("RGBToHSV", shape="[*b, 3] -> [*b, 3]")
 def rgb_to_hsv(xp: Any, images: Any) -> Any:
     """Hue, saturation and value of colours; hue is 0 to 1."""
     _pixels(xp, images, 1)
@@ -120,7 +121,49 @@ def rgb_to_hsv(xp: Any, images: Any) -> Any:
     return xp.cast(out, _dtype(xp, images))
 
 
-@op("HSVToRGB")
+@rgb_to_hsv.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    red, green, blue = colours = g.Unpack(op.inputs[0], num=3, axis=-1)
+    _, saturation, value = g.Unpack(op.outputs[0], num=3, axis=-1)
+    dhue, dsaturation, dvalue = g.Unpack(dy, num=3, axis=-1)
+    dtype = op.inputs[0].dtype
+    one, sixths = g.constant(1.0, dtype), g.constant(6.0, dtype)
+
+    def mask(condition: Any) -> Any:
+        return cast(g, condition, dtype)
+
+    def inverse(x: Any) -> Any:
+        return g.DivNoNan(one, x)
+
+    # among equals: red is the largest before green, and green before blue; blue the smallest before green
+    largest = [
+        mask(g.LogicalAnd(red >= blue, red >= green)),
+        mask(g.LogicalAnd(green > red, green >= blue)),
+        mask(g.LogicalAnd(blue > red, blue > green)),
+    ]
+    smallest = [
+        mask(g.LogicalAnd(red < blue, red < green)),
+        mask(g.LogicalAnd(green <= red, green < blue)),
+        mask(g.LogicalAnd(blue <= red, blue <= green)),
+    ]
+    bright = [mask(c > 0) for c in colours]
+    spread = inverse(g.Square(saturation)) * inverse(g.Square(value))  # of the squared difference to the smallest
+    out = []
+    for c in range(3):
+        n, p = (c + 1) % 3, (c + 2) % 3  # the next colour of the circle, and the one before
+        x, after, before = colours[c], colours[n], colours[p]
+        apart = before - after
+        if_largest = largest[c] * apart * spread * bright[c]
+        if_next = smallest[c] * apart * inverse(g.Square(x - after)) + smallest[p] * inverse(apart)
+        if_previous = smallest[c] * apart * inverse(g.Square(x - before)) + smallest[n] * inverse(apart)
+        hue = if_largest + bright[n] * largest[n] * if_next + bright[p] * largest[p] * if_previous
+        least, most = smallest[n] * after + smallest[p] * before, largest[n] * after + largest[p] * before
+        of_saturation = largest[c] * least * inverse(g.Square(x)) - smallest[c] * inverse(most)
+        out.append(dvalue * largest[c] + dsaturation * bright[c] * of_saturation + dhue * hue / sixths)
+    return g.Pack(out, axis=-1)
+
+
+@op("HSVToRGB", no_gradient=True, shape="[*b, 3] -> [*b, 3]")
 def hsv_to_rgb(xp: Any, images: Any) -> Any:
     """Colours of a hue of 0 to 1, a saturation and a value."""
     _pixels(xp, images, 1)

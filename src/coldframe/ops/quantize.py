@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.ops.backward import attrs_of, passed
+from coldframe.ops.layouts import known
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
 
@@ -29,28 +31,38 @@ def _bits(num_bits: int, least: int = 2, most: int = 16) -> None:
         raise refuse("`num_bits`", expected=f"{least} to {most}", found=num_bits)
 
 
-def _fake_quant(xp: Any, x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool, divides: bool = False) -> Any:
-    """Round `x` to the steps of the nudged range; a range of [0, 0] gives 0."""
+def _nudged(xp: Any, low: Any, high: Any, num_bits: int, narrow_range: bool) -> tuple[Any, Any, Any, Any]:
+    """The ends of the nudged range, the width of a step, and how many steps the whole range has."""
     _bits(num_bits)
     f32 = dtypes.float32
     first, last = (xp.asarray(float(v), f32) for v in (int(narrow_range), 2**num_bits - 1))
-    half, zero = xp.asarray(0.5, f32), xp.asarray(0.0, f32)
     scale = xp.divide(xp.subtract(high, low), xp.subtract(last, first))
     origin = xp.subtract(first, xp.divide(low, scale))
-    rounded = xp.floor(xp.add(origin, half))
+    rounded = xp.floor(xp.add(origin, xp.asarray(0.5, f32)))
     rounded = xp.where(xp.less(origin, first), first, xp.where(xp.greater(origin, last), last, rounded))
     least = xp.multiply(xp.subtract(first, rounded), scale)
-    most = xp.multiply(xp.subtract(last, rounded), scale)
-    steps = xp.divide(xp.subtract(last, first), xp.subtract(high, low))
+    return least, xp.multiply(xp.subtract(last, rounded), scale), scale, xp.subtract(last, first)
+
+
+def _nothing(xp: Any, low: Any, high: Any) -> Any:
+    """Where the range is [0, 0]."""
+    zero = xp.asarray(0.0, dtypes.float32)
+    return xp.logical_and(xp.equal(low, zero), xp.equal(high, zero))
+
+
+def _fake_quant(xp: Any, x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool, divides: bool = False) -> Any:
+    """Round `x` to the steps of the nudged range; a range of [0, 0] gives 0."""
+    least, most, scale, count = _nudged(xp, low, high, num_bits, narrow_range)
+    half = xp.asarray(0.5, dtypes.float32)
+    steps = xp.divide(count, xp.subtract(high, low))
     shift = xp.floor(xp.add(xp.multiply(xp.neg(least), steps), half))
     level = xp.subtract(xp.maximum(xp.minimum(x, most), least), least)
     level = xp.divide(level, scale) if divides else xp.multiply(level, steps)  # as the kernels do; it decides ties
     level = xp.floor(xp.add(xp.subtract(level, shift), half))
-    nothing = xp.logical_and(xp.equal(low, zero), xp.equal(high, zero))
-    return xp.where(nothing, xp.zeros_like(x), xp.multiply(level, scale))
+    return xp.where(_nothing(xp, low, high), xp.zeros_like(x), xp.multiply(level, scale))
 
 
-@op("FakeQuantWithMinMaxArgs")
+@op("FakeQuantWithMinMaxArgs", shape="x -> x")
 def fake_quant_args(xp: Any, inputs: Any, *, min: float, max: float, num_bits: int, narrow_range: bool) -> Any:
     """Simulate quantization to a fixed range."""
     if min >= max:
@@ -59,7 +71,13 @@ def fake_quant_args(xp: Any, inputs: Any, *, min: float, max: float, num_bits: i
     return _fake_quant(xp, inputs, low, high, num_bits, narrow_range)
 
 
-@op("FakeQuantWithMinMaxVars")
+@fake_quant_args.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    same = attrs_of(op, "min", "max", "num_bits", "narrow_range")
+    return g.FakeQuantWithMinMaxArgsGradient(dy, op.inputs[0], **same)
+
+
+@op("FakeQuantWithMinMaxVars", shape="x -> x")
 def fake_quant_vars(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool) -> Any:
     """Simulate quantization to a range that is computed."""
     for name, v in (("min", min), ("max", max)):
@@ -68,9 +86,13 @@ def fake_quant_vars(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, 
     return _fake_quant(xp, inputs, min, max, num_bits, narrow_range, divides=True)
 
 
-@op("FakeQuantWithMinMaxVarsPerChannel")
-def fake_quant_channels(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool) -> Any:
-    """Simulate quantization to a range per index of the last dimension."""
+@fake_quant_vars.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return g.FakeQuantWithMinMaxVarsGradient(dy, *op.inputs, **attrs_of(op, "num_bits", "narrow_range"))
+
+
+def _per_channel(xp: Any, inputs: Any, min: Any, max: Any) -> None:
+    """Refuse ranges that are not one per index of the last dimension."""
     if not xp.rank(inputs):
         raise refuse("`inputs` is a scalar", expected="a dimension of channels")
     depth = xp.dim(inputs, -1)
@@ -78,7 +100,75 @@ def fake_quant_channels(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: i
         n = xp.dim(v, 0) if xp.rank(v) == 1 else -1
         if isinstance(n, int) and isinstance(depth, int) and n != depth:
             raise refuse(f"`{name}` is not one value per channel", expected=[depth], found=f"{n}")
+
+
+@op("FakeQuantWithMinMaxVarsPerChannel")
+def fake_quant_channels(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool) -> Any:
+    """Simulate quantization to a range per index of the last dimension."""
+    _per_channel(xp, inputs, min, max)
     return _fake_quant(xp, inputs, min, max, num_bits, narrow_range)
+
+
+@fake_quant_channels.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return g.FakeQuantWithMinMaxVarsPerChannelGradient(dy, *op.inputs, **attrs_of(op, "num_bits", "narrow_range"))
+
+
+# --- FakeQuant's gradients --------------------------------------------------------------------------------------
+@op("FakeQuantWithMinMaxArgsGradient")
+def fake_quant_args_gradient(
+    xp: Any, gradients: Any, inputs: Any, *, min: float, max: float, num_bits: int, narrow_range: bool
+) -> Any:
+    """The gradient where the input lies in the range, 0 elsewhere."""
+    if min >= max:
+        raise refuse("`min` is not less than `max`", found=f"{min} and {max}")
+    _same_shape(xp, gradients, inputs)
+    low, high = (xp.asarray(v, dtypes.float32) for v in (min, max))
+    return _limited(xp, gradients, inputs, low, high, num_bits, narrow_range)[0]
+
+
+def _same_shape(xp: Any, a: Any, b: Any) -> None:
+    if xp.rank(a) != xp.rank(b):
+        raise refuse("the rank of gradients and inputs", expected=xp.rank(b), found=xp.rank(a))
+    for i in range(xp.rank(a)):
+        m, n = known(xp.dim(a, i)), known(xp.dim(b, i))
+        if m is not None and n is not None and m != n:
+            raise refuse(f"dimension {i} of the gradients", expected=n, found=m)
+
+
+def _limited(xp: Any, dy: Any, x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool) -> tuple[Any, Any, Any]:
+    """The gradient where `x` is inside of the nudged range, below it and above it; all inside of [0, 0]."""
+    least, most, _, _ = _nudged(xp, low, high, num_bits, narrow_range)
+    nothing, zero = _nothing(xp, low, high), xp.zeros_like(dy)
+    below = xp.logical_and(xp.less(x, least), xp.logical_not(nothing))
+    above = xp.logical_and(xp.greater(x, most), xp.logical_not(nothing))
+    inside = xp.where(xp.logical_or(below, above), zero, dy)
+    return inside, xp.where(below, dy, zero), xp.where(above, dy, zero)
+
+
+@op("FakeQuantWithMinMaxVarsGradient")
+def fake_quant_vars_gradient(
+    xp: Any, gradients: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool
+) -> Any:
+    """The gradient of FakeQuantWithMinMaxVars for its input and the ends of its range."""
+    _same_shape(xp, gradients, inputs)
+    for name, v in (("min", min), ("max", max)):
+        if xp.rank(v):
+            raise refuse(f"`{name}` is not a scalar", found=f"rank {xp.rank(v)}")
+    inside, below, above = _limited(xp, gradients, inputs, min, max, num_bits, narrow_range)
+    return inside, xp.sum(below), xp.sum(above)
+
+
+@op("FakeQuantWithMinMaxVarsPerChannelGradient")
+def fake_quant_channels_gradient(
+    xp: Any, gradients: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool
+) -> Any:
+    """The gradient of FakeQuantWithMinMaxVarsPerChannel for its input and the ends of its ranges."""
+    _same_shape(xp, gradients, inputs)
+    _per_channel(xp, inputs, min, max)
+    others = list(range(xp.rank(inputs) - 1))
+    inside, below, above = _limited(xp, gradients, inputs, min, max, num_bits, narrow_range)
+    return inside, xp.sum(below, axis=others), xp.sum(above, axis=others)
 
 
 # --- QuantizeAndDequantize --------------------------------------------------------------------------------------
@@ -135,7 +225,7 @@ def _check_range(xp: Any, low: Any, high: Any) -> None:
         raise refuse("`input_min` is larger than `input_max`", found=f"{low} and {high}")
 
 
-@op("QuantizeAndDequantizeV2", lenient="a least value above the greatest")
+@op("QuantizeAndDequantizeV2", shape="x -> x", lenient="a least value above the greatest")
 def quantize_and_dequantize(
     xp: Any, input: Any, input_min: Any, input_max: Any, *, signed_input: bool, num_bits: int, range_given: bool,
     round_mode: str, narrow_range: bool, axis: int,
@@ -146,9 +236,36 @@ def quantize_and_dequantize(
 
 
 quantize_and_dequantize_v4 = alias("QuantizeAndDequantizeV4", quantize_and_dequantize)
+quantize_and_dequantize.gradient(passed)  # as if nothing were rounded
 
 
-@op("QuantizeAndDequantizeV3", lenient="a least value above the greatest", static=("num_bits",))
+@quantize_and_dequantize_v4.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    return g.QuantizeAndDequantizeV4Grad(dy, *op.inputs, **attrs_of(op, "axis"))
+
+
+@op("QuantizeAndDequantizeV4Grad")
+def quantize_and_dequantize_v4_grad(
+    xp: Any, gradients: Any, input: Any, input_min: Any, input_max: Any, *, axis: int
+) -> Any:
+    """The gradient where the input lies in the range, 0 elsewhere; nothing for the ends of the range."""
+    _same_shape(xp, gradients, input)
+    shape = [-1 if i == axis else 1 for i in range(xp.rank(input))] if axis >= 0 else []
+    low, high = (xp.reshape(v, shape) for v in (input_min, input_max))
+    inside = xp.logical_and(xp.greater_equal(input, low), xp.less_equal(input, high))
+    return (
+        xp.where(inside, gradients, xp.zeros_like(gradients)),
+        xp.zeros_like(input_min),
+        xp.zeros_like(input_max),
+    )
+
+
+@quantize_and_dequantize_v4_grad.gradient
+def _(g: Any, op: Any, d2y: Any, *_: Any) -> Any:
+    return *g.QuantizeAndDequantizeV4Grad(d2y, *op.inputs[1:], **attrs_of(op, "axis")), None
+
+
+@op("QuantizeAndDequantizeV3", shape="x -> x", lenient="a least value above the greatest", static=("num_bits",))
 def quantize_and_dequantize_v3(
     xp: Any, input: Any, input_min: Any, input_max: Any, num_bits: Array, *, signed_input: bool, range_given: bool,
     narrow_range: bool, axis: int,
@@ -158,6 +275,9 @@ def quantize_and_dequantize_v3(
         raise refuse("`num_bits` is not a scalar", found=f"shape {list(num_bits.shape)}")
     grid = Grid(int(num_bits.item()), signed_input, narrow_range, axis)
     return _simulate(xp, input, input_min, input_max, range_given, grid)
+
+
+quantize_and_dequantize_v3.gradient(passed)
 
 
 # --- quantized integers -----------------------------------------------------------------------------------------
