@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coldframe.dtypes import DType, float32, from_numpy, int32
+from coldframe.ops import inference_nn
 from coldframe.ops.backward import attrs_of, conj, ones_like, rank_of, shape_of, zeros_like
 from coldframe.ops.layouts import channels_last, known
 from coldframe.ops.table import Body, Op, op
@@ -36,7 +37,7 @@ def _of_features(
     rules = {"gradient": gradient}
     if onnx is not None:
         rules["onnx"] = lambda xp, features, *, T: onnx(xp, features)
-    return Op(name, run, rules=rules)
+    return Op(name, run, shape="x -> x", rules=rules)
 
 
 def _relu(xp: Any, x: Any) -> Any:
@@ -97,7 +98,7 @@ ACTIVATIONS = [
 ]  # fmt: skip
 
 
-@op("Sigmoid")
+@op("Sigmoid", shape="x -> x")
 def sigmoid(xp: Any, x: Any, *, T: DType) -> Any:
     """1 / (1 + exp(-x))."""
     if T.is_complex:
@@ -116,7 +117,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.SigmoidGrad(conj(g, op.outputs[0]), dy)
 
 
-@op("LeakyRelu")
+@op("LeakyRelu", shape="x -> x")
 def leaky_relu(xp: Any, features: Any, *, alpha: float, T: DType) -> Any:
     """Keep what is positive, multiply the rest by alpha."""
     (x,) = _wide(xp, T, features)
@@ -134,7 +135,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.LeakyReluGrad(dy, op.inputs[0], **attrs_of(op, "alpha"))
 
 
-@op("Softmax")
+@op("Softmax", shape="[*b, n] -> [*b, n]")
 def softmax(xp: Any, logits: Any, *, T: DType) -> Any:
     """exp(x) normalized along the last axis."""
     (x,) = _rows(xp, T, logits)
@@ -148,7 +149,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return (dy - g.Sum(dy * y, -1, keep_dims=True)) * y
 
 
-@op("LogSoftmax")
+@op("LogSoftmax", shape="[*b, n] -> [*b, n]")
 def log_softmax(xp: Any, logits: Any, *, T: DType) -> Any:
     """The logarithm of Softmax: x - log(sum(exp(x))) along the last axis."""
     (x,) = _rows(xp, T, logits)
@@ -181,7 +182,7 @@ def _(xp: Any, logits: Any, *, T: DType) -> Any:
 
 
 # --- biases -------------------------------------------------------------------------------------------------------
-@op("BiasAdd", lenient="a bias of one element, where the channels are open when compiling")
+@op("BiasAdd", shape=inference_nn.bias_add, lenient="a bias of one element, where the channels are open when compiling")
 def bias_add(xp: Any, value: Any, bias: Any, *, data_format: str) -> Any:
     """Add one number per channel."""
     rank, at = _channel(xp, value, data_format)
@@ -198,7 +199,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return dy, g.BiasAddGrad(dy, **attrs_of(op, "data_format"))
 
 
-@op("BiasAddV1")
+@op("BiasAddV1", shape=inference_nn.bias_add)
 def bias_add_v1(xp: Any, value: Any, bias: Any) -> Any:
     """Add one number per channel, channels last."""
     return bias_add.body(xp, value, bias, data_format="NHWC")
@@ -210,7 +211,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return dy, g.Sum(dy, others)
 
 
-@op("BiasAddGrad")
+@op("BiasAddGrad", shape=inference_nn.bias_add_grad)
 def bias_add_grad(xp: Any, out_backprop: Any, *, data_format: str) -> Any:
     """The gradient of BiasAdd for the bias: the sum over all but the channels."""
     rank, at = _channel(xp, out_backprop, data_format)
@@ -251,13 +252,13 @@ def _gradient(
 
     run.__doc__ = doc
     if again is None:
-        return Op(name, run)
+        return Op(name, run, shape="x x -> x")
 
     def rule(g: Any, op: Any, d2y: Any) -> Any:
         dy, x = op.inputs
         return getattr(g, name)(d2y, x), again(g, d2y, dy, x)
 
-    return Op(name, run, rules={"gradient": rule})
+    return Op(name, run, shape="x x -> x", rules={"gradient": rule})
 
 
 def _flat(g: Any, d2y: Any, dy: Any, x: Any) -> Any:
@@ -308,7 +309,7 @@ GRADIENTS = [
 ]
 
 
-@op("LeakyReluGrad")
+@op("LeakyReluGrad", shape="x x -> x")
 def leaky_relu_grad(xp: Any, gradients: Any, features: Any, *, alpha: float, T: DType) -> Any:
     """The gradient of LeakyRelu."""
     dy, x = _wide(xp, T, gradients, features)

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from coldframe.dtypes import DType
+from coldframe.dtypes import DType, resource
 from coldframe.errors import GraphError, UnsupportedAttributeError
 from coldframe.graph.signatures import ArgDef, AttrDef, OpSignature, expand, signature
 from coldframe.graph.values import FuncRef, TensorValue, base_type
@@ -26,6 +26,7 @@ class Call:
         op: its row of the op table.
         attrs: all attributes by name, defaults filled in, as Python values.
         inputs, outputs: what flows, in order: the op's argument and the dtype.
+        groups: the position of each argument in the flat inputs; of a list input, where it begins and ends.
     """
 
     op: Op
@@ -33,14 +34,14 @@ class Call:
     inputs: tuple[tuple[ArgDef, DType], ...]
     outputs: tuple[tuple[ArgDef, DType], ...]
     kwargs: dict[str, Any]
-    _groups: tuple[tuple[int, int] | int, ...]
+    groups: tuple[tuple[int, int] | int, ...]
     _rule_kwargs: dict[str, dict[str, Any]]
 
     def run(self, xp: Any, inputs: Sequence[Any], *, aspect: str = "", state: Any = None) -> list[Any]:
         """Run the body, or the rule called `aspect` where the op has one, and return its outputs in order."""
         fn = self.op.rules.get(aspect)
         kwargs = self.kwargs if fn is None else self._rule_kwargs[aspect]
-        args = [inputs[g] if isinstance(g, int) else list(inputs[g[0] : g[1]]) for g in self._groups]
+        args = [inputs[g] if isinstance(g, int) else list(inputs[g[0] : g[1]]) for g in self.groups]
         if self.op.stateful:
             args.insert(0, state)
         return self._flat((fn or self.op.body)(xp, *args, **kwargs))
@@ -56,6 +57,28 @@ class Call:
         for r in result:
             flat.extend(r) if isinstance(r, list) else flat.append(r)
         return flat
+
+    def handles(self) -> tuple[int, ...]:
+        """Return the positions of the inputs that are variables or other resources."""
+        return tuple(i for i, (arg, dtype) in enumerate(self.inputs) if arg.is_ref or dtype is resource)
+
+    def on_values(self, dtypes: Sequence[DType]) -> Call | None:
+        """Return the call with values, of `dtypes`, in the places of its handles; None where the op has no such aspect.
+
+        Its outputs are what it hands out (handles left out), then the new values of the variables that it changes.
+        """
+        body = self.op.rules.get("values")
+        at = self.handles()
+        if body is None or len(dtypes) != len(at):
+            return None
+        values = {i: (self.inputs[i][0], dtype) for i, dtype in zip(at, dtypes, strict=True)}
+        skipped = values if self.op.role == "assign" else {}
+        inputs = tuple(values.get(i, own) for i, own in enumerate(self.inputs) if i not in skipped)
+        outputs = tuple(o for o in self.outputs if not o[0].is_ref and o[1] is not resource)
+        if self.op.role != "read":
+            outputs += tuple(values.values())
+        op = dataclasses.replace(self.op, body=body, rules={}, stateful=False, role="", value_op="")
+        return Call(op, self.attrs, inputs, outputs, self._rule_kwargs["values"], tuple(range(len(inputs))), {})
 
     def static_inputs(self) -> tuple[int, ...]:
         """Return the flat positions of the inputs that must be known when compiling."""

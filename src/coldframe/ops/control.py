@@ -10,12 +10,15 @@ import numpy as np
 from coldframe.dtypes import DType
 from coldframe.errors import UnsupportedError
 from coldframe.graph.values import TensorValue
+from coldframe.ops import inference_array
+from coldframe.ops.backward import array as d
+from coldframe.ops.backward import passed
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
 from coldframe.shapes import Shape
 
 
-@op("Const", const=True)
+@op("Const", no_gradient=True, shape=inference_array.constant, const=True)
 def const(xp: Any, *, value: TensorValue, dtype: DType) -> Any:
     """A tensor that is part of the graph."""
     return xp.asarray(value.array, dtype)
@@ -24,7 +27,7 @@ def const(xp: Any, *, value: TensorValue, dtype: DType) -> Any:
 host_const = alias("HostConst", const)
 
 
-@op("Placeholder", placeholder=True)
+@op("Placeholder", shape=inference_array.placeholder, placeholder=True)
 def placeholder(xp: Any, *, dtype: DType, shape: Shape) -> Any:
     """A tensor that must be fed."""
     raise refuse("a placeholder was not fed")
@@ -33,22 +36,27 @@ def placeholder(xp: Any, *, dtype: DType, shape: Shape) -> Any:
 placeholder_v2 = alias("PlaceholderV2", placeholder)
 
 
-@op("PlaceholderWithDefault", role="default")
+@op("PlaceholderWithDefault", gradient=passed, shape=inference_array.placeholder, role="default")
 def placeholder_with_default(xp: Any, input: Any, *, shape: Shape) -> Any:
     """A tensor that may be fed; else its input."""
     return input
 
 
-@op("Identity", role="identity")
+@op("Identity", gradient=passed, shape=inference_array.identity, role="identity")
 def identity(xp: Any, input: Any) -> Any:
     """Its input."""
     return input
 
 
-IDENTITIES = [alias(name, identity) for name in ("StopGradient", "PreventGradient", "GuaranteeConst", "RefIdentity")]
+IDENTITIES = [
+    alias("RefIdentity", identity, gradient=passed),
+    alias("PreventGradient", identity, gradient=d.prevent_gradient),
+    alias("StopGradient", identity, no_gradient=True),
+    alias("GuaranteeConst", identity),
+]
 
 
-@op("IdentityN", role="identity_n")
+@op("IdentityN", gradient=d.identity_n, shape=inference_array.identities, role="identity_n")
 def identity_n(xp: Any, input: list[Any]) -> list[Any]:
     """Its inputs."""
     return list(input)
@@ -62,7 +70,7 @@ def no_op(xp: Any) -> None:
 control_trigger = alias("ControlTrigger", no_op)
 
 
-@op("Assert", effect=True, host="it may refuse the run", role="assert")
+@op("Assert", no_gradient=True, effect=True, host="it may refuse the run", role="assert")
 def assert_(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None:
     """Refuse the run, with `data` in the message, unless `condition` holds."""
     if not np.all(condition):
@@ -70,7 +78,7 @@ def assert_(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None
         raise refuse("assertion failed", found=shown)
 
 
-@op("Print", effect=True, host="it prints", role="print", ignores=("first_n",))
+@op("Print", gradient=passed, effect=True, host="it prints", role="print", ignores=("first_n",))
 def print_(xp: Any, input: Any, data: list[Any], *, message: str, summarize: int) -> Any:
     """Its input; prints `message` and `data` to standard error."""
     sys.stderr.write(message + "".join(f"[{_shown(d, summarize)}]" for d in data) + "\n")

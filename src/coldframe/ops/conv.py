@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coldframe.dtypes import DType, bool_
+from coldframe.ops import inference_nn
 from coldframe.ops.backward import attrs_of, shape_of
 from coldframe.ops.layouts import (
     channels_last,
@@ -79,7 +80,7 @@ def _conv(xp: Any, x: Any, w: Any, options: dict[str, Any], data_format: str, gr
     return from_first(xp, xp.conv(first, to_filter(xp, w), groups=groups, **options), data_format)
 
 
-@op("Conv2D", heavy=True, ignores=_HINTS)
+@op("Conv2D", shape=inference_nn.conv2d, heavy=True, ignores=_HINTS)
 def conv2d(
     xp: Any, input: Any, filter: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -99,7 +100,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.Conv2DBackpropInput(x_shape, w, dy, **same), g.Conv2DBackpropFilter(x, w_shape, dy, **same)
 
 
-@op("Conv3D", heavy=True)
+@op("Conv3D", shape=inference_nn.conv3d, heavy=True)
 def conv3d(xp: Any, input: Any, filter: Any, *, strides: Ints, padding: str, data_format: str, dilations: Ints) -> Any:
     """Correlate volumes with filters of three spatial dimensions."""
     check_rank(xp, input, [5], "the input")
@@ -114,7 +115,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.Conv3DBackpropInputV2(x_shape, w, dy, **same), g.Conv3DBackpropFilterV2(x, w_shape, dy, **same)
 
 
-@op("Conv", heavy=True)
+@op("Conv", shape=inference_nn.conv, heavy=True)
 def conv(
     xp: Any, input: Any, filter: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints, batch_dims: int,
@@ -134,7 +135,7 @@ def conv(
     return xp.reshape(y, [*batch, *(xp.dim(y, i) for i in range(1, rank))]) if batch_dims != 1 else y
 
 
-@op("DepthwiseConv2dNative", heavy=True)
+@op("DepthwiseConv2dNative", shape=inference_nn.depthwise, heavy=True)
 def depthwise_conv2d(
     xp: Any, input: Any, filter: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -225,7 +226,13 @@ def _check_batch(xp: Any, sizes: Any, dy: Any, rank: int) -> None:
         raise refuse("the batch of the gradient", expected=wanted, found=here)
 
 
-@op("Conv2DBackpropInput", lenient="sizes that its inputs' values give and that do not fit", heavy=True, ignores=_HINTS)
+@op(
+    "Conv2DBackpropInput",
+    shape=inference_nn.conv2d_input,
+    lenient="sizes that its inputs' values give and that do not fit",
+    heavy=True,
+    ignores=_HINTS,
+)
 def conv2d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -264,7 +271,12 @@ def conv2d_backprop_input_v2(
     )  # fmt: skip
 
 
-@op("Conv3DBackpropInputV2", lenient="sizes that its inputs' values give and that do not fit", heavy=True)
+@op(
+    "Conv3DBackpropInputV2",
+    shape=inference_nn.input_sizes5,
+    lenient="sizes that its inputs' values give and that do not fit",
+    heavy=True,
+)
 def conv3d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, data_format: str, dilations: Ints,
@@ -285,7 +297,12 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return None, g.Conv3DBackpropFilterV2(dy, shape_of(g, w), out, **same), g.Conv3D(dy, w, **same)
 
 
-@op("DepthwiseConv2dNativeBackpropInput", lenient="sizes that its inputs' values give and that do not fit", heavy=True)
+@op(
+    "DepthwiseConv2dNativeBackpropInput",
+    shape=inference_nn.input_sizes4,
+    lenient="sizes that its inputs' values give and that do not fit",
+    heavy=True,
+)
 def depthwise_conv2d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -315,7 +332,7 @@ def _conv_filter(xp: Any, x: Any, dy: Any, kernel: Any, options: dict[str, Any],
     return xp.conv_filter(to_first(xp, x, data_format), to_first(xp, dy, data_format), taps, groups=groups, **options)
 
 
-@op("Conv2DBackpropFilter", heavy=True, ignores=_HINTS, static=("filter_sizes",))
+@op("Conv2DBackpropFilter", shape=inference_nn.filter_sizes4, heavy=True, ignores=_HINTS, static=("filter_sizes",))
 def conv2d_backprop_filter(
     xp: Any, input: Any, filter_sizes: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -349,7 +366,7 @@ def _filter_gradient(
     return from_filter(xp, _conv_filter(xp, x, dy, filter_sizes[:-2], options, data_format, groups))
 
 
-@op("Conv2DBackpropFilterV2", heavy=True, ignores=_HINTS)
+@op("Conv2DBackpropFilterV2", shape=inference_nn.like_second, heavy=True, ignores=_HINTS)
 def conv2d_backprop_filter_v2(
     xp: Any, input: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -361,7 +378,7 @@ def conv2d_backprop_filter_v2(
     )  # fmt: skip
 
 
-@op("Conv3DBackpropFilterV2", heavy=True, static=("filter_sizes",))
+@op("Conv3DBackpropFilterV2", shape=inference_nn.filter_sizes5, heavy=True, static=("filter_sizes",))
 def conv3d_backprop_filter(
     xp: Any, input: Any, filter_sizes: Any, out_backprop: Any,
     *, strides: Ints, padding: str, data_format: str, dilations: Ints,
@@ -379,7 +396,7 @@ def _(g: Any, op: Any, dw: Any) -> Any:
     return g.Conv3DBackpropInputV2(shape_of(g, x), dw, out, **same), None, g.Conv3D(x, dw, **same)
 
 
-@op("DepthwiseConv2dNativeBackpropFilter", heavy=True, static=("filter_sizes",))
+@op("DepthwiseConv2dNativeBackpropFilter", shape=inference_nn.filter_sizes4, heavy=True, static=("filter_sizes",))
 def depthwise_conv2d_backprop_filter(
     xp: Any, input: Any, filter_sizes: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -405,7 +422,7 @@ def _(g: Any, op: Any, dw: Any) -> Any:
 
 
 # --- dilation -----------------------------------------------------------------------------------------------------
-@op("Dilation2D", heavy=True)
+@op("Dilation2D", shape=inference_nn.dilation2d, heavy=True)
 def dilation2d(xp: Any, input: Any, filter: Any, *, strides: Ints, rates: Ints, padding: str, T: DType) -> Any:
     """The largest sum of image and filter over each window, per channel."""
     check_rank(xp, input, [4], "the input")

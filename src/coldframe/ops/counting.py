@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.ops import inference_math
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.primitives.numpy_shape import dims
@@ -41,7 +42,7 @@ def counted(values: Array, size: int, weights: Array, binary: bool = False) -> A
     return out
 
 
-@op("Bincount", host=_SCATTERS)
+@op("Bincount", shape=inference_math.bincount, host=_SCATTERS)
 def bincount(xp: Any, arr: Any, size: Any, weights: Any) -> Any:
     """How often each of 0 to size - 1 occurs in `arr`, or the sum of its weights."""
     if weights.size and weights.size != arr.size:
@@ -49,7 +50,7 @@ def bincount(xp: Any, arr: Any, size: Any, weights: Any) -> Any:
     return counted(arr.ravel(), bins(size), weights.ravel())
 
 
-@op("DenseBincount", host=_SCATTERS)
+@op("DenseBincount", shape=inference_math.dense_bincount, host=_SCATTERS)
 def dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_output: bool) -> Any:
     """Like Bincount, for each row of a matrix apart; with `binary_output` 1 where a value occurs."""
     n = bins(size)
@@ -64,7 +65,7 @@ def dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_outp
     return np.stack(parts) if parts else np.zeros((0, n), weights.dtype)
 
 
-@op("HistogramFixedWidth", host=_SCATTERS)
+@op("HistogramFixedWidth", shape=inference_math.histogram, host=_SCATTERS)
 def histogram_fixed_width(xp: Any, values: Any, value_range: Any, nbins: Any, *, dtype: DType) -> Any:
     """How many values fall into each of `nbins` equal parts of a range; those outside count at its ends."""
     n = bins(nbins)
@@ -82,7 +83,7 @@ def histogram_fixed_width(xp: Any, values: Any, value_range: Any, nbins: Any, *,
     return np.bincount(np.minimum(at, n - 1).astype(np.int64).ravel(), minlength=n).astype(dtype.numpy)
 
 
-@op("Bucketize")
+@op("Bucketize", shape="x -> x")
 def bucketize(xp: Any, x: Any, *, boundaries: tuple[float, ...]) -> Any:
     """How many of the sorted `boundaries` are not above x; NaN lies above all, int32."""
     edges = np.asarray(boundaries, np.float32)
@@ -114,13 +115,13 @@ def _searched(rows: Array, values: Array, side: Any, out_type: DType) -> Array:
     return out
 
 
-@op("LowerBound", host="ONNX does not search")
+@op("LowerBound", shape="[b, n] [b, m] -> [b, m]", host="ONNX does not search")
 def lower_bound(xp: Any, sorted_inputs: Any, values: Any, *, out_type: DType) -> Any:
     """The first place in each sorted row whose element is not below the value."""
     return _searched(sorted_inputs, values, "left", out_type)
 
 
-@op("UpperBound", host="ONNX does not search")
+@op("UpperBound", shape="[b, n] [b, m] -> [b, m]", host="ONNX does not search")
 def upper_bound(xp: Any, sorted_inputs: Any, values: Any, *, out_type: DType) -> Any:
     """The first place in each sorted row whose element is above the value."""
     return _searched(sorted_inputs, values, "right", out_type)

@@ -58,7 +58,7 @@ def decode_padded_raw(xp: Any, input_bytes: Array, fixed_length: Any, *, out_typ
     return _numbers(data, out_type, little_endian).reshape(*input_bytes.shape, size // out_type.width)
 
 
-@op("DecodeCompressed", host=_HOST)
+@op("DecodeCompressed", shape="x -> x", host=_HOST)
 def decode_compressed(xp: Any, bytes: Array, *, compression_type: str) -> Any:
     """Strings decompressed: `ZLIB`, `GZIP`, or nothing to do."""
     if not compression_type:
@@ -128,7 +128,7 @@ def _varint(n: int) -> bytes:
     return bytes(out)
 
 
-@op("SerializeTensor", host=_HOST)
+@op("SerializeTensor", shape="-> []", host=_HOST)
 def serialize_tensor(xp: Any, tensor: Array) -> Any:
     """A tensor as a serialized TensorProto."""
     out = np.empty((), object)

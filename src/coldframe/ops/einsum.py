@@ -12,6 +12,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from coldframe.ops import inference_math
+from coldframe.ops.backward import linear as d
 from coldframe.ops.linear import known
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -60,7 +62,13 @@ def _spell(equation: str, term: str, rank: int) -> Labels:
     return (*head, *(f".{i}" for i in range(wide, 0, -1)), *tail)
 
 
-@op("Einsum", lenient="sizes of one that only broadcast, where sizes are open when compiling", heavy=True)
+@op(
+    "Einsum",
+    shape=inference_math.einsum,
+    gradient=d.einsum,
+    lenient="sizes of one that only broadcast, where sizes are open when compiling",
+    heavy=True,
+)
 def einsum(xp: Any, inputs: list[Any], *, equation: str) -> Any:
     """Einstein summation of one or two tensors."""
     if len(inputs) not in (1, 2):

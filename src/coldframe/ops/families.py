@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from coldframe.ops import inference_math
 from coldframe.ops.table import Body, Op, rules
 
 
@@ -19,7 +20,7 @@ def unary(
     def run(xp: Any, x: Any) -> Any:
         return body(xp, x)
 
-    return _documented(Op(name, run, rules=rules(gradient=gradient), **fields), doc, onnx)
+    return _documented(Op(name, run, shape="x -> x", rules=rules(gradient=gradient), **fields), doc, onnx)
 
 
 def binary(
@@ -36,7 +37,9 @@ def binary(
     def run(xp: Any, x: Any, y: Any) -> Any:
         return body(xp, x, y)
 
-    return _documented(Op(name, run, rules=rules(gradient=gradient), **fields), doc, onnx)
+    return _documented(
+        Op(name, run, shape=inference_math.broadcast_two, rules=rules(gradient=gradient), **fields), doc, onnx
+    )
 
 
 def _documented(o: Op, doc: str, onnx: str) -> Op:

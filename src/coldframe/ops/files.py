@@ -44,7 +44,7 @@ FILES = [
 ]
 
 
-@op("ReadFile", stateful=True)
+@op("ReadFile", shape="-> []", stateful=True)
 def read_file(xp: Any, state: State, filename: Any) -> Any:
     """The bytes of a file that the session allows."""
     name = np.asarray(filename, object)

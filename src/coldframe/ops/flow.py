@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from coldframe.ops import inference_state
 from coldframe.ops.state import State
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
@@ -27,7 +28,7 @@ def _holds(cond: Any) -> bool:
     return bool(a.item()) if a.dtype.kind != "O" else len(a.item()) > 0
 
 
-@op("If", stateful=True, role="if", ignores=_SHAPES)
+@op("If", shape=inference_state.of_function, stateful=True, role="if", ignores=_SHAPES)
 def if_(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Branch, else_branch: Branch) -> list[Any]:
     """One of two functions of the inputs."""
     return (then_branch if _holds(cond) else else_branch)(state, *input)
@@ -36,7 +37,7 @@ def if_(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Bran
 stateless_if = alias("StatelessIf", if_)
 
 
-@op("Case", stateful=True, role="case", ignores=_SHAPES)
+@op("Case", shape=inference_state.of_function, stateful=True, role="case", ignores=_SHAPES)
 def case(xp: Any, state: State, branch_index: Any, input: list[Any], *, branches: tuple[Branch, ...]) -> list[Any]:
     """The function numbered `branch_index`; out of range, the last one."""
     k = int(branch_index)
@@ -46,7 +47,7 @@ def case(xp: Any, state: State, branch_index: Any, input: list[Any], *, branches
 stateless_case = alias("StatelessCase", case)
 
 
-@op("While", stateful=True, role="while", ignores=(*_SHAPES, "parallel_iterations"))
+@op("While", shape=inference_state.while_, stateful=True, role="while", ignores=(*_SHAPES, "parallel_iterations"))
 def while_(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branch) -> list[Any]:
     """`body` applied to the loop variables as long as `cond` holds for them."""
     values = list(input)

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from coldframe.ops import inference_state
 from coldframe.ops.table import alias, op
 
 _FRAME = ("frame_name", "is_constant", "parallel_iterations")  # what the runtime reads off the node
 
 
-@op("Switch", control="switch")
+@op("Switch", shape=inference_state.switch, control="switch")
 def switch(xp: Any, data: Any, pred: Any) -> Any:
     """Its input, at output 0 where `pred` is false and at output 1 where it is true; the other one is dead."""
     return data, data
@@ -29,13 +30,13 @@ def switch(xp: Any, data: Any, pred: Any) -> Any:
 ref_switch = alias("RefSwitch", switch)
 
 
-@op("_SwitchN", control="switch")
+@op("_SwitchN", shape=inference_state.switch_n, control="switch")
 def switch_n(xp: Any, data: Any, output_index: Any, *, num_outs: int) -> list[Any]:
     """Its input, at the output numbered `output_index`; out of range, at the last one. The others are dead."""
     return [data] * num_outs
 
 
-@op("Merge", control="merge")
+@op("Merge", shape=inference_state.merge_branches, control="merge")
 def merge(xp: Any, inputs: list[Any]) -> Any:
     """The one input that is alive, and its position."""
     return inputs[0], np.int32(0)
@@ -44,7 +45,7 @@ def merge(xp: Any, inputs: list[Any]) -> Any:
 ref_merge = alias("RefMerge", merge)
 
 
-@op("Enter", control="enter", ignores=_FRAME)
+@op("Enter", shape=inference_state.enter, control="enter", ignores=_FRAME)
 def enter(xp: Any, data: Any) -> Any:
     """Its input, inside the loop's frame."""
     return data
@@ -53,7 +54,7 @@ def enter(xp: Any, data: Any) -> Any:
 ref_enter = alias("RefEnter", enter)
 
 
-@op("Exit", control="exit")
+@op("Exit", shape=inference_state.leave, control="exit")
 def exit_(xp: Any, data: Any) -> Any:
     """Its input, outside the loop's frame again."""
     return data
@@ -62,7 +63,7 @@ def exit_(xp: Any, data: Any) -> Any:
 ref_exit = alias("RefExit", exit_)
 
 
-@op("NextIteration", control="next")
+@op("NextIteration", shape=inference_state.leave, control="next")
 def next_iteration(xp: Any, data: Any) -> Any:
     """Its input, in the loop's next iteration."""
     return data
@@ -71,7 +72,7 @@ def next_iteration(xp: Any, data: Any) -> Any:
 ref_next_iteration = alias("RefNextIteration", next_iteration)
 
 
-@op("LoopCond", control="loopcond")
+@op("LoopCond", shape="-> []", control="loopcond")
 def loop_cond(xp: Any, input: Any) -> Any:
     """Its input, which tells whether the loop goes on."""
     return input

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import float32, int32, int64
+from coldframe.ops import inference_index
 from coldframe.ops.shape import axis_of, dtype_of, scalar
 from coldframe.ops.table import Op, op
 from coldframe.primitives.base import Unlowerable, refuse
 
 
 # --- gather ---
-@op("Gather", ignores=("validate_indices",))
+@op("Gather", shape=inference_index.gather, ignores=("validate_indices",))
 def gather(xp: Any, params: Any, indices: Any) -> Any:
     """The rows of params at indices."""
     if not xp.rank(params):
@@ -26,7 +27,7 @@ def gather(xp: Any, params: Any, indices: Any) -> Any:
     return xp.gather(params, indices, 0)
 
 
-@op("GatherV2", static=("axis",))
+@op("GatherV2", shape=inference_index.gather_v2, static=("axis",))
 def gather_v2(xp: Any, params: Any, indices: Any, axis: Any, *, batch_dims: int) -> Any:
     """The slices of params at indices along an axis, batch by batch where batch_dims says so."""
     n, m = xp.rank(params), xp.rank(indices)
@@ -49,7 +50,7 @@ def gather_v2(xp: Any, params: Any, indices: Any, axis: Any, *, batch_dims: int)
     return xp.transpose(found, order)
 
 
-@op("GatherNd")
+@op("GatherNd", shape=inference_index.gather_nd)
 def gather_nd(xp: Any, params: Any, indices: Any, *, bad_indices_policy: str) -> Any:
     """The slices of params at the coordinates in the last dimension of indices."""
     k = _depth(xp, indices, xp.rank(params), "params")
@@ -96,7 +97,7 @@ def _in_range(xp: Any, x: Any, indices: Any, k: int) -> Any:
 
 
 # --- scatter ---
-@op("ScatterNd")
+@op("ScatterNd", shape=inference_index.scatter_nd)
 def scatter_nd(xp: Any, indices: Any, updates: Any, shape: Any, *, bad_indices_policy: str) -> Any:
     """Zeros of a shape, with the sum of the updates at each coordinate."""
     if xp.rank(shape) != 1:
@@ -137,7 +138,7 @@ def _scatter_op(name: str, how: str, doc: str) -> Op:
         return _scattered(xp, tensor, indices, updates, how, bad_indices_policy)
 
     body.__doc__ = doc
-    return Op(name, body)
+    return Op(name, body, shape=inference_index.tensor_scatter)
 
 
 SCATTERS = [
@@ -166,7 +167,7 @@ def _inplace(name: str, how: str, doc: str) -> Op:
         return xp.scatter_nd(x, xp.floor_mod(at, xp.asarray(rows, dtype_of(xp, i))), v, how)
 
     body.__doc__ = doc
-    return Op(name, body)
+    return Op(name, body, shape="x -> x")
 
 
 INPLACE = [
@@ -181,11 +182,11 @@ def _same(xp: Any, x: Any) -> Any:
     return x
 
 
-COPIES = [Op("Snapshot", _same), Op("DeepCopy", lambda xp, x: _same(xp, x))]
+COPIES = [Op("Snapshot", _same, shape="x -> x"), Op("DeepCopy", lambda xp, x: _same(xp, x), shape="x -> x")]
 
 
 # --- one-hot and where ---
-@op("OneHot")
+@op("OneHot", shape=inference_index.one_hot)
 def one_hot(xp: Any, indices: Any, depth: Any, on_value: Any, off_value: Any, *, axis: int) -> Any:
     """A new dimension of depth that is on_value at the index and off_value elsewhere."""
     at = _one_hot_axis(xp, indices, depth, on_value, off_value, axis)
@@ -219,7 +220,7 @@ def _one_hot_axis(xp: Any, indices: Any, depth: Any, on_value: Any, off_value: A
     return axis if axis >= 0 else xp.rank(indices)
 
 
-@op("Where")
+@op("Where", shape=inference_index.where)
 def where(xp: Any, x: Any) -> Any:
     """The coordinates of what is not zero, one row each."""
     if not xp.rank(x):
@@ -228,7 +229,7 @@ def where(xp: Any, x: Any) -> Any:
 
 
 # --- partition and stitch ---
-@op("DynamicPartition")
+@op("DynamicPartition", shape=inference_index.dynamic_partition)
 def dynamic_partition(xp: Any, data: Any, partitions: Any, *, num_partitions: int) -> list[Any]:
     """The slices of data, sorted into groups by their number in partitions."""
     m = xp.rank(partitions)
@@ -263,7 +264,7 @@ def _stitch(name: str) -> Op:
         return xp.scatter_nd(empty, xp.expand_dims(at, [1]), xp.concat(rows, 0), "update")
 
     body.__doc__ = "One tensor of the slices of several, each placed where indices say; the last one wins."
-    return Op(name, body)
+    return Op(name, body, shape=inference_index.dynamic_stitch)
 
 
 def _number(xp: Any, x: Any) -> Any:
@@ -285,7 +286,11 @@ STITCHES = [_stitch("DynamicStitch"), _stitch("ParallelDynamicStitch")]
 
 
 # --- sparse coordinates ---
-@op("SparseToDense", host="whether the coordinates are sorted is known only when running")
+@op(
+    "SparseToDense",
+    shape=inference_index.sparse_to_dense,
+    host="whether the coordinates are sorted is known only when running",
+)
 def sparse_to_dense(
     xp: Any, sparse_indices: Any, output_shape: Any, sparse_values: Any, default_value: Any, *, validate_indices: bool
 ) -> Any:
@@ -308,7 +313,7 @@ def sparse_to_dense(
     return xp.scatter_nd(dense, at, np.broadcast_to(sparse_values, (len(at),)), "update")
 
 
-@op("UnravelIndex", static=("dims",))
+@op("UnravelIndex", shape=inference_index.unravel_index, static=("dims",))
 def unravel_index(xp: Any, indices: Any, dims: Any) -> Any:
     """The coordinates of flat positions in a tensor of shape dims: one row per dimension."""
     sizes = np.asarray(dims)
@@ -327,7 +332,7 @@ def unravel_index(xp: Any, indices: Any, dims: Any) -> Any:
     return xp.stack([left, *out[::-1]], 0)
 
 
-@op("Cross")
+@op("Cross", shape="x x -> x")
 def cross(xp: Any, a: Any, b: Any) -> Any:
     """The cross product of vectors of three in the last dimension."""
     n = xp.rank(a)

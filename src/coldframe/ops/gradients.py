@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.ops import inference_array, inference_index, inference_nn
+from coldframe.ops.backward import array as d
 from coldframe.ops.table import Op, op
 from coldframe.primitives import windows
 from coldframe.primitives.base import refuse
@@ -70,14 +72,17 @@ def _segment_gradients(name: str, average: float) -> list[Op]:
     dense.__doc__ = f"The gradient of SparseSegment{name} for its data."
     compact.__doc__ = f"The rows of the gradient of SparseSegment{name} that are not zero, and where they are."
     prefix = f"SparseSegment{name}Grad"
-    return [Op(prefix, dense, host=_ADDS), Op(f"{prefix}V2", compact, host=_ADDS)]
+    return [
+        Op(prefix, dense, shape=inference_index.sparse_segment_grad, host=_ADDS),
+        Op(f"{prefix}V2", compact, shape=inference_index.sparse_segment_grad_v2, host=_ADDS),
+    ]
 
 
 SEGMENTS = [o for n, a in (("Sum", 0.0), ("Mean", 1.0), ("SqrtN", 0.5)) for o in _segment_gradients(n, a)]
 
 
 # --- mirrored borders -------------------------------------------------------------------------------------------
-@op("MirrorPadGrad", host=_ADDS)
+@op("MirrorPadGrad", gradient=d.mirror_pad_grad, shape=inference_array.mirror_pad_grad, host=_ADDS)
 def mirror_pad_grad(xp: Any, dy: Any, paddings: Any, *, mode: str) -> Any:
     """The gradient of MirrorPad: what the border got is added to what it is an image of."""
     widths = np.asarray(paddings)
@@ -155,7 +160,7 @@ class _Dilation:
         return out
 
 
-@op("Dilation2DBackpropInput", host=_ADDS)
+@op("Dilation2DBackpropInput", shape="x -> x", host=_ADDS)
 def dilation2d_backprop_input(
     xp: Any, input: Any, filter: Any, out_backprop: Any, *, strides: Ints, rates: Ints, padding: str
 ) -> Any:
@@ -163,7 +168,7 @@ def dilation2d_backprop_input(
     return _Dilation(input, filter, out_backprop, strides, rates, padding).for_input()
 
 
-@op("Dilation2DBackpropFilter", host=_ADDS)
+@op("Dilation2DBackpropFilter", shape=inference_nn.like_second, host=_ADDS)
 def dilation2d_backprop_filter(
     xp: Any, input: Any, filter: Any, out_backprop: Any, *, strides: Ints, rates: Ints, padding: str
 ) -> Any:

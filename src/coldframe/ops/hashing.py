@@ -168,20 +168,20 @@ def _buckets(strings: Any, count: int, hashed: Callable[[bytes], int]) -> Any:
     return np.array([hashed(s) % count for s in a.ravel().tolist()], np.int64).reshape(a.shape)
 
 
-@op("StringToHashBucketFast", host="strings")
+@op("StringToHashBucketFast", shape="x -> x", host="strings")
 def string_to_hash_bucket_fast(xp: Any, input: Any, *, num_buckets: int) -> Any:
     """The fingerprint of each string, modulo the number of buckets."""
     return _buckets(input, num_buckets, fingerprint64)
 
 
-@op("StringToHashBucketStrong", host="strings")
+@op("StringToHashBucketStrong", shape="x -> x", host="strings")
 def string_to_hash_bucket_strong(xp: Any, input: Any, *, num_buckets: int, key: tuple[int, int]) -> Any:
     """The keyed hash of each string, modulo the number of buckets."""
     k0, k1 = (k & _MASK for k in key)
     return _buckets(input, num_buckets, lambda s: siphash64(s, k0, k1))
 
 
-@op("StringToHashBucket", host="strings")
+@op("StringToHashBucket", shape="x -> x", host="strings")
 def string_to_hash_bucket(xp: Any, string_tensor: Any, *, num_buckets: int) -> Any:
     """The oldest hash of each string, modulo the number of buckets."""
     return _buckets(string_tensor, num_buckets, murmur64)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.ops import inference_math
 from coldframe.ops.linear import turned
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
@@ -46,14 +47,14 @@ def _nothing(x: Array) -> Array:
     return np.zeros((), x.dtype)
 
 
-@op("MatrixInverse", host=_HOST)
+@op("MatrixInverse", shape="[*b, n, n] -> [*b, n, n]", host=_HOST)
 def matrix_inverse(xp: Any, x: Array, *, adjoint: bool) -> Any:
     """The inverses of square matrices, or of their adjoints."""
     _square(x)
     return _lapack("the matrix is not invertible", np.linalg.inv, turned(xp, x) if adjoint else x)
 
 
-@op("MatrixDeterminant", heavy=True)
+@op("MatrixDeterminant", shape="[*b, n, n] -> [*b]", heavy=True)
 def matrix_determinant(xp: Any, x: Array) -> Any:
     """The determinants of square matrices."""
     _square(x)
@@ -67,7 +68,7 @@ def _(xp: Any, x: Any) -> Any:
     return xp.node("Det", [x], dims=x.dims[:-2])
 
 
-@op("LogMatrixDeterminant", host=_HOST)
+@op("LogMatrixDeterminant", shape="[*b, n, n] -> [*b] [*b]", host=_HOST)
 def log_matrix_determinant(xp: Any, x: Array) -> Any:
     """The signs of the determinants and the logarithms of their absolute values."""
     _square(x)
@@ -87,7 +88,7 @@ def _one_batch(matrix: Array, rhs: Array) -> None:
         raise refuse("`matrix` and `rhs` differ in batch", expected=matrix.shape[:-2], found=rhs.shape[:-2])
 
 
-@op("MatrixSolve", host=_HOST)
+@op("MatrixSolve", shape=inference_math.matrix_solve, host=_HOST)
 def matrix_solve(xp: Any, matrix: Array, rhs: Array, *, adjoint: bool) -> Any:
     """X with matrix X = rhs, or with the adjoint of the matrix."""
     _right_hand(matrix, rhs)
@@ -96,7 +97,7 @@ def matrix_solve(xp: Any, matrix: Array, rhs: Array, *, adjoint: bool) -> Any:
     return _lapack("the matrix is not invertible", np.linalg.solve, turned(xp, matrix) if adjoint else matrix, rhs)
 
 
-@op("MatrixTriangularSolve", host=_HOST)
+@op("MatrixTriangularSolve", shape=inference_math.triangular_solve, host=_HOST)
 def matrix_triangular_solve(xp: Any, matrix: Array, rhs: Array, *, lower: bool, adjoint: bool) -> Any:
     """X with matrix X = rhs, reading one triangle of the matrix; batches broadcast."""
     _square(matrix, "matrix")
@@ -116,7 +117,7 @@ def matrix_triangular_solve(xp: Any, matrix: Array, rhs: Array, *, lower: bool, 
     return x
 
 
-@op("MatrixSolveLs", host=_HOST)
+@op("MatrixSolveLs", shape=inference_math.solve_ls, host=_HOST)
 def matrix_solve_ls(xp: Any, matrix: Array, rhs: Array, l2_regularizer: Array, *, fast: bool) -> Any:
     """X that minimizes |matrix X - rhs|, the smallest such X, or with a penalty on its size where `fast`."""
     _right_hand(matrix, rhs)
@@ -141,7 +142,7 @@ def matrix_solve_ls(xp: Any, matrix: Array, rhs: Array, l2_regularizer: Array, *
     return solved if tall else np.matmul(h, solved)
 
 
-@op("Cholesky", host=_HOST)
+@op("Cholesky", shape="[*b, n, n] -> [*b, n, n]", host=_HOST)
 def cholesky(xp: Any, x: Array) -> Any:
     """Lower triangular L with L L* = x, from the lower triangle of x; NaN where x is not positive definite."""
     _square(x)
@@ -159,7 +160,7 @@ def _cholesky_or_nan(x: Array) -> Array:
         return np.tril(np.full_like(x, np.nan))
 
 
-@op("Svd", host=_HOST)
+@op("Svd", shape=inference_math.svd, host=_HOST)
 def svd(xp: Any, x: Array, *, compute_uv: bool, full_matrices: bool) -> Any:
     """Singular values in descending order, left and right singular vectors as columns."""
     _matrices(x)
@@ -201,7 +202,7 @@ def _svd_of_nothing(x: Array, full: bool) -> tuple[Array, Array, Array]:
     return np.zeros((*batch, 0), x.dtype), u, v
 
 
-@op("Qr", host=_HOST)
+@op("Qr", shape=inference_math.qr, host=_HOST)
 def qr(xp: Any, x: Array, *, full_matrices: bool) -> Any:
     """Q with orthonormal columns and upper triangular R with Q R = x."""
     _matrices(x)
@@ -209,7 +210,7 @@ def qr(xp: Any, x: Array, *, full_matrices: bool) -> Any:
     return q, r
 
 
-@op("SelfAdjointEigV2", host=_HOST)
+@op("SelfAdjointEigV2", shape=inference_math.eigen, host=_HOST)
 def self_adjoint_eig(xp: Any, x: Array, *, compute_v: bool) -> Any:
     """Eigenvalues in ascending order and eigenvectors as columns, from the lower triangle of x."""
     _square(x)
@@ -219,7 +220,7 @@ def self_adjoint_eig(xp: Any, x: Array, *, compute_v: bool) -> Any:
     return values.astype(x.dtype), vectors
 
 
-@op("Lu", host=_HOST)
+@op("Lu", shape="[*b, n, n] -> [*b, n, n] [*b, n]", host=_HOST)
 def lu(xp: Any, x: Array, *, output_idx_type: DType) -> Any:
     """L below and U on and above the diagonal of one matrix, and p with x[p] = L U; L has ones on its diagonal."""
     _square(x)

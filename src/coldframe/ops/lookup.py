@@ -15,6 +15,7 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.ops import inference_state
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
@@ -48,19 +49,19 @@ class TableHandle(Handle):
 
 
 # --- making -----------------------------------------------------------------------------------------------------
-@op("HashTableV2", stateful=True, ignores=_TUNING)
+@op("HashTableV2", shape="-> []", stateful=True, ignores=_TUNING)
 def hash_table_v2(xp: Any, state: State, *, key_dtype: DType, value_dtype: DType, shared_name: str) -> Any:
     """A table that is filled once."""
     return TableHandle(shared_name or state.node, "table", value_dtype, _SCALAR, key_dtype)
 
 
-@op("MutableHashTableV2", stateful=True, ignores=_TUNING)
+@op("MutableHashTableV2", shape="-> []", stateful=True, ignores=_TUNING)
 def mutable_hash_table_v2(xp: Any, state: State, *, key_dtype: DType, value_dtype: DType, shared_name: str) -> Any:
     """A table of scalars that can be changed."""
     return TableHandle(shared_name or state.node, "mutable table", value_dtype, _SCALAR, key_dtype)
 
 
-@op("MutableHashTableOfTensorsV2", stateful=True, ignores=_TUNING)
+@op("MutableHashTableOfTensorsV2", shape="-> []", stateful=True, ignores=_TUNING)
 def mutable_hash_table_of_tensors_v2(
     xp: Any, state: State, *, key_dtype: DType, value_dtype: DType, value_shape: Shape, shared_name: str
 ) -> Any:
@@ -68,7 +69,7 @@ def mutable_hash_table_of_tensors_v2(
     return TableHandle(shared_name or state.node, "mutable table", value_dtype, value_shape, key_dtype)
 
 
-@op("MutableDenseHashTableV2", stateful=True, ignores=(*_TUNING, *_DENSE))
+@op("MutableDenseHashTableV2", shape="-> []", stateful=True, ignores=(*_TUNING, *_DENSE))
 def mutable_dense_hash_table_v2(
     xp: Any, state: State, empty_key: Any, deleted_key: Any, *, key_dtype: DType, value_dtype: DType,
     value_shape: Shape, shared_name: str,
@@ -78,7 +79,7 @@ def mutable_dense_hash_table_v2(
     return _dense(name, [empty_key, deleted_key], key_dtype, value_dtype, value_shape, None)
 
 
-@op("MutableDenseHashTable", stateful=True, ignores=(*_TUNING, *_DENSE))
+@op("MutableDenseHashTable", shape="-> [2]", stateful=True, ignores=(*_TUNING, *_DENSE))
 def mutable_dense_hash_table(
     xp: Any, state: State, empty_key: Any, *, key_dtype: DType, value_dtype: DType, value_shape: Shape, shared_name: str
 ) -> Any:
@@ -96,19 +97,19 @@ def _dense(
     return TableHandle(name, "mutable table", dtype, shape, key_dtype, key_shape, reserved, entries)
 
 
-@op("AnonymousHashTable", stateful=True)
+@op("AnonymousHashTable", shape="-> []", stateful=True)
 def anonymous_hash_table(xp: Any, state: State, *, key_dtype: DType, value_dtype: DType) -> Any:
     """A new table that is filled once, gone with its handle."""
     return TableHandle(state.node, "table", value_dtype, _SCALAR, key_dtype, entries={})
 
 
-@op("AnonymousMutableHashTable", stateful=True)
+@op("AnonymousMutableHashTable", shape="-> []", stateful=True)
 def anonymous_mutable_hash_table(xp: Any, state: State, *, key_dtype: DType, value_dtype: DType) -> Any:
     """A new table of scalars that can be changed, gone with its handle."""
     return TableHandle(state.node, "mutable table", value_dtype, _SCALAR, key_dtype, entries={})
 
 
-@op("AnonymousMutableHashTableOfTensors", stateful=True)
+@op("AnonymousMutableHashTableOfTensors", shape="-> []", stateful=True)
 def anonymous_mutable_hash_table_of_tensors(
     xp: Any, state: State, *, key_dtype: DType, value_dtype: DType, value_shape: Shape
 ) -> Any:
@@ -116,7 +117,7 @@ def anonymous_mutable_hash_table_of_tensors(
     return TableHandle(state.node, "mutable table", value_dtype, value_shape, key_dtype, entries={})
 
 
-@op("AnonymousMutableDenseHashTable", stateful=True, ignores=_DENSE)
+@op("AnonymousMutableDenseHashTable", shape="-> []", stateful=True, ignores=_DENSE)
 def anonymous_mutable_dense_hash_table(
     xp: Any, state: State, empty_key: Any, deleted_key: Any, *, key_dtype: DType, value_dtype: DType, value_shape: Shape
 ) -> Any:
@@ -197,7 +198,7 @@ def _array(table: TableHandle, values: list[Any], count: tuple[int, ...]) -> Any
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
-@op("LookupTableFindV2", stateful=True)
+@op("LookupTableFindV2", shape=inference_state.table_find, stateful=True)
 def lookup_table_find_v2(
     xp: Any, state: State, table_handle: Any, keys: Any, default_value: Any, *, Tin: DType, Tout: DType
 ) -> Any:
@@ -217,7 +218,7 @@ def lookup_table_find_v2(
     return _array(table, [entries.get(k, d) for k, d in zip(wanted, others, strict=True)], count)
 
 
-@op("LookupTableSizeV2", stateful=True)
+@op("LookupTableSizeV2", shape="-> []", stateful=True)
 def lookup_table_size_v2(xp: Any, state: State, table_handle: Any) -> Any:
     """How many entries the table has."""
     return np.int64(len(_entries(state, _table(table_handle))))

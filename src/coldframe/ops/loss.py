@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coldframe.dtypes import DType, float32, from_numpy, int64
+from coldframe.ops import inference_nn
 from coldframe.ops.backward import no_flow
 from coldframe.ops.layouts import check_rank, known
 from coldframe.ops.table import op
@@ -18,7 +19,7 @@ def _shifted(xp: Any, logits: Any) -> tuple[Any, Any, Any]:
     return low, e, xp.sum(e, axis=(1,), keepdims=True)
 
 
-@op("SoftmaxCrossEntropyWithLogits")
+@op("SoftmaxCrossEntropyWithLogits", shape=inference_nn.softmax_loss)
 def softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any, *, T: DType) -> Any:
     """Per row, the sum of labels * -log(softmax(features)); features and labels broadcast."""
     if max(xp.rank(features), xp.rank(labels)) != 2:
@@ -74,6 +75,7 @@ def _(g: Any, op: Any, dloss: Any, dback: Any) -> Any:
 
 @op(
     "SparseSoftmaxCrossEntropyWithLogits",
+    shape="[b, c] [b] -> [b] [b, c]",
     lenient="another number of labels than of rows, where they are open when compiling",
 )
 def sparse_softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any, *, T: DType) -> Any:

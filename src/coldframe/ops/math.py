@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from coldframe.ops import inference_math
 from coldframe.ops.backward import math as d
 from coldframe.ops.backward import stopped
 from coldframe.ops.families import binary, unary
@@ -182,7 +183,7 @@ def _one(xp: Any, x: Any) -> Any:
     return xp.dtype(x).type(1)
 
 
-@op("Pow", gradient=d.pow_)
+@op("Pow", shape=inference_math.broadcast_two, gradient=d.pow_)
 def pow_(xp: Any, x: Any, y: Any) -> Any:
     """X to the power of y; integers wrap and refuse a negative exponent."""
     if xp.dtype(y).kind == "i" and bool(xp.any(xp.less(y, xp.dtype(y).type(0)))):
@@ -190,19 +191,26 @@ def pow_(xp: Any, x: Any, y: Any) -> Any:
     return xp.power(x, y)
 
 
-@op("NextAfter", gradient=d.next_after, host="ONNX has no next representable number")
+@op(
+    "NextAfter", shape=inference_math.broadcast_two, gradient=d.next_after, host="ONNX has no next representable number"
+)
 def next_after(xp: Any, x1: Any, x2: Any) -> Any:
     """Give the number next to x1 in the direction of x2."""
     return np.nextafter(x1, x2)
 
 
-@op("ClipByValue", gradient=d.clip_by_value)
+@op("ClipByValue", shape=inference_math.clip, gradient=d.clip_by_value)
 def clip_by_value(xp: Any, t: Any, low: Any, high: Any) -> Any:
     """Bound t from above by `high`, then from below by `low`; a NaN in t stays."""
     return xp.maximum(xp.minimum(t, high), low)
 
 
-@op("BroadcastGradientArgs", no_gradient=True, host="the lengths of its outputs depend on values")
+@op(
+    "BroadcastGradientArgs",
+    shape=inference_math.gradient_args,
+    no_gradient=True,
+    host="the lengths of its outputs depend on values",
+)
 def broadcast_gradient_args(xp: Any, s0: Any, s1: Any) -> Any:
     """List the axes over which each operand's gradient is summed, for operands of shapes s0 and s1."""
     a, b = _aligned(s0, s1)

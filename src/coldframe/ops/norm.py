@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from coldframe.dtypes import DType, float32, int64
+from coldframe.ops import inference_nn
 from coldframe.ops.backward import attrs_of, cast
 from coldframe.ops.layouts import channels_last, check_rank, from_first, known, to_first
 from coldframe.ops.table import Op
@@ -64,7 +65,7 @@ def _rsqrt(xp: Any, v: Any, epsilon: float) -> Any:
 
 
 def _batch_norm(name: str, *, reserves: int) -> Op:
-    @define(name, heavy=True)
+    @define(name, shape=inference_nn.batch_norm, heavy=True)
     def run(
         xp: Any, x: Any, scale: Any, offset: Any, mean: Any, variance: Any,
         *, epsilon: float, exponential_avg_factor: float, data_format: str, is_training: bool, T: DType,
@@ -203,7 +204,7 @@ def _second(g: Any, op: Any, d2x: Any, dds: Any, ddb: Any, *_: Any) -> Any:
 def _batch_norm_grad(name: str, *, reserves: int) -> Op:
     if reserves == 3:
 
-        @define(name, heavy=True, rules={"gradient": _second})
+        @define(name, shape=inference_nn.batch_norm_grad, heavy=True, gradient=_second)
         def run(
             xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any,
             reserve_space_3: Any, *, epsilon: float, data_format: str, is_training: bool, T: DType,
@@ -215,7 +216,7 @@ def _batch_norm_grad(name: str, *, reserves: int) -> Op:
 
         return run
 
-    @define(name, heavy=True, rules={"gradient": _second})
+    @define(name, shape=inference_nn.batch_norm_grad, heavy=True, gradient=_second)
     def run_two(
         xp: Any, y_backprop: Any, x: Any, scale: Any, reserve_space_1: Any, reserve_space_2: Any,
         *, epsilon: float, data_format: str, is_training: bool, T: DType,
@@ -235,7 +236,7 @@ BACKWARD = [
 ]
 
 
-@define("BatchNormWithGlobalNormalization", heavy=True)
+@define("BatchNormWithGlobalNormalization", shape="x -> x", heavy=True)
 def batch_norm_with_global_normalization(
     xp: Any, t: Any, m: Any, v: Any, beta: Any, gamma: Any,
     *, variance_epsilon: float, scale_after_normalization: bool, T: DType,
@@ -287,7 +288,7 @@ def _near(xp: Any, x: Any, radius: int) -> Any:
     return total
 
 
-@define("LRN", heavy=True)
+@define("LRN", shape="x -> x", heavy=True)
 def lrn(xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, beta: float, T: DType) -> Any:
     """Divide by (bias + alpha * the sum of squares of the near channels) to the power of beta."""
     check_rank(xp, input, [4], "the input")
@@ -311,7 +312,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.LRNGrad(dy, op.inputs[0], op.outputs[0], **same)
 
 
-@define("LRNGrad", heavy=True)
+@define("LRNGrad", shape="x -> x", heavy=True)
 def lrn_grad(
     xp: Any, input_grads: Any, input_image: Any, output_image: Any,
     *, depth_radius: int, bias: float, alpha: float, beta: float, T: DType,

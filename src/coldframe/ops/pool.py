@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coldframe.dtypes import DType, float32, int64
+from coldframe.ops import inference_nn
 from coldframe.ops.backward import attrs_of, cast, shape_of, zeros_like
 from coldframe.ops.layouts import (
     channels_last,
@@ -37,7 +38,7 @@ def _window(xp: Any, ksize: Any, strides: Any, padding: Padding, rank: int, data
 
 
 # --- the largest value --------------------------------------------------------------------------------------------
-@op("MaxPool", heavy=True)
+@op("MaxPool", shape=inference_nn.pool2d, heavy=True)
 def max_pool(
     xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str
 ) -> Any:
@@ -68,7 +69,7 @@ def _depth_pool(xp: Any, x: Any, inner: Ints, depth: int, strides: Ints, data_fo
     return xp.max(runs, axis=(4,))
 
 
-@op("MaxPoolV2", heavy=True, static=("ksize", "strides"))
+@op("MaxPoolV2", shape=inference_nn.pool_v2, heavy=True, static=("ksize", "strides"))
 def max_pool_v2(xp: Any, input: Any, ksize: Any, strides: Any, *, padding: str, data_format: str) -> Any:
     """MaxPool whose window sizes and strides are inputs."""
     return max_pool.body(
@@ -88,7 +89,7 @@ def _list(v: Any) -> list[int]:
     return [int(i) for i in v]
 
 
-@op("MaxPool3D", heavy=True)
+@op("MaxPool3D", shape=inference_nn.pool3d, heavy=True)
 def max_pool_3d(xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str) -> Any:
     """The largest value of each window of volumes."""
     check_rank(xp, input, [5], "the input")
@@ -101,7 +102,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.MaxPool3DGrad(op.inputs[0], op.outputs[0], dy, **attrs_of(op, *_POOL))
 
 
-@op("MaxPoolWithArgmax", heavy=True)
+@op("MaxPoolWithArgmax", shape=inference_nn.pool2d, heavy=True)
 def max_pool_with_argmax(
     xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, include_batch_in_index: bool, Targmax: DType
 ) -> Any:
@@ -132,7 +133,7 @@ def _count(xp: Any, n: Any) -> Any:
     return xp.arange(_i64(xp, 0), _i64(xp, n), _i64(xp, 1))
 
 
-@op("MaxPoolGrad", heavy=True)
+@op("MaxPoolGrad", shape="x -> x", heavy=True)
 def max_pool_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
     *, ksize: Ints, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str,
@@ -160,7 +161,7 @@ def _same_shape(xp: Any, x: Any, y: Any) -> None:
             raise refuse("the gradient has not the shape of the pooled result", expected=a, found=b)
 
 
-@op("MaxPoolGradV2", heavy=True, static=("ksize", "strides"))
+@op("MaxPoolGradV2", shape="x -> x", heavy=True, static=("ksize", "strides"))
 def max_pool_grad_v2(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *, padding: str, data_format: str
 ) -> Any:
@@ -224,7 +225,7 @@ def max_pool_grad_with_argmax(
     return xp.reshape(flat, [xp.dim(input, i) for i in range(4)])
 
 
-@op("MaxPool3DGrad", heavy=True)
+@op("MaxPool3DGrad", shape="x -> x", heavy=True)
 def max_pool_3d_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
     *, ksize: Ints, strides: Ints, padding: str, data_format: str, T: DType,
@@ -273,7 +274,7 @@ def _avg(xp: Any, x: Any, rank: int, ksize: Ints, strides: Ints, padding: str, d
     return from_first(xp, xp.avg_pool(to_first(xp, x, data_format), window, **options), data_format)
 
 
-@op("AvgPool", heavy=True)
+@op("AvgPool", shape=inference_nn.pool2d, heavy=True)
 def avg_pool(xp: Any, value: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str) -> Any:
     """The mean of each window's cells, padding left out."""
     return _avg(xp, value, 4, ksize, strides, padding, data_format)
@@ -284,7 +285,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.AvgPoolGrad(shape_of(g, op.inputs[0]), dy, **attrs_of(op, *_POOL))
 
 
-@op("AvgPool3D", heavy=True)
+@op("AvgPool3D", shape=inference_nn.pool3d, heavy=True)
 def avg_pool_3d(xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str) -> Any:
     """The mean of each window's cells of volumes, padding left out."""
     return _avg(xp, input, 5, ksize, strides, padding, data_format)
@@ -309,7 +310,7 @@ def _avg_grad(
     return from_first(xp, xp.avg_pool_grad(to_first(xp, dy, data_format), sizes, window, **options), data_format)
 
 
-@op("AvgPoolGrad", heavy=True)
+@op("AvgPoolGrad", shape=inference_nn.from_sizes4, heavy=True)
 def avg_pool_grad(
     xp: Any, orig_input_shape: Any, grad: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str
 ) -> Any:
@@ -322,7 +323,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return None, g.AvgPool(dy, **attrs_of(op, *_POOL))
 
 
-@op("AvgPool3DGrad", heavy=True)
+@op("AvgPool3DGrad", shape=inference_nn.from_sizes5, heavy=True)
 def avg_pool_3d_grad(
     xp: Any, orig_input_shape: Any, grad: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str
 ) -> Any:
@@ -350,7 +351,7 @@ def _extract(xp: Any, x: Any, rank: int, ksizes: Ints, strides: Ints, rates: Int
     return xp.reshape(last, [*(xp.dim(last, i) for i in range(rank - 1)), -1 if depth is None else taps * depth])
 
 
-@op("ExtractImagePatches")
+@op("ExtractImagePatches", shape=inference_nn.patches)
 def extract_image_patches(xp: Any, images: Any, *, ksizes: Ints, strides: Ints, rates: Ints, padding: str) -> Any:
     """The pixels of each window, laid out along the channels."""
     return _extract(xp, images, 4, ksizes, strides, rates, padding)
@@ -365,7 +366,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return _folded(g, dy, cast(g, cells, int64), n, sizes, channels)
 
 
-@op("ExtractVolumePatches")
+@op("ExtractVolumePatches", shape=inference_nn.patches)
 def extract_volume_patches(xp: Any, input: Any, *, ksizes: Ints, strides: Ints, padding: str) -> Any:
     """The cells of each window of volumes, laid out along the channels."""
     return _extract(xp, input, 5, ksizes, strides, (1,) * 5, padding)

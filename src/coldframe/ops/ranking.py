@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.ops import inference_math
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import widened
@@ -16,7 +17,7 @@ Array = npt.NDArray[Any]
 _SIZES = "the number of distinct elements is in the data"
 
 
-@op("TopKV2", ignores=("sorted",))
+@op("TopKV2", shape=inference_math.top_k_v2, ignores=("sorted",))
 def top_k(xp: Any, x: Any, k: Any, *, index_type: DType) -> Any:
     """The k largest of the last dimension in descending order, the first among equals first, and where they are."""
     if xp.rank(k):
@@ -27,7 +28,7 @@ def top_k(xp: Any, x: Any, k: Any, *, index_type: DType) -> Any:
     return values, xp.cast(indices, index_type)
 
 
-@op("TopK", ignores=("sorted",))
+@op("TopK", shape=inference_math.top_k, ignores=("sorted",))
 def top_k_v1(xp: Any, x: Any, *, k: int) -> Any:
     """TopKV2 with a fixed k."""
     if not xp.rank(x):
@@ -44,7 +45,7 @@ def _checked_k(xp: Any, x: Any, k: Any) -> Any:
     return k if known is None else known
 
 
-@op("NthElement", host="ONNX sorts whole rows only")
+@op("NthElement", shape=inference_math.nth_element, host="ONNX sorts whole rows only")
 def nth_element(xp: Any, x: Any, n: Any, *, reverse: bool) -> Any:
     """The element of rank n (from 0) of the last dimension, from the smallest or with `reverse` from the largest."""
     if n.ndim or not x.ndim or not 0 <= n < x.shape[-1]:
@@ -63,13 +64,13 @@ def _in_top_k(predictions: Array, targets: Array, k: int) -> Array:
     return np.asarray(inside & np.isfinite(predictions).all(1) & (better < k))
 
 
-@op("InTopK", host="it reads each row at its own place")
+@op("InTopK", shape="[n, c] [n] [] -> [n]", host="it reads each row at its own place")
 def in_top_k(xp: Any, predictions: Any, targets: Any, *, k: int) -> Any:
     """Whether fewer than k classes beat the target of each row; false where something is not finite."""
     return _in_top_k(predictions, targets, k)
 
 
-@op("InTopKV2", host="it reads each row at its own place")
+@op("InTopKV2", shape="[n, c] [n] [] -> [n]", host="it reads each row at its own place")
 def in_top_k_v2(xp: Any, predictions: Any, targets: Any, k: Any) -> Any:
     """Whether fewer than k classes beat the target of each row; false where something is not finite."""
     return _in_top_k(predictions, targets, int(k))
@@ -114,35 +115,35 @@ def _numbered_objects(rows: Array) -> tuple[Array, Array, Array]:
     return first, numbers, np.bincount(numbers, minlength=len(seen))
 
 
-@op("Unique", host=_SIZES)
+@op("Unique", shape="[n] -> [?] [n]", host=_SIZES)
 def unique(xp: Any, x: Any, *, out_idx: DType) -> Any:
     """The distinct elements in order of appearance, and which of them each element is."""
     values, which, _ = _distinct(x, None)
     return values, which.astype(out_idx.numpy)
 
 
-@op("UniqueV2", host=_SIZES)
+@op("UniqueV2", shape=inference_math.unique_v2, host=_SIZES)
 def unique_v2(xp: Any, x: Any, axis: Any, *, out_idx: DType) -> Any:
     """The distinct slices along one axis in order of appearance, and which of them each slice is."""
     values, which, _ = _distinct(x, axis)
     return values, which.astype(out_idx.numpy)
 
 
-@op("UniqueWithCounts", host=_SIZES)
+@op("UniqueWithCounts", shape="[n] -> [?] [n] [?]", host=_SIZES)
 def unique_with_counts(xp: Any, x: Any, *, out_idx: DType) -> Any:
     """Unique, and how often each occurs."""
     values, which, counts = _distinct(x, None)
     return values, which.astype(out_idx.numpy), counts.astype(out_idx.numpy)
 
 
-@op("UniqueWithCountsV2", host=_SIZES)
+@op("UniqueWithCountsV2", shape=inference_math.unique_v2, host=_SIZES)
 def unique_with_counts_v2(xp: Any, x: Any, axis: Any, *, out_idx: DType) -> Any:
     """UniqueV2, and how often each occurs."""
     values, which, counts = _distinct(x, axis)
     return values, which.astype(out_idx.numpy), counts.astype(out_idx.numpy)
 
 
-@op("ListDiff", host=_SIZES)
+@op("ListDiff", shape="[n] [m] -> [?]", host=_SIZES)
 def list_diff(xp: Any, x: Any, y: Any, *, out_idx: DType) -> Any:
     """The elements of x that y lacks, in order, and where they are."""
     if x.ndim != 1 or y.ndim != 1:
@@ -156,7 +157,7 @@ def list_diff(xp: Any, x: Any, y: Any, *, out_idx: DType) -> Any:
     return x[at], at.astype(out_idx.numpy)
 
 
-@op("InvertPermutation", host="it refuses by value")
+@op("InvertPermutation", shape="x -> x", host="it refuses by value")
 def invert_permutation(xp: Any, x: Any) -> Any:
     """The permutation that undoes x: result[x[i]] = i."""
     if x.ndim != 1:

@@ -134,7 +134,7 @@ def _one(x: Array, name: str) -> str:
     return _text(x.item())
 
 
-@op("StaticRegexReplace", host=_HOST)
+@op("StaticRegexReplace", shape="x -> x", host=_HOST)
 def static_regex_replace(xp: Any, input: Array, *, pattern: str, rewrite: str, replace_global: bool) -> Any:
     """Replace what matches a fixed pattern."""
     _pieces(rewrite, compiled(pattern).groups)
@@ -148,7 +148,7 @@ def regex_replace(xp: Any, input: Array, pattern: Array, rewrite: Array, *, repl
     return static_regex_replace.body(xp, input, pattern=p, rewrite=r, replace_global=replace_global)
 
 
-@op("StaticRegexFullMatch", host=_HOST)
+@op("StaticRegexFullMatch", shape="x -> x", host=_HOST)
 def static_regex_full_match(xp: Any, input: Array, *, pattern: str) -> Any:
     """Whether all of a string matches a fixed pattern."""
     found = compiled(pattern)

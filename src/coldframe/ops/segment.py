@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.ops import inference_index
 from coldframe.ops.table import Op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
@@ -122,7 +123,7 @@ def _segment(name: str) -> Op:
         return _sorted(data, ids, None, fold)
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each segment; 0 (or 1) where there are none."
-    return Op(f"Segment{name}", run, host=_SORTED)
+    return Op(f"Segment{name}", run, shape=inference_index.segment, host=_SORTED)
 
 
 def _segment_v2(name: str) -> Op:
@@ -132,7 +133,7 @@ def _segment_v2(name: str) -> Op:
         return _sorted(data, ids, _count(num_segments), fold)
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each of a given number of segments."
-    return Op(f"Segment{name}V2", run, host=_SORTED)
+    return Op(f"Segment{name}V2", run, shape=inference_index.segment_v2, host=_SORTED)
 
 
 def _unsorted(name: str) -> Op:
@@ -149,7 +150,7 @@ def _unsorted(name: str) -> Op:
         return fold.over(rows[keep], flat[keep], n)
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each segment, in any order; negative ids drop rows."
-    return Op(f"UnsortedSegment{name}", run, host=_ANY)
+    return Op(f"UnsortedSegment{name}", run, shape=inference_index.segment_v2, host=_ANY)
 
 
 def _picked(data: Array, indices: Array, ids: Array) -> Array:
@@ -176,8 +177,14 @@ def _sparse(name: str) -> list[Op]:
     run_counted.__doc__ = f"The {_WHAT[name]} of the rows at `indices` of each of a given number of segments."
     hints = ("sparse_gradient",)
     return [
-        Op(f"SparseSegment{name}", run, host=_SORTED, ignores=hints),
-        Op(f"SparseSegment{name}WithNumSegments", run_counted, host=_SORTED, ignores=hints),
+        Op(f"SparseSegment{name}", run, shape=inference_index.sparse_segment, host=_SORTED, ignores=hints),
+        Op(
+            f"SparseSegment{name}WithNumSegments",
+            run_counted,
+            shape=inference_index.sparse_segment,
+            host=_SORTED,
+            ignores=hints,
+        ),
     ]
 
 

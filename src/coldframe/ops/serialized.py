@@ -47,7 +47,7 @@ def _opened(element: Any, dtype: DType) -> Array:
     return parsed_tensor(element, dtype)
 
 
-@op("SerializeSparse", host=_HOST)
+@op("SerializeSparse", shape="-> [3]", host=_HOST)
 def serialize_sparse(
     xp: Any, sparse_indices: Array, sparse_values: Array, sparse_shape: Array, *, out_type: DType
 ) -> Any:
@@ -58,7 +58,7 @@ def serialize_sparse(
     return _row((sparse_indices, sparse_values, sparse_shape), out_type)
 
 
-@op("SerializeManySparse", host=_HOST)
+@op("SerializeManySparse", shape="[n, r] -> [?, 3]", host=_HOST)
 def serialize_many_sparse(
     xp: Any, sparse_indices: Array, sparse_values: Array, sparse_shape: Array, *, out_type: DType
 ) -> Any:
@@ -86,7 +86,7 @@ def deserialize_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> An
     return _joined(serialized_sparse, dtype)
 
 
-@op("DeserializeManySparse", host=_HOST)
+@op("DeserializeManySparse", shape="[n, 3] -> [?, ?] [?] [?]", host=_HOST)
 def deserialize_many_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> Any:
     """A vector of serialized sparse tensors in one, with a dimension more."""
     return _joined(serialized_sparse, dtype)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.ops import inference_math
 from coldframe.ops.table import Op
 from coldframe.primitives.base import refuse
 
@@ -55,7 +56,7 @@ def _complex(name: str, n: int, inverse: bool) -> Op:
         return np.asarray((np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes), x.dtype)
 
     run.__doc__ = f"The {_WORDS[n]}{'inverse ' if inverse else ''}Fourier transform of complex numbers"
-    return Op(name, run, host=_HOST)
+    return Op(name, run, shape=inference_math.fft, host=_HOST)
 
 
 def _real(name: str, n: int) -> Op:
@@ -70,7 +71,7 @@ def _real(name: str, n: int) -> Op:
         return np.fft.rfftn(_crop(x, sizes), axes=axes).astype(Tcomplex.numpy, copy=False)
 
     run.__doc__ = f"The {_WORDS[n]}Fourier transform of real numbers: the half that is not redundant"
-    return Op(name, run, host=_HOST)
+    return Op(name, run, shape=inference_math.rfft, host=_HOST)
 
 
 def _real_inverse(name: str, n: int) -> Op:
@@ -86,7 +87,7 @@ def _real_inverse(name: str, n: int) -> Op:
         return np.fft.irfftn(half, s=sizes, axes=axes).astype(Treal.numpy, copy=False)
 
     run.__doc__ = f"The real numbers whose {_WORDS[n]}Fourier transform starts with the input"
-    return Op(name, run, host=_HOST)
+    return Op(name, run, shape=inference_math.irfft, host=_HOST)
 
 
 _WORDS = {1: "", 2: "2-D ", 3: "3-D "}

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.ops import inference_math
 from coldframe.ops.table import Op, op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
@@ -64,7 +65,7 @@ def starts_of(keys: Array) -> Array:
 
 
 # --- shape and order ---
-@op("SparseReshape", host=_HOST)
+@op("SparseReshape", shape="[n, r] [r] [m] -> [n, m] [m]", host=_HOST)
 def sparse_reshape(xp: Any, input_indices: Array, input_shape: Array, new_shape: Array) -> Any:
     """Coordinates in another shape of as many elements; one new dimension may be -1."""
     if input_indices.ndim != 2 or input_shape.ndim != 1 or new_shape.ndim != 1:
@@ -112,7 +113,7 @@ def _reshaped(old: list[int], new: list[int]) -> list[int]:
     return new
 
 
-@op("SparseReorder", host=_HOST)
+@op("SparseReorder", shape="[n, r] [n] [r] -> [n, r] [n]", host=_HOST)
 def sparse_reorder(xp: Any, input_indices: Array, input_values: Array, input_shape: Array) -> Any:
     """Coordinates and values in canonical order."""
     check_sparse(input_indices, input_values, input_shape)
@@ -147,7 +148,7 @@ def _part(indices: Array, values: Array, start: Array, size: Array) -> tuple[Arr
     return indices[inside] - start, values[inside], size
 
 
-@op("SparseSlice", host=_HOST)
+@op("SparseSlice", shape="[n, r] [n] [r] [r] [r] -> [?, r] [?] [r]", host=_HOST)
 def sparse_slice(xp: Any, indices: Array, values: Array, shape: Array, start: Array, size: Array) -> Any:
     """The part of a sparse tensor from `start` on, of at most `size`."""
     check_sparse(indices, values, shape)
@@ -158,7 +159,7 @@ def sparse_slice(xp: Any, indices: Array, values: Array, shape: Array, start: Ar
     return _part(indices, values, start, np.clip(shape - start, 0, size))
 
 
-@op("SparseSliceGrad", host=_HOST)
+@op("SparseSliceGrad", shape="[n] [k, r] [r] [m, r] -> [k]", host=_HOST)
 def sparse_slice_grad(
     xp: Any, backprop_val_grad: Array, input_indices: Array, input_start: Array, output_indices: Array
 ) -> Any:
@@ -195,7 +196,7 @@ def sparse_split(xp: Any, split_dim: Any, indices: Array, values: Array, shape: 
 
 
 # --- rows ---
-@op("SparseFillEmptyRows", host=_HOST)
+@op("SparseFillEmptyRows", shape="[n, r] [n] [r] [] -> [?, r] [?] [?] [n]", host=_HOST)
 def sparse_fill_empty_rows(xp: Any, indices: Array, values: Array, dense_shape: Array, default_value: Any) -> Any:
     """A sparse tensor with a default value, at column 0, in each row that has none."""
     check_sparse(indices, values, dense_shape)
@@ -221,7 +222,7 @@ def sparse_fill_empty_rows(xp: Any, indices: Array, values: Array, dense_shape: 
     return out[order], filled[order], empty, back[: len(rows)]
 
 
-@op("SparseFillEmptyRowsGrad", host=_HOST)
+@op("SparseFillEmptyRowsGrad", shape="[n] [m] -> [n] []", host=_HOST)
 def sparse_fill_empty_rows_grad(xp: Any, reverse_index_map: Array, grad_values: Array) -> Any:
     """What SparseFillEmptyRows's values and its default receive."""
     if reverse_index_map.ndim != 1 or grad_values.ndim != 1:
@@ -233,7 +234,7 @@ def sparse_fill_empty_rows_grad(xp: Any, reverse_index_map: Array, grad_values: 
     return grad_values[reverse_index_map], grad_values[rest].sum(dtype=grad_values.dtype)
 
 
-@op("SparseSoftmax", host=_HOST)
+@op("SparseSoftmax", shape="[n, r] [n] [r] -> [n]", host=_HOST)
 def sparse_softmax(xp: Any, sp_indices: Array, sp_values: Array, sp_shape: Array) -> Any:
     """The softmax of each row (the last dimension), of the values that are there."""
     check_sparse(sp_indices, sp_values, sp_shape)
@@ -281,7 +282,7 @@ def _reduction(name: str, ufunc: Any, sparse: bool, doc: str) -> Op:
         return out.reshape(dims(shape))
 
     run.__doc__ = doc
-    return Op(name, run, host=_HOST)
+    return Op(name, run, shape="-> [?, ?] [?] [?]" if sparse else inference_math.sparse_reduce, host=_HOST)
 
 
 REDUCTIONS = [

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.ops import inference_math
 from coldframe.ops.counting import bins, counted
 from coldframe.ops.sparse import check_inside, check_sparse, compared, row_major
 from coldframe.ops.table import Op, op
@@ -19,7 +20,7 @@ _NONE: Final = -1  # in a merge: this tensor has no value here
 
 
 # --- sparse and dense ---
-@op("SparseTensorDenseMatMul", host=_HOST)
+@op("SparseTensorDenseMatMul", shape=inference_math.sparse_mat_mul, host=_HOST)
 def sparse_tensor_dense_matmul(
     xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b: Array, *, adjoint_a: bool, adjoint_b: bool
 ) -> Any:
@@ -49,7 +50,7 @@ def sparse_tensor_dense_matmul(
     return out.astype(values.dtype, copy=False)
 
 
-@op("SparseTensorDenseAdd", host=_HOST)
+@op("SparseTensorDenseAdd", shape="[n, r] [n] [r] x -> x", host=_HOST)
 def sparse_tensor_dense_add(xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b: Array) -> Any:
     """A dense tensor plus a sparse one of the same shape."""
     check_sparse(a_indices, a_values, a_shape)
@@ -74,7 +75,7 @@ def _elementwise(name: str, fn: Any, doc: str, divides: bool = False) -> Op:
         return fn(xp, sp_values, dense[tuple(at)] if at else np.broadcast_to(dense, sp_values.shape))
 
     run.__doc__ = doc
-    return Op(name, run, host=_HOST)
+    return Op(name, run, shape="[n, r] [n] [r] -> [n]", host=_HOST)
 
 
 def _divided(xp: Any, a: Array, b: Array) -> Any:
@@ -136,7 +137,7 @@ def _coordinates(a: Array, b: Array, from_a: Array, from_b: Array) -> Array:
     return out
 
 
-@op("SparseAdd", host=_HOST)
+@op("SparseAdd", shape="[n, r] [n] [r] [m, r] [m] [r] -> [?, r] [?] [r]", host=_HOST)
 def sparse_add(
     xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b_indices: Array, b_values: Array, b_shape: Array,
     thresh: Any,
@@ -153,7 +154,7 @@ def sparse_add(
     return _coordinates(a_indices, b_indices, from_a, from_b)[keep], total[keep], a_shape
 
 
-@op("SparseAddGrad", host=_HOST)
+@op("SparseAddGrad", shape="[k] [n, r] [m, r] -> [n] [m]", host=_HOST)
 def sparse_add_grad(xp: Any, backprop_val_grad: Array, a_indices: Array, b_indices: Array, sum_indices: Array) -> Any:
     """What the values of SparseAdd's two inputs receive."""
     if any(i.ndim != 2 for i in (a_indices, b_indices, sum_indices)) or backprop_val_grad.ndim != 1:
@@ -180,7 +181,7 @@ def _extreme(name: str, fn: Any, doc: str) -> Op:
         return _coordinates(a_indices, b_indices, from_a, from_b), values
 
     run.__doc__ = doc
-    return Op(name, run, host=_HOST)
+    return Op(name, run, shape="[n, r] [n] [r] [m, r] [m] [r] -> [?, r] [?]", host=_HOST)
 
 
 EXTREMES = [

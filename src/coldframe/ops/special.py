@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.ops import inference_math
 from coldframe.ops.table import Op
 
 Array = npt.NDArray[Any]
@@ -242,9 +243,10 @@ def _special(name: str, fn: Callable[..., Array], inputs: int, doc: str) -> Op:
 
     body: Callable[..., Any] = (one, two, three)[inputs - 1]
     body.__doc__ = doc
-    return Op(name, body, host=_NONE)
+    return Op(name, body, shape=_SHAPES[inputs - 1], host=_NONE)
 
 
+_SHAPES = ("x -> x", inference_math.broadcast_two, inference_math.broadcast_three)
 _I0E, _I1E = _bessel_i(0), _bessel_i(1)
 
 SPECIAL = [

@@ -42,7 +42,7 @@ def stack_v2(xp: Any, state: State, max_size: Any, *, elem_type: DType) -> Any:
     return Stack(elem_type, most if most >= 0 else None)
 
 
-@op("Stack", stateful=True, ignores=("stack_name",))
+@op("Stack", shape="-> [2]", stateful=True, ignores=("stack_name",))
 def stack(xp: Any, state: State, *, elem_type: DType) -> Any:
     """A new stack."""
     return Stack(elem_type, None)
@@ -101,13 +101,13 @@ class Optional:
 _HOST = "optionals are not arrays"
 
 
-@op("OptionalNone", host=_HOST)
+@op("OptionalNone", shape="-> []", host=_HOST)
 def optional_none(xp: Any) -> Any:
     """Nothing."""
     return Optional(None)
 
 
-@op("OptionalFromValue", host=_HOST)
+@op("OptionalFromValue", shape="-> []", host=_HOST)
 def optional_from_value(xp: Any, components: list[Any], *, Toutput_types: tuple[DType, ...]) -> Any:
     """Its inputs, as one value."""
     return Optional(tuple(components), Toutput_types)
@@ -120,7 +120,7 @@ def _optional(value: Any) -> Optional:
     return found
 
 
-@op("OptionalHasValue", host=_HOST)
+@op("OptionalHasValue", shape="-> []", host=_HOST)
 def optional_has_value(xp: Any, optional: Any) -> Any:
     """Whether there are tensors in it."""
     return np.bool_(_optional(optional).components is not None)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldframe.dtypes import DType
-from coldframe.ops import philox
+from coldframe.ops import inference_math, philox
 from coldframe.ops.philox import Stream
 from coldframe.ops.random import limits, sizes, weights
 from coldframe.ops.table import Op, op
@@ -51,19 +51,19 @@ def _key_counter(seed: Any) -> tuple[Any, Any]:
     return np.array([stream.key], np.uint64), counter
 
 
-@op("StatelessRandomGetKeyCounter", host=_WHY)
+@op("StatelessRandomGetKeyCounter", shape="-> [1] [2]", host=_WHY)
 def stateless_random_get_key_counter(xp: Any, seed: Any) -> Any:
     """Key and counter for a seed."""
     return _key_counter(seed)
 
 
-@op("StatelessRandomGetAlg", host=_WHY)
+@op("StatelessRandomGetAlg", shape="-> []", host=_WHY)
 def stateless_random_get_alg(xp: Any) -> Any:
     """The generator that is used: Philox."""
     return np.int32(_PHILOX)
 
 
-@op("StatelessRandomGetKeyCounterAlg", host=_WHY)
+@op("StatelessRandomGetKeyCounterAlg", shape="-> [1] [2] []", host=_WHY)
 def stateless_random_get_key_counter_alg(xp: Any, seed: Any) -> Any:
     """Key, counter and generator for a seed."""
     return (*_key_counter(seed), np.int32(_PHILOX))
@@ -86,7 +86,10 @@ def _both(name: str, draw: Draw, doc: str) -> list[Op]:
         return draw(_of_key(key, counter, alg), count, dtype).reshape(dims)
 
     by_seed.__doc__ = by_key.__doc__ = doc
-    return [Op(name, by_seed, host=_WHY), Op(f"{name}V2", by_key, host=_WHY)]
+    return [
+        Op(name, by_seed, shape=inference_math.random, host=_WHY),
+        Op(f"{name}V2", by_key, shape=inference_math.random, host=_WHY),
+    ]
 
 
 VALUES = [
@@ -97,14 +100,14 @@ VALUES = [
 ]
 
 
-@op("StatelessRandomUniformInt", host=_WHY)
+@op("StatelessRandomUniformInt", shape=inference_math.random, host=_WHY)
 def stateless_random_uniform_int(xp: Any, shape: Any, seed: Any, minval: Any, maxval: Any, *, dtype: DType) -> Any:
     """Integers of [minval, maxval)."""
     dims, count = sizes(shape)
     return philox.integers(_of_seed(seed), count, *limits(minval, maxval, count), dtype).reshape(dims)
 
 
-@op("StatelessRandomUniformIntV2", host=_WHY)
+@op("StatelessRandomUniformIntV2", shape=inference_math.random, host=_WHY)
 def stateless_random_uniform_int_v2(
     xp: Any, shape: Any, key: Any, counter: Any, alg: Any, minval: Any, maxval: Any, *, dtype: DType
 ) -> Any:
@@ -113,7 +116,7 @@ def stateless_random_uniform_int_v2(
     return philox.integers(_of_key(key, counter, alg), count, *limits(minval, maxval, count), dtype).reshape(dims)
 
 
-@op("StatelessMultinomial", host=_WHY)
+@op("StatelessMultinomial", shape=inference_math.multinomial, host=_WHY)
 def stateless_multinomial(xp: Any, logits: Any, num_samples: Any, seed: Any, *, output_dtype: DType) -> Any:
     """Classes chosen with the logarithmic weights of each row of `logits`."""
     return philox.choices(_of_seed(seed), logits, weights(logits, num_samples)).astype(output_dtype.numpy)

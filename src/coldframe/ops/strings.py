@@ -41,7 +41,7 @@ def _case(name: str, ascii_only: Callable[[bytes], bytes], unicode: Callable[[st
         return _each(x, lambda b: unicode(_text(b)).encode("utf-8", "surrogateescape"))
 
     run.__doc__ = doc
-    return Op(name, run, host=_HOST)
+    return Op(name, run, shape="x -> x", host=_HOST)
 
 
 CASES = [
@@ -50,13 +50,13 @@ CASES = [
 ]
 
 
-@op("StringStrip", host=_HOST)
+@op("StringStrip", shape="x -> x", host=_HOST)
 def string_strip(xp: Any, x: Array) -> Any:
     """Strings without white space at their ends."""
     return _each(x, lambda b: b.strip(_SPACE))
 
 
-@op("StringLength", host=_HOST)
+@op("StringLength", shape="x -> x", host=_HOST)
 def string_length(xp: Any, x: Array, *, unit: str) -> Any:
     """Lengths in bytes, or in UTF-8 characters."""
     return _each(x, len if unit == "BYTE" else _characters, np.int32)
@@ -108,7 +108,7 @@ _FLOAT = re.compile(
 )
 
 
-@op("StringToNumber", host=_HOST)
+@op("StringToNumber", shape="x -> x", host=_HOST)
 def string_to_number(xp: Any, string_tensor: Array, *, out_type: DType) -> Any:
     """The numbers that strings spell."""
     return _each(string_tensor, lambda b: number(b, out_type), out_type.numpy)
@@ -133,7 +133,7 @@ def _float(b: bytes) -> float:
     return float(stripped)
 
 
-@op("AsString", host=_HOST)
+@op("AsString", shape="x -> x", host=_HOST)
 def as_string(
     xp: Any, input: Array, *, T: DType, precision: int, scientific: bool, shortest: bool, width: int, fill: str,
 ) -> Any:  # fmt: skip
@@ -243,13 +243,13 @@ def _words(b: bytes, maxsplit: int) -> list[bytes]:
 
 
 # --- base64 and file names --------------------------------------------------------------------------------------
-@op("EncodeBase64", host=_HOST)
+@op("EncodeBase64", shape="x -> x", host=_HOST)
 def encode_base64(xp: Any, input: Array, *, pad: bool) -> Any:
     """Web-safe base64, padded with ``=`` if asked."""
     return _each(input, lambda b: base64.urlsafe_b64encode(b) if pad else base64.urlsafe_b64encode(b).rstrip(b"="))
 
 
-@op("DecodeBase64", host=_HOST)
+@op("DecodeBase64", shape="x -> x", host=_HOST)
 def decode_base64(xp: Any, input: Array) -> Any:
     """What web-safe base64 encodes, padded or not."""
     return _each(input, _decoded)
@@ -265,13 +265,13 @@ def _decoded(b: bytes) -> bytes:
         raise refuse("a string is not web-safe base64", found=str(e)) from e
 
 
-@op("ShardedFilename", host=_HOST)
+@op("ShardedFilename", shape="-> []", host=_HOST)
 def sharded_filename(xp: Any, basename: Array, shard: Array, num_shards: Array) -> Any:
     """The name of one of several files that belong together."""
     return np.array(basename.item() + b"-%05d-of-%05d" % (int(shard), int(num_shards)), object)
 
 
-@op("ShardedFilespec", host=_HOST)
+@op("ShardedFilespec", shape="-> []", host=_HOST)
 def sharded_filespec(xp: Any, basename: Array, num_shards: Array) -> Any:
     """The pattern of the names of files that belong together."""
     return np.array(basename.item() + b"-?????-of-%05d" % int(num_shards), object)

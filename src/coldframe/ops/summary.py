@@ -37,7 +37,7 @@ def _tag(tag: Array) -> Any:
     return np.asarray(tag, object).item()
 
 
-@op("ScalarSummary", host=_HOST)
+@op("ScalarSummary", shape="-> []", host=_HOST)
 def scalar_summary(xp: Any, tags: Any, values: Any) -> Any:
     """A number for each tag."""
     if np.shape(tags) != np.shape(values):
@@ -50,7 +50,7 @@ def scalar_summary(xp: Any, tags: Any, values: Any) -> Any:
     return _written(summary)
 
 
-@op("TensorSummaryV2", host=_HOST)
+@op("TensorSummaryV2", shape="-> []", host=_HOST)
 def tensor_summary_v2(xp: Any, tag: Any, tensor: Any, serialized_summary_metadata: Any) -> Any:
     """A tensor, with a tag and a serialized SummaryMetadata that says how to show it."""
     summary = messages.message_class(_SUMMARY)()
@@ -60,7 +60,7 @@ def tensor_summary_v2(xp: Any, tag: Any, tensor: Any, serialized_summary_metadat
     return _written(summary)
 
 
-@op("TensorSummary", host=_HOST, stateful=True, ignores=("description", "labels", "display_name"))
+@op("TensorSummary", shape="-> []", host=_HOST, stateful=True, ignores=("description", "labels", "display_name"))
 def tensor_summary(xp: Any, state: State, tensor: Any) -> Any:
     """A tensor under the name of the node; the kernel writes no description of it."""
     summary = messages.message_class(_SUMMARY)()
@@ -68,7 +68,7 @@ def tensor_summary(xp: Any, state: State, tensor: Any) -> Any:
     return _written(summary)
 
 
-@op("MergeSummary", host=_HOST)
+@op("MergeSummary", shape="-> []", host=_HOST)
 def merge_summary(xp: Any, inputs: list[Any]) -> Any:
     """All values of several summaries; no tag may occur twice."""
     merged, seen = messages.message_class(_SUMMARY)(), set()
@@ -89,7 +89,7 @@ def _parsed(kind: str, data: bytes) -> Any:
 
 
 # --- histograms -------------------------------------------------------------------------------------------------
-@op("HistogramSummary", host=_HOST)
+@op("HistogramSummary", shape="-> []", host=_HOST)
 def histogram_summary(xp: Any, tag: Any, values: Any) -> Any:
     """How many values fall into each bucket, with their extremes, sum and sum of squares."""
     x = np.ravel(values).astype(np.float64)

@@ -8,6 +8,10 @@ A body takes ``xp``, the op's inputs in TensorFlow's order (a list input is one 
 it understands as keyword-only parameters without defaults, under TensorFlow's names. Strings arrive as ``str``, dtypes
 as `DType`, shapes as `Shape`, functions as callables. An attribute that no parameter takes must have its default
 value, or the call is refused: nothing is silently ignored.
+
+`shape` tells what is known of the outputs before a run: a function (`coldframe.ops.known` has its contract, the
+``inference_*`` modules the families), or, where that says it, a line such as ``"[n, c] [n] -> [n]"``
+(`coldframe.ops.notation`). An op without it has outputs of open shapes.
 """
 
 from __future__ import annotations
@@ -34,7 +38,8 @@ class Op:
     Attributes:
         name: TensorFlow's name.
         body: ``body(xp, *inputs, **attrs)``; stateful ops take ``body(xp, state, *inputs, **attrs)``.
-        rules: other aspects by name: ``onnx``, ``gradient``.
+        rules: other aspects by name: ``onnx``, ``values``, ``gradient``.
+        shape: the shape rule, see above.
         host: why the body runs on numpy only (strings, data-dependent shapes, ...); empty when it can be compiled.
         lenient: what TensorFlow and numpy refuse and a compiled island answers, since only the run would tell; empty
             where nothing is.
@@ -58,6 +63,7 @@ class Op:
     name: str
     body: Body
     rules: dict[str, Body] = dataclasses.field(default_factory=dict)
+    shape: Body | str | None = None
     host: str = ""
     lenient: str = ""
     static: tuple[str, ...] = ()
@@ -89,6 +95,16 @@ class Op:
     def onnx(self) -> Callable[[Body], Body]:
         """Decorate a body that emits ONNX more directly than tracing the main body would."""
         return self.rule("onnx")
+
+    @property
+    def values(self) -> Callable[[Body], Body]:
+        """Decorate what an op on variables computes when their values stand in the places of the handles.
+
+        ``values(xp, *inputs, **attrs)`` has no state and so can be compiled. An op that reads returns what it hands out. One
+        that writes returns the new value of each variable, in the order of the handles; of the role ``assign``, which
+        does not read what it overwrites, it takes only the other inputs.
+        """
+        return self.rule("values")
 
     @property
     def gradient(self) -> Callable[[Body], Body]:
@@ -136,9 +152,15 @@ def rules(**aspects: Body | None) -> dict[str, Body]:
     return {aspect: rule for aspect, rule in aspects.items() if rule is not None}
 
 
-def alias(name: str, of: Op, **fields: Any) -> Op:
-    """Return an op called `name` that does what `of` does (TensorFlow keeps old names of an op)."""
-    return dataclasses.replace(of, name=name, rules=dict(of.rules), **fields)
+def alias(name: str, of: Op, *, gradient: Body | None = None, no_gradient: bool = False, **fields: Any) -> Op:
+    """Return an op called `name` that does what `of` does (TensorFlow keeps old names of an op).
+
+    Its gradient is that of `of` too, unless one of `gradient` and `no_gradient` says otherwise.
+    """
+    aspects = of.rules | rules(gradient=gradient)
+    if no_gradient:
+        aspects.pop("gradient", None)
+    return dataclasses.replace(of, name=name, rules=aspects, no_gradient=no_gradient, **fields)
 
 
 class OpTable(Mapping[str, Op]):

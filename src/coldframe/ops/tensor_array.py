@@ -14,6 +14,7 @@ import numpy as np
 
 from coldframe.dtypes import DType
 from coldframe.errors import MisuseError
+from coldframe.ops import inference_state
 from coldframe.ops.state import State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
@@ -195,7 +196,7 @@ def _made(
     return made
 
 
-@op("TensorArrayV3", stateful=True, ignores=_NAME)
+@op("TensorArrayV3", shape=inference_state.tensor_array, stateful=True, ignores=_NAME)
 def tensor_array_v3(
     xp: Any, state: State, size: Any, *, dtype: DType, element_shape: Shape, dynamic_size: bool,
     clear_after_read: bool, identical_element_shapes: bool,
@@ -205,7 +206,7 @@ def tensor_array_v3(
     return made, np.float32(0)
 
 
-@op("TensorArrayV2", stateful=True, ignores=_NAME)
+@op("TensorArrayV2", shape="-> [2]", stateful=True, ignores=_NAME)
 def tensor_array_v2(
     xp: Any, state: State, size: Any, *, dtype: DType, element_shape: Shape, dynamic_size: bool, clear_after_read: bool
 ) -> Any:
@@ -383,17 +384,21 @@ def _split(xp: Any, state: State, handle: Any, value: Any, lengths: Any, flow_in
     return flow_in
 
 
-def _generations(body: Any, *names: str) -> list[Op]:
-    return [Op(name, body, stateful=True) for name in names]
+def _generations(body: Any, shape: Any, *names: str) -> list[Op]:
+    return [Op(name, body, shape=shape, stateful=True) for name in names]
 
 
 ACCESS = [
-    *_generations(_write, "TensorArrayWriteV3", "TensorArrayWriteV2", "TensorArrayWrite"),
-    *_generations(_read, "TensorArrayReadV3", "TensorArrayReadV2", "TensorArrayRead"),
-    *_generations(_size, "TensorArraySizeV3", "TensorArraySizeV2", "TensorArraySize"),
-    *_generations(_close, "TensorArrayCloseV3", "TensorArrayCloseV2", "TensorArrayClose"),
-    *_generations(_gather, "TensorArrayGatherV3", "TensorArrayGatherV2", "TensorArrayGather"),
-    *_generations(_scatter, "TensorArrayScatterV3", "TensorArrayScatterV2", "TensorArrayScatter"),
-    *_generations(_concat, "TensorArrayConcatV3", "TensorArrayConcatV2", "TensorArrayConcat"),
-    *_generations(_split, "TensorArraySplitV3", "TensorArraySplitV2", "TensorArraySplit"),
+    *_generations(_write, "-> []", "TensorArrayWriteV3", "TensorArrayWriteV2", "TensorArrayWrite"),
+    *_generations(_read, inference_state.read_element, "TensorArrayReadV3", "TensorArrayReadV2", "TensorArrayRead"),
+    *_generations(_size, "-> []", "TensorArraySizeV3", "TensorArraySizeV2", "TensorArraySize"),
+    *_generations(_close, "-> []", "TensorArrayCloseV3", "TensorArrayCloseV2", "TensorArrayClose"),
+    *_generations(
+        _gather, inference_state.tensor_array_gather, "TensorArrayGatherV3", "TensorArrayGatherV2", "TensorArrayGather"
+    ),
+    *_generations(_scatter, "-> []", "TensorArrayScatterV3", "TensorArrayScatterV2", "TensorArrayScatter"),
+    *_generations(
+        _concat, inference_state.tensor_array_concat, "TensorArrayConcatV3", "TensorArrayConcatV2", "TensorArrayConcat"
+    ),
+    *_generations(_split, "-> []", "TensorArraySplitV3", "TensorArraySplitV2", "TensorArraySplit"),
 ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from coldframe.dtypes import DType
 from coldframe.errors import MisuseError
+from coldframe.ops import inference_state
 from coldframe.ops.table import op
 from coldframe.ops.tensor_array import scalar, stacked, zeros
 from coldframe.primitives.base import refuse
@@ -113,14 +114,14 @@ def _sized(n: int) -> int:
 
 
 # --- making -----------------------------------------------------------------------------------------------------
-@op("EmptyTensorList", host=_HOST)
+@op("EmptyTensorList", shape=inference_state.empty_list, host=_HOST)
 def empty_tensor_list(xp: Any, element_shape: Any, max_num_elements: Any, *, element_dtype: DType) -> Any:
     """A list without elements, for at most `max_num_elements` unless that is negative."""
     most = scalar("max_num_elements", max_num_elements)
     return TensorList(element_dtype, _shape(element_shape), (), most if most >= 0 else None)
 
 
-@op("TensorListReserve", host=_HOST)
+@op("TensorListReserve", shape=inference_state.list_reserve, host=_HOST)
 def tensor_list_reserve(xp: Any, element_shape: Any, num_elements: Any, *, element_dtype: DType) -> Any:
     """A list of `num_elements` places without elements."""
     n = scalar("num_elements", num_elements)
@@ -137,7 +138,7 @@ def _rows(tensor: Any, shape: Shape) -> list[Any]:
     return list(tensor)
 
 
-@op("TensorListFromTensor", host=_HOST)
+@op("TensorListFromTensor", shape=inference_state.list_of, host=_HOST)
 def tensor_list_from_tensor(xp: Any, tensor: Any, element_shape: Any, *, element_dtype: DType) -> Any:
     """A list of the rows of `tensor`."""
     shape = _shape(element_shape)
@@ -156,14 +157,14 @@ def _scattered(items: list[Any], rows: list[Any], indices: Any) -> list[Any]:
     return items
 
 
-@op("TensorListScatter", host=_HOST)
+@op("TensorListScatter", shape=inference_state.list_of, host=_HOST)
 def tensor_list_scatter(xp: Any, tensor: Any, indices: Any, element_shape: Any, *, element_dtype: DType) -> Any:
     """A list with the rows of `tensor` at `indices`."""
     shape = _shape(element_shape)
     return TensorList(element_dtype, shape, tuple(_scattered([], _rows(tensor, shape), indices)))
 
 
-@op("TensorListScatterV2", host=_HOST)
+@op("TensorListScatterV2", shape=inference_state.list_of, host=_HOST)
 def tensor_list_scatter_v2(
     xp: Any, tensor: Any, indices: Any, element_shape: Any, num_elements: Any, *, element_dtype: DType
 ) -> Any:
@@ -177,7 +178,7 @@ def tensor_list_scatter_v2(
     return TensorList(element_dtype, shape, tuple(items))
 
 
-@op("TensorListScatterIntoExistingList", host=_HOST)
+@op("TensorListScatterIntoExistingList", shape=inference_state.list_updated, host=_HOST)
 def tensor_list_scatter_into_existing_list(
     xp: Any, input_handle: Any, tensor: Any, indices: Any, *, element_dtype: DType
 ) -> Any:
@@ -205,7 +206,7 @@ def tensor_list_split(xp: Any, tensor: Any, element_shape: Any, lengths: Any, *,
 
 
 # --- what it is -------------------------------------------------------------------------------------------------
-@op("TensorListLength", host=_HOST)
+@op("TensorListLength", shape="-> []", host=_HOST)
 def tensor_list_length(xp: Any, input_handle: Any) -> Any:
     """How many places the list has."""
     return np.int32(len(_list(input_handle).items))
@@ -219,7 +220,7 @@ def tensor_list_element_shape(xp: Any, input_handle: Any, *, shape_type: DType) 
 
 
 # --- single elements --------------------------------------------------------------------------------------------
-@op("TensorListGetItem", host=_HOST)
+@op("TensorListGetItem", shape=inference_state.list_item, host=_HOST)
 def tensor_list_get_item(xp: Any, input_handle: Any, index: Any, element_shape: Any, *, element_dtype: DType) -> Any:
     """The element at `index`; zeros where there is none yet and the shape is known."""
     source, i = _list(input_handle, element_dtype), scalar("an index", index)
@@ -231,7 +232,7 @@ def tensor_list_get_item(xp: Any, input_handle: Any, index: Any, element_shape: 
     return zeros(_static(shape, f"there is no element {i} yet"), element_dtype)
 
 
-@op("TensorListSetItem", host=_HOST)
+@op("TensorListSetItem", shape=inference_state.list_updated, host=_HOST)
 def tensor_list_set_item(
     xp: Any, input_handle: Any, index: Any, item: Any, *, element_dtype: DType, resize_if_index_out_of_bounds: bool
 ) -> Any:
@@ -246,7 +247,7 @@ def tensor_list_set_item(
     return old.with_items(items)
 
 
-@op("TensorListPushBack", host=_HOST)
+@op("TensorListPushBack", shape=inference_state.list_updated, host=_HOST)
 def tensor_list_push_back(xp: Any, input_handle: Any, tensor: Any, *, element_dtype: DType) -> Any:
     """The list with `tensor` as one more element at its end."""
     return _pushed(_list(input_handle, element_dtype), tensor)
@@ -259,7 +260,7 @@ def _pushed(old: TensorList, tensor: Any) -> TensorList:
     return old.with_items((*old.items, tensor))
 
 
-@op("TensorListPopBack", host=_HOST)
+@op("TensorListPopBack", shape=inference_state.list_pop, host=_HOST)
 def tensor_list_pop_back(xp: Any, input_handle: Any, element_shape: Any, *, element_dtype: DType) -> Any:
     """The list without its last element, and that element."""
     old = _list(input_handle, element_dtype)
@@ -283,7 +284,7 @@ def tensor_list_push_back_batch(xp: Any, input_handles: Any, tensor: Any, *, ele
     return out
 
 
-@op("TensorListResize", host=_HOST)
+@op("TensorListResize", shape=inference_state.list_updated, host=_HOST)
 def tensor_list_resize(xp: Any, input_handle: Any, size: Any) -> Any:
     """The list, cut off or with places added so that there are `size`."""
     old, n = _list(input_handle), scalar("size", size)
@@ -304,7 +305,7 @@ def _stack(source: TensorList, items: Sequence[Any], element_shape: Any, dtype: 
     return stacked([zeros(dims, dtype) if i is None else i for i in items], dims, dtype)
 
 
-@op("TensorListStack", host=_HOST)
+@op("TensorListStack", shape=inference_state.list_stack, host=_HOST)
 def tensor_list_stack(
     xp: Any, input_handle: Any, element_shape: Any, *, element_dtype: DType, num_elements: int
 ) -> Any:
@@ -315,7 +316,7 @@ def tensor_list_stack(
     return _stack(source, source.items, element_shape, element_dtype)
 
 
-@op("TensorListGather", host=_HOST)
+@op("TensorListGather", shape=inference_state.list_gather, host=_HOST)
 def tensor_list_gather(xp: Any, input_handle: Any, indices: Any, element_shape: Any, *, element_dtype: DType) -> Any:
     """The elements at `indices`, stacked; zeros where there is none yet."""
     source = _list(input_handle, element_dtype)
@@ -359,7 +360,7 @@ def tensor_list_concat(xp: Any, input_handle: Any, *, element_dtype: DType, elem
     return _joined(_list(input_handle, element_dtype), element_shape, (), element_dtype)
 
 
-@op("TensorListConcatV2", host=_HOST)
+@op("TensorListConcatV2", shape=inference_state.list_concat, host=_HOST)
 def tensor_list_concat_v2(
     xp: Any, input_handle: Any, element_shape: Any, leading_dims: Any, *, element_dtype: DType
 ) -> Any:
