@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from coldframe.errors import UnsupportedError
 from coldframe.ops import inference_state
 from coldframe.ops.table import alias, op
 
@@ -25,6 +26,18 @@ _FRAME = ("frame_name", "is_constant", "parallel_iterations")  # what the runtim
 def switch(xp: Any, data: Any, pred: Any) -> Any:
     """Its input, at output 0 where `pred` is false and at output 1 where it is true; the other one is dead."""
     return data, data
+
+
+@switch.gradient
+def _(g: Any, op: Any, dfalse: Any, dtrue: Any) -> Any:
+    pred = op.inputs[1]
+    if pred.op.type == loop_cond.name:
+        _loop(g, op)
+    if dfalse is None or dtrue is None:
+        return None, None
+    # The switches see to it that only one of both is alive: zeros may be constants, which always are.
+    sides = [g.Switch(dfalse, pred)[0], g.Switch(dtrue, pred)[1]]
+    return g.Merge(sides, name="cond_grad")[0], None
 
 
 ref_switch = alias("RefSwitch", switch)
@@ -42,6 +55,23 @@ def merge(xp: Any, inputs: list[Any]) -> Any:
     return inputs[0], np.int32(0)
 
 
+@merge.gradient
+def _(g: Any, op: Any, dy: Any, _: Any) -> Any:
+    if any(t.op.type in (next_iteration.name, ref_next_iteration.name) for t in op.inputs):
+        _loop(g, op)
+    taken = op.outputs[1]
+    return [g.Switch(dy, g.Equal(taken, i), name="cond_grad")[1] for i in range(len(op.inputs))]
+
+
+def _loop(g: Any, op: Any, *dys: Any) -> Any:
+    """The rule of what only loops have."""
+    raise UnsupportedError(
+        "gradients do not flow through the loops of V1 control flow",
+        where=f"for `{op.name}` ({op.type})",
+        hint="make the loop with `tf.while_loop`, which makes one that can be differentiated",
+    )
+
+
 ref_merge = alias("RefMerge", merge)
 
 
@@ -49,6 +79,9 @@ ref_merge = alias("RefMerge", merge)
 def enter(xp: Any, data: Any) -> Any:
     """Its input, inside the loop's frame."""
     return data
+
+
+enter.gradient(_loop)
 
 
 ref_enter = alias("RefEnter", enter)
@@ -60,6 +93,9 @@ def exit_(xp: Any, data: Any) -> Any:
     return data
 
 
+exit_.gradient(_loop)
+
+
 ref_exit = alias("RefExit", exit_)
 
 
@@ -69,10 +105,13 @@ def next_iteration(xp: Any, data: Any) -> Any:
     return data
 
 
+next_iteration.gradient(_loop)
+
+
 ref_next_iteration = alias("RefNextIteration", next_iteration)
 
 
-@op("LoopCond", shape="-> []", control="loopcond")
+@op("LoopCond", no_gradient=True, shape="-> []", control="loopcond")
 def loop_cond(xp: Any, input: Any) -> Any:
     """Its input, which tells whether the loop goes on."""
     return input

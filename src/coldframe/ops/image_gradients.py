@@ -59,7 +59,7 @@ def _added(x: Array, at: Array, n: int, axis: int) -> Array:
     return out
 
 
-@op("ResizeBilinearGrad", heavy=True)
+@op("ResizeBilinearGrad", no_gradient=True, heavy=True)
 def resize_bilinear_grad(
     xp: Any, grads: Any, original_image: Any, *, align_corners: bool, half_pixel_centers: bool, T: DType
 ) -> Any:

@@ -115,7 +115,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
 
 
 # --- FakeQuant's gradients --------------------------------------------------------------------------------------
-@op("FakeQuantWithMinMaxArgsGradient")
+@op("FakeQuantWithMinMaxArgsGradient", no_gradient=True)
 def fake_quant_args_gradient(
     xp: Any, gradients: Any, inputs: Any, *, min: float, max: float, num_bits: int, narrow_range: bool
 ) -> Any:
@@ -146,7 +146,7 @@ def _limited(xp: Any, dy: Any, x: Any, low: Any, high: Any, num_bits: int, narro
     return inside, xp.where(below, dy, zero), xp.where(above, dy, zero)
 
 
-@op("FakeQuantWithMinMaxVarsGradient")
+@op("FakeQuantWithMinMaxVarsGradient", no_gradient=True)
 def fake_quant_vars_gradient(
     xp: Any, gradients: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool
 ) -> Any:
@@ -159,7 +159,7 @@ def fake_quant_vars_gradient(
     return inside, xp.sum(below), xp.sum(above)
 
 
-@op("FakeQuantWithMinMaxVarsPerChannelGradient")
+@op("FakeQuantWithMinMaxVarsPerChannelGradient", no_gradient=True)
 def fake_quant_channels_gradient(
     xp: Any, gradients: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool
 ) -> Any:

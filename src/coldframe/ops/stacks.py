@@ -42,7 +42,7 @@ def stack_v2(xp: Any, state: State, max_size: Any, *, elem_type: DType) -> Any:
     return Stack(elem_type, most if most >= 0 else None)
 
 
-@op("Stack", shape="-> [2]", stateful=True, ignores=("stack_name",))
+@op("Stack", no_gradient=True, shape="-> [2]", stateful=True, ignores=("stack_name",))
 def stack(xp: Any, state: State, *, elem_type: DType) -> Any:
     """A new stack."""
     return Stack(elem_type, None)
@@ -84,9 +84,9 @@ def stack_close_v2(xp: Any, state: State, handle: Any) -> None:
         handle.closed, handle.items = True, []
 
 
-stack_push = alias("StackPush", stack_push_v2)
-stack_pop = alias("StackPop", stack_pop_v2)
-stack_close = alias("StackClose", stack_close_v2)
+stack_push = alias("StackPush", stack_push_v2, no_gradient=True)
+stack_pop = alias("StackPop", stack_pop_v2, no_gradient=True)
+stack_close = alias("StackClose", stack_close_v2, no_gradient=True)
 
 
 # --- optionals --------------------------------------------------------------------------------------------------
@@ -111,6 +111,12 @@ def optional_none(xp: Any) -> Any:
 def optional_from_value(xp: Any, components: list[Any], *, Toutput_types: tuple[DType, ...]) -> Any:
     """Its inputs, as one value."""
     return Optional(tuple(components), Toutput_types)
+
+
+@optional_from_value.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    kinds, shapes = [t.dtype for t in op.inputs], [t.static_shape for t in op.inputs]
+    return g.OptionalGetValue(dy, output_types=kinds, output_shapes=shapes)
 
 
 def _optional(value: Any) -> Optional:
@@ -140,3 +146,8 @@ def optional_get_value(
         if not shape.accepts(np.shape(value)):
             raise refuse(f"component {k} of the optional", expected=shape, found=list(np.shape(value)))
     return list(found.components)
+
+
+@optional_get_value.gradient
+def _(g: Any, op: Any, *dys: Any) -> Any:
+    return g.OptionalFromValue(list(dys))

@@ -15,8 +15,9 @@ import numpy as np
 from coldframe.dtypes import DType
 from coldframe.errors import MisuseError
 from coldframe.ops import inference_state
+from coldframe.ops.backward import tensor_array as back
 from coldframe.ops.state import State
-from coldframe.ops.table import Op, alias, op
+from coldframe.ops.table import Body, Op, alias, op
 from coldframe.primitives.base import refuse
 from coldframe.shapes import Shape
 
@@ -196,7 +197,7 @@ def _made(
     return made
 
 
-@op("TensorArrayV3", shape=inference_state.tensor_array, stateful=True, ignores=_NAME)
+@op("TensorArrayV3", no_gradient=True, shape=inference_state.tensor_array, stateful=True, ignores=_NAME)
 def tensor_array_v3(
     xp: Any, state: State, size: Any, *, dtype: DType, element_shape: Shape, dynamic_size: bool,
     clear_after_read: bool, identical_element_shapes: bool,
@@ -206,7 +207,7 @@ def tensor_array_v3(
     return made, np.float32(0)
 
 
-@op("TensorArrayV2", shape="-> [2]", stateful=True, ignores=_NAME)
+@op("TensorArrayV2", no_gradient=True, shape="-> [2]", stateful=True, ignores=_NAME)
 def tensor_array_v2(
     xp: Any, state: State, size: Any, *, dtype: DType, element_shape: Shape, dynamic_size: bool, clear_after_read: bool
 ) -> Any:
@@ -214,7 +215,7 @@ def tensor_array_v2(
     return _made(size, dtype, element_shape, dynamic_size, clear_after_read, False)
 
 
-tensor_array = alias("TensorArray", tensor_array_v2)
+tensor_array = alias("TensorArray", tensor_array_v2, no_gradient=True)
 
 
 def _gradient_of(handle: Any, source: str, prepend: tuple[int, ...] = ()) -> TensorArray:
@@ -236,22 +237,22 @@ def _shape(e: _Element) -> tuple[int, ...]:
     return e.shape if e.shape is not None else tuple(np.shape(e.value))
 
 
-@op("TensorArrayGradV3", stateful=True)
+@op("TensorArrayGradV3", no_gradient=True, stateful=True)
 def tensor_array_grad_v3(xp: Any, state: State, handle: Any, flow_in: Any, *, source: str) -> Any:
     """The array of gradients of an array, one per `source`; made when first asked for."""
     return _gradient_of(handle, source), flow_in
 
 
-@op("TensorArrayGradV2", stateful=True)
+@op("TensorArrayGradV2", no_gradient=True, stateful=True)
 def tensor_array_grad_v2(xp: Any, state: State, handle: Any, flow_in: Any, *, source: str) -> Any:
     """The array of gradients of an array, one per `source`; made when first asked for."""
     return _gradient_of(handle, source)
 
 
-tensor_array_grad = alias("TensorArrayGrad", tensor_array_grad_v2)
+tensor_array_grad = alias("TensorArrayGrad", tensor_array_grad_v2, no_gradient=True)
 
 
-@op("TensorArrayGradWithShape", stateful=True)
+@op("TensorArrayGradWithShape", no_gradient=True, stateful=True)
 def tensor_array_grad_with_shape(
     xp: Any, state: State, handle: Any, flow_in: Any, shape_to_prepend: Any, *, source: str
 ) -> Any:
@@ -384,21 +385,22 @@ def _split(xp: Any, state: State, handle: Any, value: Any, lengths: Any, flow_in
     return flow_in
 
 
-def _generations(body: Any, shape: Any, *names: str) -> list[Op]:
-    return [Op(name, body, shape=shape, stateful=True) for name in names]
+def _generations(body: Any, shape: Any, rule: Body | None, what: str) -> list[Op]:
+    """The ops of an access, newest first; without a rule nothing flows back through it."""
+    rules = {} if rule is None else {"gradient": rule}
+    return [
+        Op(f"TensorArray{what}{v}", body, dict(rules), shape=shape, stateful=True, no_gradient=rule is None)
+        for v in ("V3", "V2", "")
+    ]
 
 
 ACCESS = [
-    *_generations(_write, "-> []", "TensorArrayWriteV3", "TensorArrayWriteV2", "TensorArrayWrite"),
-    *_generations(_read, inference_state.read_element, "TensorArrayReadV3", "TensorArrayReadV2", "TensorArrayRead"),
-    *_generations(_size, "-> []", "TensorArraySizeV3", "TensorArraySizeV2", "TensorArraySize"),
-    *_generations(_close, "-> []", "TensorArrayCloseV3", "TensorArrayCloseV2", "TensorArrayClose"),
-    *_generations(
-        _gather, inference_state.tensor_array_gather, "TensorArrayGatherV3", "TensorArrayGatherV2", "TensorArrayGather"
-    ),
-    *_generations(_scatter, "-> []", "TensorArrayScatterV3", "TensorArrayScatterV2", "TensorArrayScatter"),
-    *_generations(
-        _concat, inference_state.tensor_array_concat, "TensorArrayConcatV3", "TensorArrayConcatV2", "TensorArrayConcat"
-    ),
-    *_generations(_split, "-> []", "TensorArraySplitV3", "TensorArraySplitV2", "TensorArraySplit"),
+    *_generations(_write, "-> []", back.write, "Write"),
+    *_generations(_read, inference_state.read_element, back.read, "Read"),
+    *_generations(_size, "-> []", None, "Size"),
+    *_generations(_close, "-> []", None, "Close"),
+    *_generations(_gather, inference_state.tensor_array_gather, back.gather, "Gather"),
+    *_generations(_scatter, "-> []", back.scatter, "Scatter"),
+    *_generations(_concat, inference_state.tensor_array_concat, back.concat, "Concat"),
+    *_generations(_split, "-> []", back.split, "Split"),
 ]

@@ -15,6 +15,7 @@ import numpy as np
 from coldframe.dtypes import DType
 from coldframe.errors import MisuseError
 from coldframe.ops import inference_state
+from coldframe.ops.backward import tensor_list as back
 from coldframe.ops.table import op
 from coldframe.ops.tensor_array import scalar, stacked, zeros
 from coldframe.primitives.base import refuse
@@ -145,6 +146,9 @@ def tensor_list_from_tensor(xp: Any, tensor: Any, element_shape: Any, *, element
     return TensorList(element_dtype, shape, tuple(_rows(tensor, shape)))
 
 
+tensor_list_from_tensor.gradient(back.from_tensor)
+
+
 def _scattered(items: list[Any], rows: list[Any], indices: Any) -> list[Any]:
     if np.ndim(indices) != 1 or len(indices) != len(rows):
         raise refuse("as many rows as indices", expected=list(np.shape(indices)), found=len(rows))
@@ -164,6 +168,9 @@ def tensor_list_scatter(xp: Any, tensor: Any, indices: Any, element_shape: Any, 
     return TensorList(element_dtype, shape, tuple(_scattered([], _rows(tensor, shape), indices)))
 
 
+tensor_list_scatter.gradient(back.gathered)
+
+
 @op("TensorListScatterV2", shape=inference_state.list_of, host=_HOST)
 def tensor_list_scatter_v2(
     xp: Any, tensor: Any, indices: Any, element_shape: Any, num_elements: Any, *, element_dtype: DType
@@ -178,6 +185,9 @@ def tensor_list_scatter_v2(
     return TensorList(element_dtype, shape, tuple(items))
 
 
+tensor_list_scatter_v2.gradient(back.gathered)
+
+
 @op("TensorListScatterIntoExistingList", shape=inference_state.list_updated, host=_HOST)
 def tensor_list_scatter_into_existing_list(
     xp: Any, input_handle: Any, tensor: Any, indices: Any, *, element_dtype: DType
@@ -185,6 +195,9 @@ def tensor_list_scatter_into_existing_list(
     """The list with the rows of `tensor` at `indices`, longer where they need it."""
     old = _list(input_handle, element_dtype)
     return old.with_items(_scattered(list(old.items), _rows(tensor, old.shape), indices))
+
+
+tensor_list_scatter_into_existing_list.gradient(back.scatter_into_existing_list)
 
 
 @op("TensorListSplit", host=_HOST)
@@ -205,14 +218,17 @@ def tensor_list_split(xp: Any, tensor: Any, element_shape: Any, lengths: Any, *,
     return TensorList(element_dtype, shape, items)
 
 
+tensor_list_split.gradient(back.split)
+
+
 # --- what it is -------------------------------------------------------------------------------------------------
-@op("TensorListLength", shape="-> []", host=_HOST)
+@op("TensorListLength", no_gradient=True, shape="-> []", host=_HOST)
 def tensor_list_length(xp: Any, input_handle: Any) -> Any:
     """How many places the list has."""
     return np.int32(len(_list(input_handle).items))
 
 
-@op("TensorListElementShape", host=_HOST)
+@op("TensorListElementShape", no_gradient=True, host=_HOST)
 def tensor_list_element_shape(xp: Any, input_handle: Any, *, shape_type: DType) -> Any:
     """The shape that all elements agree with, -1 for what is not known of it."""
     dims = _list(input_handle).shape.dims
@@ -232,6 +248,9 @@ def tensor_list_get_item(xp: Any, input_handle: Any, index: Any, element_shape: 
     return zeros(_static(shape, f"there is no element {i} yet"), element_dtype)
 
 
+tensor_list_get_item.gradient(back.get_item)
+
+
 @op("TensorListSetItem", shape=inference_state.list_updated, host=_HOST)
 def tensor_list_set_item(
     xp: Any, input_handle: Any, index: Any, item: Any, *, element_dtype: DType, resize_if_index_out_of_bounds: bool
@@ -247,10 +266,16 @@ def tensor_list_set_item(
     return old.with_items(items)
 
 
+tensor_list_set_item.gradient(back.set_item)
+
+
 @op("TensorListPushBack", shape=inference_state.list_updated, host=_HOST)
 def tensor_list_push_back(xp: Any, input_handle: Any, tensor: Any, *, element_dtype: DType) -> Any:
     """The list with `tensor` as one more element at its end."""
     return _pushed(_list(input_handle, element_dtype), tensor)
+
+
+tensor_list_push_back.gradient(back.push_back)
 
 
 def _pushed(old: TensorList, tensor: Any) -> TensorList:
@@ -273,7 +298,10 @@ def tensor_list_pop_back(xp: Any, input_handle: Any, element_shape: Any, *, elem
     return old.with_items(old.items[:-1]), item
 
 
-@op("TensorListPushBackBatch", host=_HOST)
+tensor_list_pop_back.gradient(back.pop_back)
+
+
+@op("TensorListPushBackBatch", no_gradient=True, host=_HOST)
 def tensor_list_push_back_batch(xp: Any, input_handles: Any, tensor: Any, *, element_dtype: DType) -> Any:
     """Each list with one more element: lists and elements are the rows of the inputs."""
     if np.ndim(tensor) < 1 or np.shape(tensor)[:1] != np.shape(input_handles):
@@ -291,6 +319,9 @@ def tensor_list_resize(xp: Any, input_handle: Any, size: Any) -> Any:
     if n < 0:
         raise refuse("the length of a list", expected="0 or more", found=n)
     return old.with_items(old.items[:n] + (None,) * (_sized(n) - len(old.items)))
+
+
+tensor_list_resize.gradient(back.resize)
 
 
 # --- all elements at once ---------------------------------------------------------------------------------------
@@ -316,6 +347,9 @@ def tensor_list_stack(
     return _stack(source, source.items, element_shape, element_dtype)
 
 
+tensor_list_stack.gradient(back.stack)
+
+
 @op("TensorListGather", shape=inference_state.list_gather, host=_HOST)
 def tensor_list_gather(xp: Any, input_handle: Any, indices: Any, element_shape: Any, *, element_dtype: DType) -> Any:
     """The elements at `indices`, stacked; zeros where there is none yet."""
@@ -325,6 +359,9 @@ def tensor_list_gather(xp: Any, input_handle: Any, indices: Any, element_shape: 
         if not 0 <= i < len(source.items):
             raise refuse("index beyond the list", expected=f"below {len(source.items)}", found=i)
     return _stack(source, [source.items[i] for i in places], element_shape, element_dtype)
+
+
+tensor_list_gather.gradient(back.gather)
 
 
 def _joined(source: TensorList, element_shape: Shape, leading: Sequence[int], dtype: DType) -> Any:
@@ -360,6 +397,9 @@ def tensor_list_concat(xp: Any, input_handle: Any, *, element_dtype: DType, elem
     return _joined(_list(input_handle, element_dtype), element_shape, (), element_dtype)
 
 
+tensor_list_concat.gradient(back.cut)
+
+
 @op("TensorListConcatV2", shape=inference_state.list_concat, host=_HOST)
 def tensor_list_concat_v2(
     xp: Any, input_handle: Any, element_shape: Any, leading_dims: Any, *, element_dtype: DType
@@ -369,7 +409,10 @@ def tensor_list_concat_v2(
     return _joined(_list(input_handle, element_dtype), _shape(element_shape), leading, element_dtype)
 
 
-@op("TensorListConcatLists", host=_HOST)
+tensor_list_concat_v2.gradient(back.cut)
+
+
+@op("TensorListConcatLists", no_gradient=True, host=_HOST)
 def tensor_list_concat_lists(xp: Any, input_a: Any, input_b: Any, *, element_dtype: DType) -> Any:
     """Lists with the elements of both, element by element of the inputs."""
     if np.shape(input_a) != np.shape(input_b):
