@@ -121,6 +121,7 @@ class Compiled:
         outputs: what `run` returns, in order.
         constants: outputs that turned out constant; `run` does not return them.
         run: the compiled program.
+        fresh: whether the arrays that `run` returns are new each time, in memory that nothing else refers to.
     """
 
     nodes: list[BoundNode]
@@ -129,6 +130,7 @@ class Compiled:
     outputs: tuple[TensorRef, ...]
     constants: dict[TensorRef, Array]
     run: Callable[[list[Array]], list[Array]]
+    fresh: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

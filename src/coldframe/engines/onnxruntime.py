@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from coldframe.dtypes import from_numpy
+from coldframe.dtypes import bfloat16, from_numpy
 from coldframe.engines.base import BoundNode, Compiled, EngineFailure, EngineOptions, Guard, Island
 from coldframe.engines.reference import REFUSALS, execute, read_only
 from coldframe.errors import ColdframeError
@@ -21,6 +21,7 @@ from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.onnx_builder import OnnxValue
 from coldframe.primitives.onnx_xp import OnnxPrimitives
 
+_BFLOAT16 = bfloat16.numpy
 _MOST_OUTPUTS = 1000  # of one node; beyond it compiling takes longer than running
 
 
@@ -61,7 +62,7 @@ class OnnxRuntimeEngine:
         model, weights = trace.xp.model(named)
         run = _Program(model, weights, [trace.values[r] for r in computed], self.options)
         inputs = [trace.inputs[name] for name in run.input_names]
-        return Compiled(trace.done, trace.refused, (*inputs, *pinned), computed, constants, run)
+        return Compiled(trace.done, trace.refused, (*inputs, *pinned), computed, constants, run, fresh=True)
 
 
 class _Trace:
@@ -154,12 +155,13 @@ class _Program:
         except Exception as e:  # ONNX Runtime's exceptions share no base of their own
             raise EngineFailure(str(e)) from e
         self.input_names = [i.name for i in self._session.get_inputs()]
+        self._names = [o.name for o in self._session.get_outputs()]
         self._outputs = [o.dtype.numpy for o in outputs]
 
     def __call__(self, values: list[Any]) -> list[Any]:
         feeds = {n: _fit(v) for n, v in zip(self.input_names, values, strict=False)}  # pinned guards follow unfed
         try:
-            got = self._session.run(None, feeds)
+            got = self._session.run(self._names, feeds)
         except Exception as e:
             raise EngineFailure(str(e)) from e
         return [g if g.dtype == d else g.astype(d) for g, d in zip(got, self._outputs, strict=True)]
@@ -167,7 +169,7 @@ class _Program:
 
 def _fit(v: Any) -> Any:
     """Return `v` as ONNX Runtime takes it: contiguous, in the wire dtype."""
-    if v.dtype.name == "bfloat16":
+    if v.dtype == _BFLOAT16:
         v = v.astype(np.float32)
     return v if v.flags.c_contiguous else np.ascontiguousarray(v)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy.typing as npt
 
@@ -58,6 +58,12 @@ class State(Protocol):
     def assign(self, handle: Handle, value: Array) -> None:
         """Give a variable a new value; raise `ExecutionError` where the handle's shape does not take it."""
 
+    def adopt(self, handle: Handle, value: Array) -> None:
+        """Like `assign`, of an array that was just made: nobody else holds it, so it need not be copied."""
+
+    def assign_rows(self, handle: Handle, rows: Any, values: Array) -> None:
+        """Give some rows of a variable new values: ``variable[rows] = values``, in place where nobody can see that."""
+
     def is_initialized(self, handle: Handle) -> bool:
         """Whether the variable has a value."""
 
@@ -73,8 +79,8 @@ class State(Protocol):
     def read_file(self, path: bytes) -> bytes:
         """Return the bytes of a file; raise `UnsupportedError` unless it is one that the session allows."""
 
-    def open_file(self, path: bytes) -> BinaryIO:
-        """Open a file for reading, on the same terms."""
+    def readable(self, path: bytes) -> str:
+        """Return the path of a file that is to be read piece by piece, on the same terms."""
 
     def write_file(self, path: bytes, data: bytes) -> None:
         """Write a file, and the folders it needs, on the same terms."""

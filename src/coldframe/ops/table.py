@@ -100,9 +100,9 @@ class Op:
     def values(self) -> Callable[[Body], Body]:
         """Decorate what an op on variables computes when their values stand in the places of the handles.
 
-        ``values(xp, *inputs, **attrs)`` has no state and so can be compiled. An op that reads returns what it hands out. One
-        that writes returns the new value of each variable, in the order of the handles; of the role ``assign``, which
-        does not read what it overwrites, it takes only the other inputs.
+        ``values(xp, *inputs, **attrs)`` has no state and so can be compiled. An op that reads returns what it hands
+        out. One that writes returns the new value of each variable, in the order of the handles; one of the role
+        ``assign``, which does not read what it overwrites, takes only the other inputs.
         """
         return self.rule("values")
 

@@ -1,7 +1,7 @@
 """Optimizers: ops that take one training step on a variable and its slots (momentum, accumulators, ...).
 
-An update rule is a pure function of arrays: the variable, its slots, the gradient and scalars, in the order of the op's
-inputs; it returns what the variable and its slots become. Four ops share it:
+An update rule is a pure function over primitives ``xp``: of the variable, its slots, the gradient and scalars, in the
+order of the op's inputs; it returns what the variable and its slots become. Four ops share it:
 
 - ``ApplyX`` (references, hands the variable out again) and ``ResourceApplyX`` take a gradient of the variable's shape;
 - ``SparseApplyX`` and ``ResourceSparseApplyX`` take a gradient of some rows, with the rows' ``indices`` right after it.
@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.dtypes import from_numpy
 from coldframe.ops.state import Handle, State
-from coldframe.ops.table import Op
+from coldframe.ops.table import Body, Op
 from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
@@ -75,28 +76,29 @@ def _step(state: State, inputs: Sequence[Any], at: int) -> _Step:
     return _Step(handles, tuple(state.read(h) for h in handles), rest, at - len(handles))
 
 
-def _dense(rule: Rule, state: State, inputs: Sequence[Any], at: int, flags: dict[str, bool]) -> None:
+def _dense(rule: Rule, xp: Any, state: State, inputs: Sequence[Any], at: int, flags: dict[str, bool]) -> None:
     s = _step(state, inputs, at)
     s.check(s.values[0].shape)
-    after = rule(*s.values, *s.rest, **flags)
+    after = rule(xp, *s.values, *s.rest, **flags)
     for handle, old, new in zip(s.handles, s.values, after, strict=True):
         if new is not old:
-            state.assign(handle, new)
+            state.adopt(handle, new)
 
 
-def _sparse(rule: Rule, state: State, inputs: Sequence[Any], at: int, flags: dict[str, bool]) -> None:
+def _sparse(rule: Rule, xp: Any, state: State, inputs: Sequence[Any], at: int, flags: dict[str, bool]) -> None:
     indices = np.asarray(inputs[at + 1])
     s = _step(state, [*inputs[: at + 1], *inputs[at + 2 :]], at)
-    var = s.values[0]
-    _check_rows(s.handles[0], var, indices)
-    s.check((len(indices), *var.shape[1:]))
-    after = [v.copy() for v in s.values]
-    for turn in _turns(indices):
-        rows, rest = indices[turn], [*s.rest[: s.at], s.grad[turn], *s.rest[s.at + 1 :]]
-        for slot, new in zip(after, rule(*(v[rows] for v in after), *rest, **flags), strict=True):
-            slot[rows] = new
-    for handle, new in zip(s.handles, after, strict=True):
-        state.assign(handle, new)
+    _check_rows(s.handles[0], s.values[0], indices)
+    s.check((len(indices), *s.values[0].shape[1:]))
+    handles, rest, grad = s.handles, s.rest, s.grad
+    del s  # nothing here holds the values now, so that their rows may be changed in place
+    for turn in turns(indices):
+        rows = indices[turn]
+        before = [state.read(h)[rows] for h in handles]
+        after = rule(xp, *before, *[grad[turn] if x is grad else x for x in rest], **flags)
+        for handle, old, new in zip(handles, before, after, strict=True):
+            if new is not old:
+                state.assign_rows(handle, rows, new)
 
 
 def _check_rows(handle: Handle, var: Array, indices: Array) -> None:
@@ -113,27 +115,53 @@ def _check_rows(handle: Handle, var: Array, indices: Array) -> None:
         )  # fmt: skip
 
 
-def _turns(indices: Array) -> Iterator[Array]:
+def turns(indices: Array) -> Iterator[Array | slice]:
     """Split places into turns, in each of which no row occurs twice: the first occurrences, the second ones, ..."""
     order = np.argsort(indices, kind="stable")
     ordered = indices[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else ordered
-    counts = np.diff(np.r_[starts, len(ordered)]).astype(np.int64)
+    fresh = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    if fresh.all():
+        yield slice(None)
+        return
+    starts = np.flatnonzero(fresh)
+    counts = np.diff(starts, append=len(ordered))
     turn = np.arange(len(ordered)) - np.repeat(starts, counts)
-    for t in range(int(turn.max(initial=-1)) + 1):
+    for t in range(int(turn.max()) + 1):
         yield order[turn == t]
+
+
+def _same_shape(xp: Any, a: Any, b: Any) -> bool:
+    return a.ndim == b.ndim and all(xp.dim(a, i) == xp.dim(b, i) for i in range(a.ndim))
+
+
+def _on_values(rule: Rule, at: int) -> Body:
+    """Return `rule` as the op's aspect `values`; what does not go together is refused here too."""
+
+    @functools.wraps(rule)
+    def run(xp: Any, *inputs: Any, **flags: bool) -> Any:
+        after = list(rule(xp, *inputs, **flags))
+        for i, x in enumerate(inputs):
+            if not (_same_shape(xp, x, inputs[0]) if i < len(after) or i == at else x.ndim == 0):
+                raise refuse("a variable, its slots and its gradient have one shape, hyperparameters are scalars")
+        return after
+
+    return run
 
 
 def _op(name: str, rule: Rule, step: Callable[..., None], returns: bool) -> Op:
     """Return the op that takes `step` by `rule`; its attributes are the rule's keyword-only parameters."""
-    at = list(inspect.signature(rule).parameters).index("grad")
+    at = list(inspect.signature(rule).parameters).index("grad") - 1
 
     @functools.wraps(rule)  # for its documentation and its keyword-only parameters
     def run(xp: Any, state: State, *inputs: Any, **flags: bool) -> Any:
-        step(rule, state, inputs, at, flags)
+        step(rule, xp, state, inputs, at, flags)
         return inputs[0] if returns else None
 
-    return Op(name, run, stateful=True, role="update", ignores=("use_locking",))
+    made = Op(name, run, shape="x -> x", stateful=True, role="update", ignores=("use_locking",))
+    if step is _dense:
+        made.values(_on_values(rule, at))
+    return made
 
 
 _FORMS: dict[str, tuple[Callable[..., None], bool]] = {
@@ -149,13 +177,13 @@ def _family(name: str, rule: Rule, forms: str = " ".join(_FORMS)) -> list[Op]:
 
 
 # --- descent and momentum ---------------------------------------------------------------------------------------
-def gradient_descent(var: Array, lr: Array, grad: Array) -> tuple[Array, ...]:
+def gradient_descent(xp: Any, var: Array, lr: Array, grad: Array) -> tuple[Array, ...]:
     """A step against the gradient."""
     return (var - grad * lr,)
 
 
 def momentum(
-    var: Array, accum: Array, lr: Array, grad: Array, momentum: Array, *, use_nesterov: bool
+    xp: Any, var: Array, accum: Array, lr: Array, grad: Array, momentum: Array, *, use_nesterov: bool
 ) -> tuple[Array, ...]:
     """A step along a decaying sum of gradients; with `use_nesterov` as if it were taken one step ahead."""
     accum = accum * momentum + grad
@@ -163,7 +191,7 @@ def momentum(
 
 
 def keras_momentum(
-    var: Array, accum: Array, lr: Array, grad: Array, momentum: Array, *, use_nesterov: bool
+    xp: Any, var: Array, accum: Array, lr: Array, grad: Array, momentum: Array, *, use_nesterov: bool
 ) -> tuple[Array, ...]:
     """Momentum whose accumulator holds steps, learning rate included."""
     accum = accum * momentum - grad * lr
@@ -171,19 +199,19 @@ def keras_momentum(
 
 
 def add_sign(
-    var: Array, m: Array, lr: Array, alpha: Array, sign_decay: Array, beta: Array, grad: Array
+    xp: Any, var: Array, m: Array, lr: Array, alpha: Array, sign_decay: Array, beta: Array, grad: Array
 ) -> tuple[Array, ...]:
     """A step that is larger where gradient and momentum agree in sign."""
     m = m * beta + grad * (1 - beta)
-    return var - lr * (alpha + sign_decay * (np.sign(grad) * np.sign(m))) * grad, m
+    return var - lr * (alpha + sign_decay * (xp.sign(grad) * xp.sign(m))) * grad, m
 
 
 def power_sign(
-    var: Array, m: Array, lr: Array, logbase: Array, sign_decay: Array, beta: Array, grad: Array
+    xp: Any, var: Array, m: Array, lr: Array, logbase: Array, sign_decay: Array, beta: Array, grad: Array
 ) -> tuple[Array, ...]:
     """A step that is a power larger where gradient and momentum agree in sign."""
     m = m * beta + grad * (1 - beta)
-    return var - lr * np.exp(logbase * sign_decay * (np.sign(grad) * np.sign(m))) * grad, m
+    return var - lr * xp.exp(logbase * sign_decay * (xp.sign(grad) * xp.sign(m))) * grad, m
 
 
 # --- adaptive moments -------------------------------------------------------------------------------------------
@@ -192,145 +220,160 @@ def _moments(m: Array, v: Array, beta1: Array, beta2: Array, grad: Array) -> tup
 
 
 def adam(
-    var: Array, m: Array, v: Array, beta1_power: Array, beta2_power: Array, lr: Array, beta1: Array, beta2: Array,
-    epsilon: Array, grad: Array, *, use_nesterov: bool,
+    xp: Any, var: Array, m: Array, v: Array, beta1_power: Array, beta2_power: Array, lr: Array, beta1: Array,
+    beta2: Array, epsilon: Array, grad: Array, *, use_nesterov: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
     """A step along the average gradient over the root of the average square, both free of bias."""
-    alpha = lr * np.sqrt(1 - beta2_power) / (1 - beta1_power)
+    alpha = lr * xp.sqrt(1 - beta2_power) / (1 - beta1_power)
     m, v = _moments(m, v, beta1, beta2, grad)
     along = grad * (1 - beta1) + beta1 * m if use_nesterov else m
-    return var - along * alpha / (np.sqrt(v) + epsilon), m, v
+    return var - along * alpha / (xp.sqrt(v) + epsilon), m, v
 
 
 def adam_with_amsgrad(
-    var: Array, m: Array, v: Array, vhat: Array, beta1_power: Array, beta2_power: Array, lr: Array, beta1: Array,
-    beta2: Array, epsilon: Array, grad: Array,
+    xp: Any, var: Array, m: Array, v: Array, vhat: Array, beta1_power: Array, beta2_power: Array, lr: Array,
+    beta1: Array, beta2: Array, epsilon: Array, grad: Array,
 ) -> tuple[Array, ...]:  # fmt: skip
     """Adam over the largest average square so far."""
-    alpha = lr * np.sqrt(1 - beta2_power) / (1 - beta1_power)
+    alpha = lr * xp.sqrt(1 - beta2_power) / (1 - beta1_power)
     m, v = _moments(m, v, beta1, beta2, grad)
-    vhat = np.maximum(vhat, v)
-    return var - m * alpha / (np.sqrt(vhat) + epsilon), m, v, vhat
+    vhat = xp.maximum(vhat, v)
+    return var - m * alpha / (xp.sqrt(vhat) + epsilon), m, v, vhat
 
 
 def ada_max(
-    var: Array, m: Array, v: Array, beta1_power: Array, lr: Array, beta1: Array, beta2: Array, epsilon: Array,
+    xp: Any, var: Array, m: Array, v: Array, beta1_power: Array, lr: Array, beta1: Array, beta2: Array, epsilon: Array,
     grad: Array,
 ) -> tuple[Array, ...]:  # fmt: skip
     """Adam with a decaying maximum in place of the average square."""
     m = m + (grad - m) * (1 - beta1)
-    v = np.maximum(beta2 * v, np.abs(grad))
+    v = xp.maximum(beta2 * v, xp.abs(grad))
     return var - lr / (1 - beta1_power) * (m / (v + epsilon)), m, v
 
 
 def rms_prop(
-    var: Array, ms: Array, mom: Array, lr: Array, rho: Array, momentum: Array, epsilon: Array, grad: Array
+    xp: Any, var: Array, ms: Array, mom: Array, lr: Array, rho: Array, momentum: Array, epsilon: Array, grad: Array
 ) -> tuple[Array, ...]:
     """Momentum of gradients over the root of their average square."""
     ms = ms + (grad * grad - ms) * (1 - rho)
-    mom = mom * momentum + grad * lr / np.sqrt(ms + epsilon)
+    mom = mom * momentum + grad * lr / xp.sqrt(ms + epsilon)
     return var - mom, ms, mom
 
 
 def centered_rms_prop(
-    var: Array, mg: Array, ms: Array, mom: Array, lr: Array, rho: Array, momentum: Array, epsilon: Array, grad: Array
+    xp: Any,
+    var: Array,
+    mg: Array,
+    ms: Array,
+    mom: Array,
+    lr: Array,
+    rho: Array,
+    momentum: Array,
+    epsilon: Array,
+    grad: Array,
 ) -> tuple[Array, ...]:
     """Momentum of gradients over the root of their variance."""
     ms = ms + (grad * grad - ms) * (1 - rho)
     mg = mg + (grad - mg) * (1 - rho)
-    mom = mom * momentum + grad * lr / np.sqrt(ms - mg * mg + epsilon)
+    mom = mom * momentum + grad * lr / xp.sqrt(ms - mg * mg + epsilon)
     return var - mom, mg, ms, mom
 
 
 # --- accumulated squares ----------------------------------------------------------------------------------------
-def adagrad(var: Array, accum: Array, lr: Array, grad: Array, *, update_slots: bool) -> tuple[Array, ...]:
+def adagrad(xp: Any, var: Array, accum: Array, lr: Array, grad: Array, *, update_slots: bool) -> tuple[Array, ...]:
     """A step over the root of the sum of squared gradients."""
     if update_slots:
         accum = accum + grad * grad
-    return var - grad * lr / np.sqrt(accum), accum
+    return var - grad * lr / xp.sqrt(accum), accum
 
 
 def adagrad_v2(
-    var: Array, accum: Array, lr: Array, epsilon: Array, grad: Array, *, update_slots: bool
+    xp: Any, var: Array, accum: Array, lr: Array, epsilon: Array, grad: Array, *, update_slots: bool
 ) -> tuple[Array, ...]:
     """Adagrad that stays away from a division by zero."""
     if update_slots:
         accum = accum + grad * grad
-    return var - grad * lr / (np.sqrt(accum) + epsilon), accum
+    return var - grad * lr / (xp.sqrt(accum) + epsilon), accum
 
 
 def adadelta(
-    var: Array, accum: Array, accum_update: Array, lr: Array, rho: Array, epsilon: Array, grad: Array
+    xp: Any, var: Array, accum: Array, accum_update: Array, lr: Array, rho: Array, epsilon: Array, grad: Array
 ) -> tuple[Array, ...]:
     """A step whose size follows the average square of earlier steps."""
     accum = accum * rho + grad * grad * (1 - rho)
-    update = np.sqrt(accum_update + epsilon) / np.sqrt(accum + epsilon) * grad
+    update = xp.sqrt(accum_update + epsilon) / xp.sqrt(accum + epsilon) * grad
     return var - update * lr, accum, accum_update * rho + update * update * (1 - rho)
 
 
-def _shrunk(x: Array, by: Array) -> Array:
+def _shrunk(xp: Any, x: Array, by: Array) -> Array:
     """`x` nearer to zero by `by`, not beyond it."""
-    return np.asarray(np.sign(x) * np.maximum(np.abs(x) - by, 0))
+    return xp.sign(x) * xp.maximum(xp.abs(x) - by, 0)  # type: ignore[no-any-return]
 
 
-def proximal_gradient_descent(var: Array, lr: Array, l1: Array, l2: Array, grad: Array) -> tuple[Array, ...]:
+def proximal_gradient_descent(xp: Any, var: Array, lr: Array, l1: Array, l2: Array, grad: Array) -> tuple[Array, ...]:
     """A step against the gradient, then one towards zero for both penalties."""
     near = var - grad * lr
-    return ((_shrunk(near, lr * l1) if l1 > 0 else near) / (1 + l2 * lr),)
+    return ((_shrunk(xp, near, lr * l1) if l1 > 0 else near) / (1 + l2 * lr),)
 
 
-def proximal_adagrad(var: Array, accum: Array, lr: Array, l1: Array, l2: Array, grad: Array) -> tuple[Array, ...]:
+def proximal_adagrad(
+    xp: Any, var: Array, accum: Array, lr: Array, l1: Array, l2: Array, grad: Array
+) -> tuple[Array, ...]:
     """An Adagrad step, then one towards zero for both penalties."""
     accum = accum + grad * grad
-    rate = lr / np.sqrt(accum)
+    rate = lr / xp.sqrt(accum)
     near = var - grad * rate
-    return (_shrunk(near, rate * l1) if l1 > 0 else near) / (1 + l2 * rate), accum
+    return (_shrunk(xp, near, rate * l1) if l1 > 0 else near) / (1 + l2 * rate), accum
 
 
 def adagrad_da(
-    var: Array, gradient_accumulator: Array, gradient_squared_accumulator: Array, grad: Array, lr: Array, l1: Array,
-    l2: Array, global_step: Array,
+    xp: Any, var: Array, gradient_accumulator: Array, gradient_squared_accumulator: Array, grad: Array, lr: Array,
+    l1: Array, l2: Array, global_step: Array,
 ) -> tuple[Array, ...]:  # fmt: skip
     """Dual averaging: the variable anew from the sums of all gradients and of their squares."""
     total, squares = gradient_accumulator + grad, gradient_squared_accumulator + grad * grad
-    steps = global_step.astype(var.dtype)
-    pull = _shrunk(total, steps * l1) if l1 > 0 else total
-    return -lr * pull / (l2 * steps * lr + np.sqrt(squares)), total, squares
+    steps = xp.cast(global_step, from_numpy(xp.dtype(var)))
+    pull = _shrunk(xp, total, steps * l1) if l1 > 0 else total
+    return -lr * pull / (l2 * steps * lr + xp.sqrt(squares)), total, squares
 
 
 # --- follow the regularized leader ------------------------------------------------------------------------------
 def ftrl(
-    var: Array, accum: Array, linear: Array, grad: Array, lr: Array, l1: Array, l2: Array, lr_power: Array,
+    xp: Any, var: Array, accum: Array, linear: Array, grad: Array, lr: Array, l1: Array, l2: Array, lr_power: Array,
     *, multiply_linear_by_lr: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
     """The variable anew from the sum of squares and a linear term, zero where `l1` outweighs that."""
-    return _leader(var, accum, linear, grad, grad, (lr, l1, l2, lr_power), multiply_linear_by_lr)
+    return _leader(xp, var, accum, linear, grad, grad, (lr, l1, l2, lr_power), multiply_linear_by_lr)
 
 
 def ftrl_v2(
-    var: Array, accum: Array, linear: Array, grad: Array, lr: Array, l1: Array, l2: Array, l2_shrinkage: Array,
+    xp: Any, var: Array, accum: Array, linear: Array, grad: Array, lr: Array, l1: Array, l2: Array, l2_shrinkage: Array,
     lr_power: Array, *, multiply_linear_by_lr: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
     """Ftrl whose linear term also takes the gradient of a penalty on the variable."""
     shrunk = grad + 2 * l2_shrinkage * var
-    return _leader(var, accum, linear, grad, shrunk, (lr, l1, l2, lr_power), multiply_linear_by_lr)
+    return _leader(xp, var, accum, linear, grad, shrunk, (lr, l1, l2, lr_power), multiply_linear_by_lr)
 
 
 def _leader(
-    var: Array, accum: Array, linear: Array, grad: Array, into_linear: Array,
+    xp: Any, var: Array, accum: Array, linear: Array, grad: Array, into_linear: Array,
     rates: tuple[Array, Array, Array, Array], by_lr: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
     lr, l1, l2, lr_power = rates
     after = accum + grad * grad
-    was, now = (np.sqrt(accum), np.sqrt(after)) if lr_power == -0.5 else (accum**-lr_power, after**-lr_power)
+    was, now = (
+        (xp.sqrt(accum), xp.sqrt(after))
+        if lr_power == -0.5
+        else (xp.power(accum, -lr_power), xp.power(after, -lr_power))
+    )
     if by_lr:
         linear = linear + into_linear * lr - (now - was) * var
         least, curve = l1 * lr, now + 2 * l2 * lr
     else:
         linear = linear + into_linear - (now - was) / lr * var
         least, curve = l1, now / lr + 2 * l2
-    pulled = (least * np.sign(linear) - linear) / curve
-    return np.where(np.abs(linear) > least, pulled, np.zeros_like(pulled)), after, linear
+    pulled = (least * xp.sign(linear) - linear) / curve
+    return xp.where(xp.abs(linear) > least, pulled, xp.zeros_like(pulled)), after, linear
 
 
 _DENSE = "Apply ResourceApply"

@@ -6,38 +6,45 @@ repeated indices in order.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from coldframe.dtypes import DType
-from coldframe.ops import gather, slicing
+from coldframe.ops import gather, inference_index, inference_state, slicing
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
-from coldframe.primitives.base import refuse
+from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.shapes import Shape
 
 _HINTS = ("use_locking", "container")
 
 
 # --- making -----------------------------------------------------------------------------------------------------
-@op("VariableV2", stateful=True, variable="ref", ignores=("container",))
+@op("VariableV2", shape=inference_state.shape_attr, stateful=True, variable="ref", ignores=("container",))
 def variable_v2(xp: Any, state: State, *, shape: Shape, dtype: DType, shared_name: str) -> Any:
     """A variable that hands out a reference to itself."""
     return Handle(shared_name or state.node, "ref", dtype, shape)
 
 
-variable = alias("Variable", variable_v2)
+variable = alias("Variable", variable_v2, shape=inference_state.old_shape_attr)
 
 
-@op("VarHandleOp", stateful=True, variable="resource", ignores=("container", "allowed_devices", "debug_name"))
+@op(
+    "VarHandleOp",
+    shape=inference_state.handle,
+    stateful=True,
+    variable="resource",
+    ignores=("container", "allowed_devices", "debug_name"),
+)
 def var_handle_op(xp: Any, state: State, *, shape: Shape, dtype: DType, shared_name: str) -> Any:
     """A handle to the variable of that shared name."""
     return Handle(shared_name or state.node, "resource", dtype, shape)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
-@op("ReadVariableOp", stateful=True, role="read", value_op="Identity")
+@op("ReadVariableOp", shape=inference_state.read, stateful=True, role="read", value_op="Identity")
 def read_variable_op(xp: Any, state: State, resource: Handle, *, dtype: DType) -> Any:
     """The variable's value."""
     value = state.read(resource)
@@ -46,13 +53,20 @@ def read_variable_op(xp: Any, state: State, resource: Handle, *, dtype: DType) -
     return value
 
 
-@op("VariableShape", stateful=True, role="read", value_op="Shape")
+@read_variable_op.values
+def _(xp: Any, value: Any, *, dtype: DType) -> Any:
+    if xp.dtype(value) != dtype.numpy:
+        raise refuse("the variable has another dtype", expected=dtype, found=xp.dtype(value))
+    return value
+
+
+@op("VariableShape", shape=inference_state.variable_shape, stateful=True, role="read", value_op="Shape")
 def variable_shape(xp: Any, state: State, input: Handle, *, out_type: DType) -> Any:
     """The shape of the variable's value."""
     return np.array(state.read(input).shape, out_type.numpy)
 
 
-@op("VarIsInitializedOp", stateful=True, role="initialized")
+@op("VarIsInitializedOp", shape="-> []", stateful=True, role="initialized")
 def var_is_initialized_op(xp: Any, state: State, resource: Handle) -> Any:
     """Whether the variable has a value."""
     return np.bool_(state.is_initialized(resource))
@@ -75,7 +89,7 @@ def destroy_resource_op(xp: Any, state: State, resource: Handle, *, ignore_looku
 
 
 # --- assigning --------------------------------------------------------------------------------------------------
-@op("Assign", stateful=True, role="assign", ignores=("use_locking",))
+@op("Assign", shape=inference_state.assign, stateful=True, role="assign", ignores=("use_locking",))
 def assign(xp: Any, state: State, ref: Handle, value: Any, *, validate_shape: bool) -> Any:
     """Give the variable a value; it may change its shape only where `validate_shape` is false."""
     if validate_shape and not ref.shape.accepts(value.shape):
@@ -84,7 +98,14 @@ def assign(xp: Any, state: State, ref: Handle, value: Any, *, validate_shape: bo
     return ref
 
 
-@op("AssignVariableOp", stateful=True, role="assign", ignores=("dtype",))
+@assign.values
+def _(xp: Any, value: Any, *, validate_shape: bool) -> Any:
+    if not validate_shape:
+        raise Unlowerable("it may change the variable's shape")
+    return value
+
+
+@op("AssignVariableOp", shape=inference_state.assign_variable, stateful=True, role="assign", ignores=("dtype",))
 def assign_variable_op(xp: Any, state: State, resource: Handle, value: Any, *, validate_shape: bool) -> None:
     """Give the variable a value."""
     if not resource.shape.accepts(value.shape):
@@ -94,14 +115,19 @@ def assign_variable_op(xp: Any, state: State, resource: Handle, value: Any, *, v
     state.assign(resource, value)
 
 
-def _updater(name: str, ufunc: Any, value_op: str, doc: str) -> list[Op]:
-    """Return the reference and the resource form of ``variable = ufunc(variable, value)``."""
+@assign_variable_op.values
+def _(xp: Any, value: Any, *, validate_shape: bool) -> Any:
+    return value
+
+
+def _updater(name: str, combine: Any, value_op: str, doc: str) -> list[Op]:
+    """Return the reference and the resource form of ``variable = combine(variable, value)``."""
 
     def update(state: State, handle: Handle, value: Any) -> None:
         old = state.read(handle)
         if old.shape != value.shape:
             raise refuse(f"variable `{handle.name}` and the value differ", expected=old.shape, found=value.shape)
-        state.assign(handle, ufunc(old, value))
+        state.adopt(handle, np.asarray(combine(old, value)))
 
     def by_ref(xp: Any, state: State, ref: Handle, value: Any) -> Any:
         update(state, ref, value)
@@ -110,16 +136,40 @@ def _updater(name: str, ufunc: Any, value_op: str, doc: str) -> list[Op]:
     def by_resource(xp: Any, state: State, resource: Handle, value: Any) -> None:
         update(state, resource, value)
 
+    def on_values(xp: Any, old: Any, value: Any) -> Any:
+        if old.ndim != value.ndim or not all(xp.dim(old, i) == xp.dim(value, i) for i in range(old.ndim)):
+            raise refuse("the variable and the value differ in shape")
+        return combine(old, value)
+
     by_ref.__doc__ = by_resource.__doc__ = doc
+    rules = {"values": on_values}
     return [
-        Op(name, by_ref, stateful=True, role="update", ignores=("use_locking",), value_op=value_op),
-        Op(f"{name}VariableOp", by_resource, stateful=True, role="update", ignores=("dtype",), value_op=value_op),
+        Op(
+            name,
+            by_ref,
+            dict(rules),
+            inference_state.update,
+            stateful=True,
+            role="update",
+            ignores=("use_locking",),
+            value_op=value_op,
+        ),
+        Op(
+            f"{name}VariableOp",
+            by_resource,
+            rules,
+            inference_state.assign_variable,
+            stateful=True,
+            role="update",
+            ignores=("dtype",),
+            value_op=value_op,
+        ),
     ]
 
 
 UPDATES = [
-    *_updater("AssignAdd", np.add, "Add", "Add a value to the variable."),
-    *_updater("AssignSub", np.subtract, "Sub", "Subtract a value from the variable."),
+    *_updater("AssignAdd", operator.add, "Add", "Add a value to the variable."),
+    *_updater("AssignSub", operator.sub, "Sub", "Subtract a value from the variable."),
 ]
 
 
@@ -166,7 +216,9 @@ def _scatters(kind: str, write: Any, suffixes: str) -> list[Op]:
 
         by_ref.__doc__ = by_resource.__doc__ = f"Change parts of the variable ({how})."
         by_resource_name = f"Resource{kind}{suffix}"
-        out.append(Op(f"{kind}{suffix}", by_ref, stateful=True, role="update", ignores=("use_locking",)))
+        out.append(
+            Op(f"{kind}{suffix}", by_ref, shape="x -> x", stateful=True, role="update", ignores=("use_locking",))
+        )
         out.append(
             Op(
                 by_resource_name,
@@ -185,20 +237,39 @@ SCATTERS = [
 ]
 
 
-@op("ResourceGather", stateful=True, role="read", value_op="Gather", ignores=("validate_indices", "dtype"))
+@op(
+    "ResourceGather",
+    shape=inference_index.resource_gather,
+    stateful=True,
+    role="read",
+    value_op="Gather",
+    ignores=("validate_indices", "dtype"),
+)
 def resource_gather(xp: Any, state: State, resource: Handle, indices: Any, *, batch_dims: int) -> Any:
     """Rows of the variable at `indices`, batch by batch where `batch_dims` says so."""
     return gather.gather_v2.body(xp, state.read(resource), indices, np.int32(batch_dims), batch_dims=batch_dims)
 
 
-@op("ResourceGatherNd", stateful=True, role="read", value_op="GatherNd", ignores=("dtype",))
+@resource_gather.values
+def _(xp: Any, value: Any, indices: Any, *, batch_dims: int) -> Any:
+    return gather.gather_v2.body(xp, value, indices, np.int32(batch_dims), batch_dims=batch_dims)
+
+
+@op(
+    "ResourceGatherNd",
+    shape=inference_index.resource_gather_nd,
+    stateful=True,
+    role="read",
+    value_op="GatherNd",
+    ignores=("dtype",),
+)
 def resource_gather_nd(xp: Any, state: State, resource: Handle, indices: Any) -> Any:
     """Slices of the variable at coordinates."""
     return xp.gather_nd(state.read(resource), indices)
 
 
 # --- slices -----------------------------------------------------------------------------------------------------
-@op("StridedSliceAssign", stateful=True, role="update")
+@op("StridedSliceAssign", shape="x -> x", stateful=True, role="update")
 def strided_slice_assign(
     xp: Any, state: State, ref: Handle, begin: Any, end: Any, strides: Any, value: Any,
     *, begin_mask: int, end_mask: int, ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
@@ -225,7 +296,7 @@ def resource_strided_slice_assign(
 
 
 # --- counting, and variables for a while ------------------------------------------------------------------------
-@op("CountUpTo", stateful=True, role="update")
+@op("CountUpTo", shape="[] -> []", stateful=True, role="update")
 def count_up_to(xp: Any, state: State, ref: Handle, *, limit: int) -> Any:
     """The variable's value, which then grows by one; refused at `limit`."""
     old = state.read(ref)
@@ -238,7 +309,7 @@ def count_up_to(xp: Any, state: State, ref: Handle, *, limit: int) -> Any:
 resource_count_up_to = alias("ResourceCountUpTo", count_up_to)
 
 
-@op("TemporaryVariable", stateful=True)
+@op("TemporaryVariable", shape=inference_state.shape_attr, stateful=True)
 def temporary_variable(xp: Any, state: State, *, shape: Shape, dtype: DType, var_name: str) -> Any:
     """A variable that `DestroyTemporaryVariable` reads for the last time; it holds zeros until it is assigned."""
     handle = Handle(f"temporary {var_name or state.node}", "ref", dtype, shape)
@@ -246,7 +317,7 @@ def temporary_variable(xp: Any, state: State, *, shape: Shape, dtype: DType, var
     return handle
 
 
-@op("DestroyTemporaryVariable", stateful=True, ignores=("var_name",))
+@op("DestroyTemporaryVariable", shape="x -> x", stateful=True, ignores=("var_name",))
 def destroy_temporary_variable(xp: Any, state: State, ref: Handle) -> Any:
     """The last value of a temporary variable, which is then forgotten."""
     value = state.read(ref)

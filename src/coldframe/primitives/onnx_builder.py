@@ -167,6 +167,8 @@ class OnnxValue:
     __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
+        if self.const is not None and self.const.size == 1:
+            return bool(self.const)
         raise Unlowerable("the body branches on a value that is not known when compiling")
 
     def __index__(self) -> int:

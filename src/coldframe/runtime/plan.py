@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import numpy as np
@@ -20,11 +21,13 @@ from coldframe.errors import ExecutionError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
 from coldframe.runtime.frames import DEAD, RegionPlan
+from coldframe.runtime.functional import Functional, Variables
 from coldframe.runtime.regions import Region
 from coldframe.runtime.state import RunState
 
 Env = dict[TensorRef, Any]
 _VARIANTS: Final = 8  # compiled forms of one island, before it is left to numpy
+_FREE: Final = ("identity", "read", "assign", "noop")  # roles of nodes that move values at most
 _WORTH: Final = 10  # nodes; a smaller island without dense work starts and runs faster on numpy
 
 
@@ -48,35 +51,74 @@ class HostStep:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class IslandStep:
-    """Compiled nodes. `sources` are the tensors from outside that they read."""
+    """Compiled nodes.
+
+    Attributes:
+        nodes: the nodes.
+        sources: the tensors from outside that they read.
+        results: what they compute.
+        constants: of the plan.
+        variants: the compiled forms so far.
+        compile: makes another one.
+        writes: the results that are new values of variables; the others are tensors for other steps.
+        kinds, chosen: dtypes and shapes of the last run, and the form that took them.
+        failure: the engine's last refusal of a run, which numpy then answered.
+    """
 
     nodes: list[BoundNode]
     sources: tuple[TensorRef, ...]
-    outputs: tuple[TensorRef, ...]
+    results: tuple[TensorRef, ...]
     constants: Mapping[TensorRef, Any]
     variants: list[Compiled]
     compile: Callable[[dict[TensorRef, Any]], Compiled | None]
+    writes: Mapping[TensorRef, Handle]
     drop: tuple[TensorRef, ...] = ()
-    failure: str = ""  # the engine's last refusal of a run, which numpy then answered
+    failure: str = ""
+    kinds: list[Any] = dataclasses.field(default_factory=list)
+    chosen: Compiled | None = None
+
+    @property
+    def outputs(self) -> tuple[TensorRef, ...]:
+        """The tensors that it makes for other steps."""
+        return tuple(r for r in self.results if r not in self.writes)
 
     def run(self, env: Env, state: RunState) -> None:
-        values = {r: _value(_live(env[r], r), state) for r in self.sources}
-        env.update(self._results(values))
+        results, fresh = self._results({r: _content(_live(env[r], r), state) for r in self.sources})
+        for ref, handle in self.writes.items():
+            self._assign(ref, handle, results.pop(ref), state, fresh)
+        env.update(results)
 
-    def _results(self, values: dict[TensorRef, Any]) -> Mapping[TensorRef, Any]:
-        chosen = next((c for c in self.variants if all(g.accepts(values[g.ref]) for g in c.inputs)), None)
+    def _assign(
+        self, ref: TensorRef, handle: Handle, value: Any, state: RunState, fresh: AbstractSet[TensorRef]
+    ) -> None:
+        if not handle.shape.accepts(value.shape):
+            raise ExecutionError(
+                f"variable `{handle.name}` cannot take the value", where=f"at node `{ref.node}`",
+                expected=handle.shape, found=list(value.shape),
+            )  # fmt: skip
+        (state.adopt if ref in fresh else state.assign)(handle, value)
+
+    def _results(self, values: dict[TensorRef, Any]) -> tuple[dict[TensorRef, Any], AbstractSet[TensorRef]]:
+        """Return the outputs, and which of them are in memory that nobody else holds."""
+        kinds = [(v.dtype, v.shape) for v in values.values()]
+        chosen = self.chosen if kinds == self.kinds else None
+        if chosen is None:
+            chosen = next((c for c in self.variants if all(g.accepts(values[g.ref]) for g in c.inputs)), None)
         if chosen is None and len(self.variants) < _VARIANTS:
             chosen = self.compile(values)
             if chosen is not None:
                 self.variants.append(chosen)
+        if chosen is not None and all(g.pinned is None for g in chosen.inputs):
+            self.kinds, self.chosen = kinds, chosen
         if chosen is not None:
             try:
                 made = chosen.run([values[g.ref] for g in chosen.inputs])
-                return {**chosen.constants, **dict(zip(chosen.outputs, made, strict=True))}
+                found = dict(zip(chosen.outputs, made, strict=True))
+                return {**chosen.constants, **found}, found.keys() if chosen.fresh else frozenset()
             except EngineFailure as e:
                 self.failure = str(e)  # numpy answers, or says at which node and why it cannot be answered
         scope = {**self.constants, **values}
-        return dict(zip(self.outputs, interpret(self.nodes, scope, self.outputs), strict=True))
+        return dict(zip(self.results, interpret(self.nodes, scope, self.results), strict=True)), frozenset()
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -97,6 +139,10 @@ class RegionStep:
 
 
 Step = HostStep | IslandStep | RegionStep
+
+
+def _content(v: Any, state: RunState) -> Any:
+    return state.read(v) if isinstance(v, Handle) else v
 
 
 def _value(v: Any, state: RunState) -> Any:
@@ -177,13 +223,17 @@ class PlanBuilder:
     def __init__(self, task: Task, feeds: Mapping[TensorRef, Any], state: RunState) -> None:
         self._task, self._state = task, state
         self._feeds = feeds
-        self._env: Env = {**task.constants, **feeds}
+        self._variables = Variables(task.nodes, feeds, state, writes=not task.pin)
+        self._known: Env = {**task.constants, **self._variables.handles}
+        self._env: Env = {**self._known, **feeds}
         self._steps: list[Step] = []
-        self._left = {b.name: b for b in task.nodes}
+        made = self._variables.made()
+        self._left = {b.name: b for b in task.nodes if b.name not in made}
         self._regions = list(task.regions)
         # Nodes that have not run yet, those of regions too.
         self._pending = {*self._left, *(b.name for r in task.regions for b in r.members)}
-        self._host = {b.name: why for b in task.nodes if (why := task.engine.declines(b))}
+        pure = map(self._variables.call, self._left.values())
+        self._host = {b.name: why for b in pure if (why := task.engine.declines(b))}
         self._wanted = set(task.fetches)
         self._consumers: dict[TensorRef, set[str]] = {}
         for b in [*task.nodes, *(b for r in task.regions for b in r.members)]:
@@ -204,10 +254,10 @@ class PlanBuilder:
                 assert (len(self._pending), len(self._host)) != before, "every round runs or refuses something"
         results = [_fetched(self._env[r], r, self._state) for r in self._task.fetches]
         made = {r for s in self._steps for r in s.outputs}
-        _release(self._steps, self._wanted | self._feeds.keys() | self._task.constants.keys())
+        _release(self._steps, self._wanted | self._feeds.keys() | self._known.keys())
         skip = frozenset(r for r in self._feeds if r in made)
         self._env, self._feeds = {}, {}  # recompiling islands keep this builder, not the tensors of its run
-        return Plan(self._steps, self._task.fetches, self._task.constants, skip), results
+        return Plan(self._steps, self._task.fetches, self._known, skip), results
 
     def _ready(self, inputs: Iterable[TensorRef], controls: Iterable[str], also: set[str]) -> bool:
         for r in inputs:
@@ -243,23 +293,31 @@ class PlanBuilder:
                 nodes.append(bound)
         if not nodes:
             return
-        if self._task.selective and len(nodes) < _WORTH and not any(b.call.op.heavy for b in nodes):
+        if self._task.selective and not _worth_compiling(nodes):
             self._host.update(dict.fromkeys(names, "too little work to compile"))
             return
-        sources = self._sources(nodes, names)
+        pure = self._variables.functional(nodes)
+        sources = self._sources(pure.nodes, names)
         try:
-            compiled = self._compile(nodes, {r: _value(_live(self._env[r], r), self._state) for r in sources})
+            compiled = self._compile(pure, {r: _content(_live(self._env[r], r), self._state) for r in sources})
         except EngineFailure as e:
             self._host.update(dict.fromkeys(names, f"{self._task.engine.name} failed: {e}"))
             return
         self._host.update(compiled.refused)
-        if not compiled.nodes:
-            return
+        if compiled.nodes:
+            self._do(self._island(pure, compiled), compiled.nodes)
+
+    def _island(self, pure: Functional, compiled: Compiled) -> IslandStep:
         covered = {b.name for b in compiled.nodes}
-        used = self._sources(compiled.nodes, covered)
-        outputs = tuple(compiled.constants) + compiled.outputs
-        again = self._recompiler(compiled.nodes, covered, outputs)
-        self._do(IslandStep(compiled.nodes, used, outputs, self._task.constants, [compiled], again), compiled.nodes)
+        return IslandStep(
+            compiled.nodes,
+            self._sources(compiled.nodes, covered),
+            tuple(compiled.constants) + compiled.outputs,
+            self._task.constants,
+            [compiled],
+            self._recompiler(Functional(compiled.nodes, pure.writes), compiled),
+            pure.last(covered),
+        )
 
     def _sources(self, nodes: Sequence[BoundNode], names: set[str]) -> tuple[TensorRef, ...]:
         found: dict[TensorRef, None] = {}
@@ -269,25 +327,30 @@ class PlanBuilder:
                     found[r] = None
         return tuple(found)
 
-    def _compile(self, nodes: Sequence[BoundNode], values: dict[TensorRef, Any], *, exact: bool = False) -> Compiled:
+    def _compile(self, pure: Functional, values: dict[TensorRef, Any], *, exact: bool = False) -> Compiled:
         inputs = {r: self._guard(r, v, exact) for r, v in values.items()}
-        compiled = self._task.engine.compile(Island(nodes, inputs, self._task.constants, self._needed))
+
+        def leaves(ref: TensorRef, names: set[str]) -> bool:
+            return ref in pure.last(names) if ref in pure.writes else self._needed(ref, names)
+
+        compiled = self._task.engine.compile(Island(pure.nodes, inputs, self._task.constants, leaves))
         if compiled.refused and not exact and any(None in g.dims for g in inputs.values()):
-            closer = self._compile(nodes, values, exact=True)  # sizes that are known may help
+            closer = self._compile(pure, values, exact=True)  # sizes that are known may help
             if len(closer.nodes) > len(compiled.nodes):
                 return closer
         return compiled
 
-    def _recompiler(
-        self, nodes: list[BoundNode], covered: set[str], outputs: tuple[TensorRef, ...]
-    ) -> Callable[[dict[TensorRef, Any]], Compiled | None]:
+    def _recompiler(self, pure: Functional, first: Compiled) -> Callable[[dict[TensorRef, Any]], Compiled | None]:
+        covered = {b.name for b in first.nodes}
+        outputs = {*first.constants, *first.outputs}
+
         def again(values: dict[TensorRef, Any]) -> Compiled | None:
             try:
-                compiled = self._compile(nodes, values)
+                compiled = self._compile(pure, values)
             except EngineFailure:
                 return None
             same = {b.name for b in compiled.nodes} == covered
-            return compiled if same and set(outputs) == {*compiled.constants, *compiled.outputs} else None
+            return compiled if same and outputs == {*compiled.constants, *compiled.outputs} else None
 
         return again
 
@@ -296,11 +359,17 @@ class PlanBuilder:
         if ref.node in self._stateful:
             return Guard(ref, dtype, value.shape, value if self._task.pin else None)
         known = self._task.feeds.get(ref)
+        exact = exact or self._task.engine.exact_shapes
         dims = value.shape if exact else known if known is not None else (None,) * value.ndim
         return Guard(ref, dtype, dims)
 
     def _needed(self, ref: TensorRef, names: set[str]) -> bool:
         return ref in self._wanted or not self._consumers.get(ref, set()) <= names
+
+
+def _worth_compiling(nodes: Sequence[BoundNode]) -> bool:
+    work = [b for b in nodes if b.call.op.role not in _FREE]
+    return len(work) >= _WORTH or any(b.call.op.heavy for b in work)
 
 
 def _release(steps: Sequence[Step], keep: set[TensorRef]) -> None:

@@ -54,6 +54,7 @@ class Program:
 
     def __init__(self, graph: Graph, settings: Settings, arguments: frozenset[str] = frozenset()) -> None:
         self.graph, self._settings, self._arguments = graph, settings, arguments
+        self._feeds: dict[TensorRef, tuple[Any, tuple[int | None, ...] | None]] = {}
         self._plans: collections.OrderedDict[Any, Plan] = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -135,10 +136,11 @@ class Program:
         Raises:
             FeedError: its dtype or shape does not fit.
         """
-        node = self.graph.nodes[ref.node]
-        dtype = self._dtype(ref, node)
+        found = self._feeds.get(ref)
+        if found is None:
+            found = self._feeds[ref] = self._dtype(ref, self.graph.nodes[ref.node]), self._dims(ref, self.graph)
+        dtype, dims = found
         array = as_feed(value, dtype, ref)
-        dims = self._dims(ref, self.graph)
         if dims is not None and (
             len(dims) != array.ndim or any(d is not None and d != n for d, n in zip(dims, array.shape, strict=True))
         ):

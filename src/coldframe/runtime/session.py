@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from coldframe.engines.base import EngineOptions
 from coldframe.engines.onnxruntime import OnnxRuntimeEngine
 from coldframe.engines.reference import ReferenceEngine
+from coldframe.engines.xla import XlaEngine
 from coldframe.errors import FeedError, MisuseError, NotFoundError
 from coldframe.graph.ir import Graph
 from coldframe.graph.names import TensorRef, find_node, is_tensor_name, parse_tensor, suggest
 from coldframe.graph.signatures import known
 from coldframe.ops import table
 from coldframe.ops.call import bind
+from coldframe.runtime.files import Files
 from coldframe.runtime.program import Program, Settings
 from coldframe.runtime.state import SessionState
 
-ENGINES = ("auto", "onnxruntime", "reference")
+ENGINES = ("auto", "onnxruntime", "xla", "reference")
+_REMEMBERED: Final = 1000  # structures of fetches, and names of feeds, that need not be looked up again
 
 
 class Session:
@@ -30,10 +32,12 @@ class Session:
     Args:
         source: a path (``.pb``, ``.pbtxt``, ``.meta``, SavedModel folder), a `Graph`, or a GraphDef message.
         engine: ``auto`` compiles what is worth compiling and runs the rest on numpy; ``onnxruntime`` compiles whatever
-            it can; ``reference`` runs everything on numpy.
+            it can; ``xla`` does so for the very shapes that flow, training steps and loops too (needs the extra
+            ``xla``); ``reference`` runs everything on numpy.
         threads: threads within an op; 0 lets the engine choose.
         constant_variables: compile the variables' values in. Faster where they seldom change.
-        files: files that the graph may read, such as vocabularies of its tables; it can read no others.
+        files: files that the graph may read, such as vocabularies of its tables; it can touch no others, unless this
+            is `coldframe.runtime.files.AnyFile()`.
 
     Variables start without values; run the graph's initializer, or give them with `set_variables`.
     """
@@ -45,10 +49,12 @@ class Session:
         *,
         threads: int = 0,
         constant_variables: bool = False,
-        files: Iterable[str | os.PathLike[str]] = (),
+        files: Iterable[str | os.PathLike[str]] | Files = (),
     ) -> None:
         self.graph = source if isinstance(source, Graph) else _graph_of(source)
         self.state = SessionState(files=files)
+        self._fetched: dict[Any, _Fetches] = {}
+        self._fed: dict[str, TensorRef] = {}
         self._program = Program(self.graph, settings(engine, threads=threads, pin=constant_variables))
 
     def run(self, fetches: Any, feeds: Mapping[Any, Any] | None = None) -> Any:
@@ -68,18 +74,34 @@ class Session:
             UnsupportedOpError: the fetches need ops that coldframe lacks; all are named.
             ExecutionError: an op refused its inputs. Variables keep the values they had.
         """
-        wanted = _Fetches(self.graph)
-        build = wanted.collect(fetches)
+        wanted = self._wanted(fetches)
         given: dict[TensorRef, Any] = {}
         for name, value in (feeds or {}).items():
-            ref = self.tensor(name)
+            ref = self._to_feed(name)
             if ref in given:
                 raise FeedError(f"`{ref}` is fed twice")
             given[ref] = self._program.feed(ref, value)
-        run = self.state.begin()
-        values = self._program.run(tuple(wanted.tensors), tuple(wanted.targets), given, run)
-        run.commit()
-        return build([_handed_out(v) for v in values])
+        with self.state.begin() as run:
+            values = self._program.run(wanted.tensors, wanted.targets, given, run)
+        return wanted.build([_handed_out(v) for v in values])
+
+    def _wanted(self, fetches: Any) -> _Fetches:
+        key = _key(fetches)
+        found = self._fetched.get(key)
+        if found is None:
+            found = _Fetches(self.graph, fetches)
+            if len(self._fetched) < _REMEMBERED:
+                self._fetched[key] = found
+        return found
+
+    def _to_feed(self, tensor: Any) -> TensorRef:
+        name = str(getattr(tensor, "name", tensor))
+        found = self._fed.get(name)
+        if found is None:
+            found = find_tensor(self.graph, name)
+            if len(self._fed) < _REMEMBERED:
+                self._fed[name] = found
+        return found
 
     def tensor(self, name: Any) -> TensorRef:
         """Return the tensor meant by a name or by an object with one."""
@@ -107,6 +129,8 @@ def settings(engine: str, *, threads: int = 0, pin: bool = False) -> Settings:
         raise MisuseError(f"no engine is called `{engine}`", expected=" or ".join(ENGINES))
     if engine == "reference":
         return Settings(table(), ReferenceEngine(), selective=False, pin=False)
+    if engine == "xla":
+        return Settings(table(), XlaEngine(), selective=False, pin=pin)
     made = OnnxRuntimeEngine(EngineOptions(threads))
     return Settings(table(), made, selective=engine == "auto", pin=pin)
 
@@ -152,13 +176,30 @@ def _handed_out(value: Any) -> Any:
     return value if value.flags.owndata and value.flags.writeable else value.copy()
 
 
-@dataclasses.dataclass
-class _Fetches:
-    """Flattens a structure of fetches, and builds the same structure of values."""
+def _key(item: Any) -> Any:
+    """Return what two structures of fetches have in common that ask for the same."""
+    if isinstance(item, Mapping):
+        return (type(item), *((k, _key(v)) for k, v in item.items()))
+    if isinstance(item, (list, tuple)):
+        return (type(item), *map(_key, item))
+    name = getattr(item, "name", item)
+    return name if isinstance(name, str) else object()  # of which nothing is remembered: it is refused
 
-    graph: Graph
-    tensors: list[TensorRef] = dataclasses.field(default_factory=list)
-    targets: list[str] = dataclasses.field(default_factory=list)
+
+class _Fetches:
+    """Flattens a structure of fetches, and builds the same structure of values.
+
+    Attributes:
+        tensors, targets: what to fetch, what only to run.
+        build: from the list of fetched values to the structure.
+    """
+
+    def __init__(self, graph: Graph, fetches: Any) -> None:
+        self.graph = graph
+        self._tensors: list[TensorRef] = []
+        self._targets: list[str] = []
+        self.build = self.collect(fetches)
+        self.tensors, self.targets = tuple(self._tensors), tuple(self._targets)
 
     def collect(self, item: Any) -> Any:
         """Note the fetches in `item`; return a function from the list of values to the structure."""
@@ -179,8 +220,8 @@ class _Fetches:
         if not isinstance(name, str):
             raise MisuseError("a fetch is a tensor or op name, or a list, tuple or dict of them", found=repr(item))
         if not is_tensor_name(name):
-            self.targets.append(find_node(name, self.graph.nodes))
+            self._targets.append(find_node(name, self.graph.nodes))
             return lambda values: None
-        at = len(self.tensors)
-        self.tensors.append(find_tensor(self.graph, name))
+        at = len(self._tensors)
+        self._tensors.append(find_tensor(self.graph, name))
         return lambda values: values[at]

@@ -1,15 +1,23 @@
 """A session's state, and a run's view of it.
 
 A run writes into a view of its own; `RunState.commit` hands the new values to the session in one step. A run that fails
-is simply forgotten, so nothing is half-written.
+is forgotten, so nothing is half-written.
+
+Rows of a large variable (an embedding table) are the exception, since a copy of the table would cost more than the
+step. They are changed in place, provided that the session alone holds the array, and what they were is noted::
+
+    lent[name] = (run, [(rows, values before), ...])    commit forgets the note, rollback writes the values back;
+                                                         meanwhile other runs read a copy with the values before
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +31,38 @@ Array = npt.NDArray[Any]
 _MISSING: Final = object()
 
 
+def _references(holder: Mapping[str, Any], name: str) -> int:
+    return sys.getrefcount(holder[name])
+
+
+_ALONE: Final = _references({"x": object()}, "x")
+
+
+def _only_here(holder: Mapping[str, Any], name: str) -> bool:
+    """Whether `holder` alone refers to its array called `name`, which owns its memory: views count as references."""
+    return _references(holder, name) <= _ALONE and holder[name].base is None and holder[name].flags.owndata
+
+
+def _write(array: Array, rows: Any, values: Any) -> None:
+    array.setflags(write=True)
+    array[rows] = values
+    array.setflags(write=False)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Loan:
+    """A variable whose rows a run changes in place, and what they were, in order."""
+
+    run: RunState
+    before: list[tuple[Any, Array]] = dataclasses.field(default_factory=list)
+
+    def restore(self, array: Array) -> None:
+        for rows, values in reversed(self.before):
+            array[rows] = values
+
+
 class SessionState:
-    """Variables and resources by handle name. Arrays in it are never written into: a new value is a new array.
+    """Variables and resources by handle name. Arrays that anybody else may hold are never written into.
 
     Attributes:
         variables: the values that were set or assigned.
@@ -47,20 +85,57 @@ class SessionState:
         self.functions: Mapping[str, Callable[..., Any]] = {} if functions is None else functions
         self.alive: dict[str, Live] = {}
         self.closed = False
+        self._lent: dict[str, _Loan] = {}
         self._lock = threading.Lock()
 
     def set(self, name: str, value: Any, dtype: DType | None = None) -> None:
         """Give the variable called `name` a value."""
-        with self._lock:
-            self.variables[name] = frozen(np.asarray(value, dtype.numpy if dtype is not None else None))
+        self._put(name, frozen(np.asarray(value, dtype.numpy if dtype is not None else None)))
 
-    def value(self, name: str) -> Any:
-        """Return the value of a variable, or `None` where it has none."""
-        found = self.variables.get(name)
-        if found is None and name in self.stored:
+    def _put(self, name: str, value: Array) -> None:
+        with self._lock:
+            self._lent.pop(name, None)
+            self.variables[name] = value
+
+    def value(self, name: str, run: RunState | None = None) -> Any:
+        """Return the value of a variable as `run` may see it, or `None` where it has none."""
+        with self._lock:
+            found = self.variables.get(name)
+            if found is not None:
+                loan = self._lent.get(name)
+                if loan is None or loan.run is run:
+                    return found
+                found = found.copy()
+                loan.restore(found)
+                found.setflags(write=False)
+                return found
+        if name in self.stored:
             self.set(name, self.stored[name])
-            found = self.variables[name]
-        return found
+            return self.variables[name]
+        return None
+
+    def write_rows(self, name: str, rows: Any, values: Array, run: RunState) -> bool:
+        """Change rows of a variable in place, if only `run` can see that; return whether it was done."""
+        with self._lock:
+            loan = self._lent.get(name)
+            if name not in self.variables or (loan is not None and loan.run is not run):
+                return False
+            if not _only_here(self.variables, name):
+                return False
+            array = self.variables[name]
+            loan = loan or self._lent.setdefault(name, _Loan(run))
+            loan.before.append((rows, array[rows].copy()))
+            _write(array, rows, values)
+            return True
+
+    def roll_back(self, run: RunState) -> None:
+        """Undo what `run` changed in place."""
+        with self._lock:
+            for name in [n for n, loan in self._lent.items() if loan.run is run]:
+                array = self.variables[name]
+                array.setflags(write=True)
+                self._lent.pop(name).restore(array)
+                array.setflags(write=False)
 
     def begin(self) -> RunState:
         """Return a view for one run."""
@@ -88,16 +163,19 @@ class SessionState:
         for each in living:
             each.cancel()
 
-    def merge(self, variables: dict[str, Any], resources: dict[str, dict[Any, Any]]) -> None:
+    def merge(self, run: RunState, variables: dict[str, Any], resources: dict[str, dict[Any, Any]]) -> None:
         """Take over what a run wrote."""
         with self._lock:
             for name, value in variables.items():
+                self._lent.pop(name, None)
                 if value is _MISSING:
                     self.variables.pop(name, None)
                     self.resources.pop(name, None)
                 else:
                     self.variables[name] = value
             self.resources.update(resources)
+            if self._lent:
+                self._lent = {n: loan for n, loan in self._lent.items() if loan.run is not run}
 
 
 def frozen(value: Array) -> Array:
@@ -108,22 +186,37 @@ def frozen(value: Array) -> Array:
 
 
 class RunState:
-    """What stateful ops of one run see; implements `coldframe.ops.state.State`."""
+    """What stateful ops of one run see; implements `coldframe.ops.state.State`.
 
-    __slots__ = ("_resources", "_session", "_written", "depth", "node")
+    As a context manager it commits at the end, or rolls back. Only then are rows changed in place.
+    """
+
+    __slots__ = ("_managed", "_resources", "_session", "_written", "depth", "node")
 
     def __init__(self, session: SessionState) -> None:
         self._session = session
         self._written: dict[str, Any] = {}
         self._resources: dict[str, dict[Any, Any]] = {}
+        self._managed = False
         self.node = ""
         self.depth = 0  # of function calls
+
+    def __enter__(self) -> Self:
+        self._managed = True
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._managed = False
+        if kind is None:
+            self.commit()
+        else:
+            self._session.roll_back(self)
 
     def read(self, handle: Handle) -> Array:
         """Return the variable's value as this run sees it."""
         value: Any = self._written.get(handle.name)
         if value is None:
-            value = self._session.value(handle.name)
+            value = self._session.value(handle.name, self)
         if value is None or value is _MISSING:
             raise NotInitializedError(
                 f"variable `{handle.name}` has no value",
@@ -134,6 +227,28 @@ class RunState:
     def assign(self, handle: Handle, value: Array) -> None:
         """Note a new value; it is copied, since what flows along edges may be shared."""
         self._written[handle.name] = frozen(value)
+
+    def adopt(self, handle: Handle, value: Array) -> None:
+        """Note a new value that nobody else holds."""
+        value.setflags(write=False)
+        self._written[handle.name] = value
+
+    def assign_rows(self, handle: Handle, rows: Any, values: Array) -> None:
+        """Give rows of a variable new values, in place where only this run can see that.
+
+        Args:
+            handle: the variable.
+            rows: what selects them in ``array[rows] = values``, each once.
+            values: the new values.
+        """
+        name = handle.name
+        if name not in self._written:
+            if self._managed and self._session.write_rows(name, rows, values, self):
+                return
+            self._written[name] = frozen(self.read(handle))
+        elif not _only_here(self._written, name):
+            self._written[name] = frozen(self.read(handle))
+        _write(self._written[name], rows, values)
 
     def is_initialized(self, handle: Handle) -> bool:
         """Whether the variable has a value."""
@@ -167,9 +282,9 @@ class RunState:
         """Return the bytes of one of the files that the session allows."""
         return self._session.files.read(path, self.node)
 
-    def open_file(self, path: bytes) -> BinaryIO:
-        """Open one of the files that the session allows."""
-        return self._session.files.open(path, self.node)
+    def readable(self, path: bytes) -> str:
+        """Return the path of one of the files that the session allows."""
+        return self._session.files.readable(path, self.node)
 
     def write_file(self, path: bytes, data: bytes) -> None:
         """Write a file, where the session allows that."""
@@ -206,5 +321,4 @@ class RunState:
 
     def commit(self) -> None:
         """Hand everything written to the session."""
-        if self._written or self._resources:
-            self._session.merge(self._written, self._resources)
+        self._session.merge(self, self._written, self._resources)
