@@ -260,6 +260,11 @@ class RecordWriter:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the file is finished."""
+        return self._file.closed
+
     def write(self, payload: Chunk) -> None:
         """Append one record.
 
