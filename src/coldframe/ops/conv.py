@@ -256,6 +256,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
 
 @op(
     "Conv2DBackpropInputV2",
+    shape="x -> x",
     lenient="sizes that its inputs' values give and that do not fit",
     heavy=True,
     ignores=_HINTS,

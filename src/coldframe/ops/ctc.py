@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.ops import inference_text
 from coldframe.ops.sparse import check_inside, check_sparse, starts_of
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -44,7 +45,7 @@ def _texts(texts: list[list[int]]) -> tuple[Array, Array, Array]:
     return np.array(at, np.int64).reshape(-1, 2), values, shape
 
 
-@op("CTCGreedyDecoder", host=_HOST, no_gradient=True)
+@op("CTCGreedyDecoder", shape="[t, b, c] [b] -> [?, 2] [?] [2] [b, 1]", host=_HOST, no_gradient=True)
 def ctc_greedy_decoder(
     xp: Any, inputs: Array, sequence_length: Array, *, merge_repeated: bool, blank_index: int
 ) -> Any:
@@ -149,7 +150,7 @@ def _spelled(beam: _Beam, merge: bool) -> list[int]:
     return out[::-1]
 
 
-@op("CTCBeamSearchDecoder", host=_HOST, no_gradient=True)
+@op("CTCBeamSearchDecoder", shape=inference_text.beam_search, host=_HOST, no_gradient=True)
 def ctc_beam_search_decoder(
     xp: Any, inputs: Array, sequence_length: Array, *, beam_width: int, top_paths: int, merge_repeated: bool
 ) -> Any:
@@ -178,7 +179,7 @@ def _log_softmax(x: Array) -> Array:
 
 
 # --- loss ---
-@op("CTCLoss", host=_HOST)
+@op("CTCLoss", shape="[t, b, c] [?, 2] [l] [b] -> [b] [t, b, c]", host=_HOST)
 def ctc_loss(
     xp: Any, inputs: Array, labels_indices: Array, labels_values: Array, sequence_length: Array,
     *, preprocess_collapse_repeated: bool, ctc_merge_repeated: bool, ignore_longer_outputs_than_inputs: bool,
@@ -273,7 +274,7 @@ def _moved(x: Array, stays: Array, skips: Array) -> Array:
 
 
 # --- edit distance ---
-@op("EditDistance", host=_HOST, no_gradient=True)
+@op("EditDistance", shape=inference_text.edit_distance, host=_HOST, no_gradient=True)
 def edit_distance(
     xp: Any, hypothesis_indices: Array, hypothesis_values: Array, hypothesis_shape: Array, truth_indices: Array,
     truth_values: Array, truth_shape: Array, *, normalize: bool,

@@ -12,6 +12,7 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import ColdframeError
 from coldframe.formats import messages, tensor_proto
+from coldframe.ops import inference_text
 from coldframe.ops.strings import number
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -31,7 +32,7 @@ def _numbers(data: bytes, out_type: DType, little_endian: bool) -> Array:
     return np.frombuffer(data, kind)
 
 
-@op("DecodeRaw", host=_HOST)
+@op("DecodeRaw", shape=inference_text.decode_raw, host=_HOST)
 def decode_raw(xp: Any, bytes: Array, *, out_type: DType, little_endian: bool) -> Any:
     """The numbers whose bytes the strings are, all of one length, along a new last dimension."""
     items = bytes.ravel().tolist()
@@ -45,7 +46,7 @@ def decode_raw(xp: Any, bytes: Array, *, out_type: DType, little_endian: bool) -
     return values.reshape(*bytes.shape, size // out_type.width)
 
 
-@op("DecodePaddedRaw", host=_HOST)
+@op("DecodePaddedRaw", shape=inference_text.decode_padded_raw, host=_HOST)
 def decode_padded_raw(xp: Any, input_bytes: Array, fixed_length: Any, *, out_type: DType, little_endian: bool) -> Any:
     """The numbers whose bytes the strings are, each cut or filled with zeros to `fixed_length` bytes."""
     if np.ndim(fixed_length):
@@ -137,7 +138,7 @@ def serialize_tensor(xp: Any, tensor: Array) -> Any:
 
 
 # --- records ---
-@op("DecodeCSV", host=_HOST)
+@op("DecodeCSV", shape=inference_text.decode_csv, host=_HOST)
 def decode_csv(
     xp: Any, records: Array, record_defaults: list[Array],
     *, OUT_TYPE: Any, field_delim: str, use_quote_delim: bool, na_value: str, select_cols: Any,

@@ -475,3 +475,10 @@ def _depth(a: Attrs, x: Known, *, out: bool) -> Dims:
     else:
         h, w, c = div(h, block), div(w, block), mul(c, block * block)
     return (n, h, w, c) if last else (n, c, h, w)
+
+
+def placeholder_with_default(a: Attrs, x: Known) -> Dims:
+    """PlaceholderWithDefault: its attribute `shape`, which the default fits."""
+    shape: Shape = a["shape"]
+    merge(x.dims, shape.dims)
+    return shape.dims

@@ -310,3 +310,80 @@ def lstm_cell(a: Attrs, x: Known, cs_prev: Known, *others: Known) -> Dims:
 def gru_cell(a: Attrs, x: Known, h_prev: Known, *others: Known) -> Dims:
     """GRUBlockCell: four tensors [batch, cell]."""
     return (with_rank(x.dims, 2)[0], with_rank(h_prev.dims, 2)[1])
+
+
+# --- gradients ----------------------------------------------------------------------------------------------------
+def resize_grad(a: Attrs, dy: Known, size: Known) -> Dims:
+    """ResizeNearestNeighborGrad: height and width as given."""
+    return resize(a, dy, size)
+
+
+def resized_from(a: Attrs, dy: Known, image: Known) -> Dims:
+    """ResizeBilinearGrad, ResizeBicubicGrad: the image's shape, its batch and channels those of the gradient."""
+    n, _, _, c = with_rank(dy.dims, 4)
+    return merge(image.dims, (n, None, None, c))
+
+
+def crop_image_grad(a: Attrs, dy: Known, boxes: Known, at: Known, size: Known) -> Dims:
+    """CropAndResizeGradImage: the shape given."""
+    return with_rank(described(size), 4)
+
+
+def like_third(a: Attrs, x: Known, y: Known, z: Known, *others: Known) -> Dims:
+    """The shape of the third input."""
+    return z.dims
+
+
+def pool_grad_grad(a: Attrs, x: Known, y: Known, dy: Known, *others: Known) -> Dims:
+    """MaxPoolGradGrad: the shape of the pooled tensor."""
+    merge(x.dims, dy.dims)
+    return y.dims
+
+
+def lstm_cell_grad(a: Attrs, x: Known, cs_prev: Known, *others: Known) -> list[Dims]:
+    """LSTMBlockCellGrad: gradients of state and gates, and of the peepholes."""
+    batch, cell = with_rank(x.dims, 2)[0], with_rank(cs_prev.dims, 2)[1]
+    return [(batch, cell), (batch, mul(cell, 4)), *[(cell,)] * 3]
+
+
+def block_lstm_grad(a: Attrs, *inputs: Known) -> list[Dims]:
+    """BlockLSTMGrad: like the inputs."""
+    return [i.dims for i in inputs[1:9]]
+
+
+def gru_cell_grad(a: Attrs, x: Known, h_prev: Known, *others: Known) -> list[Dims]:
+    """GRUBlockCellGrad."""
+    batch, cell = with_rank(x.dims, 2)[0], with_rank(h_prev.dims, 2)[1]
+    return [x.dims, (batch, cell), (batch, cell), (batch, mul(cell, 2))]
+
+
+def global_norm_grad(a: Attrs, t: Known, m: Known, v: Known, gamma: Known, dy: Known) -> list[Dims]:
+    """BatchNormWithGlobalNormalizationGrad."""
+    dims = merge(with_rank(t.dims, 4), dy.dims)
+    channels = with_rank(dims, 4)[3]
+    for p in (m, v, gamma):
+        channels = merge_dim(channels, with_rank(p.dims, 1)[0])
+    return [(*with_rank(dims, 4)[:3], channels), *[(channels,)] * 4]
+
+
+def quantize(a: Attrs, x: Known, low: Known, high: Known) -> list[Dims]:
+    """QuantizeV2: the tensor, and its range, per channel where there is an axis."""
+    limits = _channel_range(a, x)
+    return [x.dims, limits, limits]
+
+
+def dequantize(a: Attrs, x: Known, low: Known, high: Known) -> Dims:
+    """Dequantize: the shape of the input."""
+    return x.dims
+
+
+def quantized_grad(a: Attrs, dy: Known, x: Known, low: Known, high: Known) -> list[Dims]:
+    """QuantizeAndDequantizeV4Grad: for the input, and its range."""
+    return [merge(dy.dims, x.dims), low.dims, high.dims]
+
+
+def _channel_range(a: Attrs, x: Known) -> Dims:
+    axis: int = a["axis"]
+    if axis == -1:
+        return ()
+    return (None,) if x.dims is None else (x.dims[axis],)

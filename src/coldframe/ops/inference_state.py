@@ -97,7 +97,7 @@ def tensor_array_concat(a: Attrs, ta: Known, flow: Known) -> list[Dims]:
 
 def empty_list(a: Attrs, shape: Known, size: Known) -> Known:
     """EmptyTensorList and TensorListReserve: a list of elements of a shape."""
-    dims = None if shape.dims == () and shape.value is None else described(shape)
+    dims = _given(shape)
     return Known(dtypes.variant, _SCALAR, handle=(a["element_dtype"], Shape(dims)))
 
 
@@ -107,7 +107,7 @@ def list_of(a: Attrs, x: Known, *shape: Known) -> Known:
     dims = None if x.dims is None else x.dims[1:]
     if shape:
         last = shape[-1] if len(shape) == 1 else shape[1]
-        dims = merge(dims, None if last.dims == () and last.value is None else described(last))
+        dims = merge(dims, _given(last))
     return Known(dtypes.variant, _SCALAR, handle=(a["element_dtype"], Shape(dims)))
 
 
@@ -146,7 +146,7 @@ def list_concat(a: Attrs, items: Known, shape: Known, *others: Known) -> list[Di
 
 
 def _element(items: Known, shape: Known) -> Dims:
-    dims = None if shape.dims == () and shape.value is None else described(shape)
+    dims = _given(shape)
     return dims if items.handle is None else merge(dims, items.handle[1].dims)
 
 
@@ -184,10 +184,10 @@ def merge_branches(a: Attrs, inputs: list[Known]) -> list[Known | Dims]:
 
 
 def enter(a: Attrs, x: Known) -> Known:
-    """Enter: what is constant in a loop keeps its shape; what changes may change its shape too."""
+    """Enter: what is constant in a loop, or a handle, keeps its shape; what changes may change its shape too."""
     if a["is_constant"] or x.handle is not None:
-        return Known(x.dtype, x.shape, x.value if a["is_constant"] else None, None, x.handle)
-    return Known(x.dtype, x.shape)
+        return Known(x.dtype, x.shape, None, None, x.handle)
+    return Known(x.dtype, Shape(None))
 
 
 def leave(a: Attrs, x: Known) -> Known:
@@ -234,3 +234,47 @@ def read_element(a: Attrs, ta: Known, index: Known, flow: Known) -> Dims:
     """TensorArrayReadV3: an element."""
     with_rank(index.dims, 0)
     return None if ta.handle is None else ta.handle[1].dims
+
+
+def second(a: Attrs, handle: Known, x: Known, *others: Known) -> Known:
+    """The second input, which goes through."""
+    return Known(x.dtype, x.shape, handle=x.handle)
+
+
+def tensor_array_grad(a: Attrs, ta: Known, flow: Known, *prepend: Known) -> list[Known | Dims]:
+    """TensorArrayGradV3: a handle of gradients of the elements, and the flow."""
+    return [Known(dtypes.resource, Shape((2,)), handle=None if prepend else ta.handle), ()]
+
+
+def list_shape(a: Attrs, items: Known) -> Known | Dims:
+    """TensorListElementShape: a vector, known where the shape is."""
+    if items.handle is None or items.handle[1].dims is None:
+        return Known(a["shape_type"], Shape(None))
+    return of_entries(items.handle[1].dims, a["shape_type"])
+
+
+def list_concat_v1(a: Attrs, items: Known) -> list[Dims]:
+    """TensorListConcat: elements in a row, and their lengths."""
+    element: Dims = merge(a["element_shape"].dims, None if items.handle is None else items.handle[1].dims)
+    return [None if not element else (None, *element[1:]), (None,)]
+
+
+def held_shapes(a: Attrs, *inputs: Any) -> list[Dims] | None:
+    """The attribute `output_shapes`: OptionalGetValue, IteratorGetNext."""
+    shapes: tuple[Shape, ...] = a["output_shapes"]
+    return [s.dims for s in shapes] or None
+
+
+def split_list(a: Attrs, x: Known, shape: Known, lengths: Known) -> Known:
+    """TensorListSplit: a list of elements of a shape."""
+    return Known(dtypes.variant, _SCALAR, handle=(a["element_dtype"], Shape(_given(shape))))
+
+
+def read_record(a: Attrs, *inputs: Any) -> list[Dims]:
+    """ReaderRead: a key and a value."""
+    return [(), ()]
+
+
+def _given(shape: Known) -> Dims:
+    """A shape given as a tensor; a scalar of which nothing is known says nothing."""
+    return None if shape.dims is None or (shape.dims == () and shape.value is None) else described(shape)

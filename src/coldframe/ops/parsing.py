@@ -23,6 +23,7 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import ColdframeError
 from coldframe.formats import messages
+from coldframe.ops import inference_text
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
@@ -228,7 +229,7 @@ def _dense_part(
 
 
 # --- ops ---
-@op("ParseExampleV2", host=_HOST)
+@op("ParseExampleV2", shape=inference_text.parse_example_v2, host=_HOST)
 def parse_example_v2(
     xp: Any, serialized: Any, names: Any, sparse_keys: Any, dense_keys: Any, ragged_keys: Any, dense_defaults: Any,
     *, Tdense: Any, num_sparse: int, sparse_types: Any, ragged_value_types: Any, ragged_split_types: Any,
@@ -252,7 +253,7 @@ def parse_example_v2(
     )
 
 
-@op("ParseExample", host=_HOST)
+@op("ParseExample", shape=inference_text.parse_example, host=_HOST)
 def parse_example(
     xp: Any, serialized: Any, names: Any, sparse_keys: Any, dense_keys: Any, dense_defaults: Any,
     *, Nsparse: int, sparse_types: Any, Tdense: Any, dense_shapes: Any,
@@ -267,7 +268,7 @@ def parse_example(
     return *_sparse_part(sparse, sparse_types, True), dense
 
 
-@op("ParseSingleExample", host=_HOST)
+@op("ParseSingleExample", shape=inference_text.parse_single_example, host=_HOST)
 def parse_single_example(
     xp: Any, serialized: Any, dense_defaults: Any,
     *, num_sparse: int, sparse_keys: Any, dense_keys: Any, sparse_types: Any, Tdense: Any, dense_shapes: Any,
@@ -295,7 +296,7 @@ def _dense_list_part(
     return _transposed(rows, 2)
 
 
-@op("ParseSequenceExample", host=_HOST)
+@op("ParseSequenceExample", shape=inference_text.parse_sequence_example, host=_HOST)
 def parse_sequence_example(
     xp: Any, serialized: Any, debug_name: Any, context_dense_defaults: Any,
     *, feature_list_dense_missing_assumed_empty: Any, context_sparse_keys: Any, context_dense_keys: Any,

@@ -179,7 +179,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return zeros_like(g, x), zeros_like(g, y), g.MaxPoolGradGradV2(x, y, dy, ksize, strides, **same), None, None
 
 
-@op("MaxPoolGradGrad", heavy=True)
+@op("MaxPoolGradGrad", shape=inference_nn.pool_grad_grad, heavy=True)
 def max_pool_grad_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
     *, ksize: Ints, strides: Ints, padding: str, data_format: str,
@@ -197,7 +197,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return zeros_like(g, x), zeros_like(g, y), g.MaxPoolGrad(x, y, dy, **attrs_of(op, *_POOL))
 
 
-@op("MaxPoolGradGradV2", heavy=True, static=("ksize", "strides"))
+@op("MaxPoolGradGradV2", shape=inference_nn.pool_grad_grad, heavy=True, static=("ksize", "strides"))
 def max_pool_grad_grad_v2(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *, padding: str, data_format: str
 ) -> Any:
@@ -208,7 +208,7 @@ def max_pool_grad_grad_v2(
     )  # fmt: skip
 
 
-@op("MaxPoolGradWithArgmax", heavy=True)
+@op("MaxPoolGradWithArgmax", shape="x -> x", heavy=True)
 def max_pool_grad_with_argmax(
     xp: Any, input: Any, grad: Any, argmax: Any,
     *, ksize: Ints, strides: Ints, padding: str, include_batch_in_index: bool,
@@ -249,7 +249,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return zeros_like(g, x), zeros_like(g, y), g.MaxPool3DGradGrad(x, y, dy, **attrs_of(op, *_POOL))
 
 
-@op("MaxPool3DGradGrad", heavy=True)
+@op("MaxPool3DGradGrad", shape=inference_nn.pool_grad_grad, heavy=True)
 def max_pool_3d_grad_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
     *, ksize: Ints, strides: Ints, padding: str, data_format: str,

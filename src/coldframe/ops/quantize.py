@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.ops import inference_nn
 from coldframe.ops.backward import attrs_of, passed
 from coldframe.ops.layouts import known
 from coldframe.ops.table import alias, op
@@ -102,7 +103,7 @@ def _per_channel(xp: Any, inputs: Any, min: Any, max: Any) -> None:
             raise refuse(f"`{name}` is not one value per channel", expected=[depth], found=f"{n}")
 
 
-@op("FakeQuantWithMinMaxVarsPerChannel")
+@op("FakeQuantWithMinMaxVarsPerChannel", shape="[*b, d] [d] [d] -> [*b, d]")
 def fake_quant_channels(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool) -> Any:
     """Simulate quantization to a range per index of the last dimension."""
     _per_channel(xp, inputs, min, max)
@@ -115,7 +116,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
 
 
 # --- FakeQuant's gradients --------------------------------------------------------------------------------------
-@op("FakeQuantWithMinMaxArgsGradient", no_gradient=True)
+@op("FakeQuantWithMinMaxArgsGradient", shape="x x -> x", no_gradient=True)
 def fake_quant_args_gradient(
     xp: Any, gradients: Any, inputs: Any, *, min: float, max: float, num_bits: int, narrow_range: bool
 ) -> Any:
@@ -146,7 +147,7 @@ def _limited(xp: Any, dy: Any, x: Any, low: Any, high: Any, num_bits: int, narro
     return inside, xp.where(below, dy, zero), xp.where(above, dy, zero)
 
 
-@op("FakeQuantWithMinMaxVarsGradient", no_gradient=True)
+@op("FakeQuantWithMinMaxVarsGradient", shape="x x [] [] -> x [] []", no_gradient=True)
 def fake_quant_vars_gradient(
     xp: Any, gradients: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool
 ) -> Any:
@@ -159,7 +160,7 @@ def fake_quant_vars_gradient(
     return inside, xp.sum(below), xp.sum(above)
 
 
-@op("FakeQuantWithMinMaxVarsPerChannelGradient", no_gradient=True)
+@op("FakeQuantWithMinMaxVarsPerChannelGradient", shape="[*b, d] [*b, d] [d] [d] -> [*b, d] [d] [d]", no_gradient=True)
 def fake_quant_channels_gradient(
     xp: Any, gradients: Any, inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool
 ) -> Any:
@@ -244,7 +245,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.QuantizeAndDequantizeV4Grad(dy, *op.inputs, **attrs_of(op, "axis"))
 
 
-@op("QuantizeAndDequantizeV4Grad")
+@op("QuantizeAndDequantizeV4Grad", shape=inference_nn.quantized_grad)
 def quantize_and_dequantize_v4_grad(
     xp: Any, gradients: Any, input: Any, input_min: Any, input_max: Any, *, axis: int
 ) -> Any:
@@ -332,7 +333,7 @@ def _round(x: Array, mode: str) -> Array:
     return even if mode == "HALF_TO_EVEN" else np.copysign(np.floor(np.abs(x) + x.dtype.type(0.5)), x)
 
 
-@op("QuantizeV2", host=_HOST)
+@op("QuantizeV2", shape=inference_nn.quantize, host=_HOST)
 def quantize(
     xp: Any, input: Array, min_range: Array, max_range: Array, *, T: DType, mode: str, round_mode: str,
     narrow_range: bool, axis: int, ensure_minimum_range: float,
@@ -376,7 +377,7 @@ def _quantize_scaled(x: Array, r: Range, round_mode: str, narrow: bool, axis: in
     return _round(inner * _per_axis(scale, x.ndim, axis), round_mode).astype(r.kind.numpy), low, high
 
 
-@op("Dequantize", host=_HOST)
+@op("Dequantize", shape=inference_nn.dequantize, host=_HOST)
 def dequantize(
     xp: Any, input: Array, min_range: Array, max_range: Array, *, T: DType, mode: str, narrow_range: bool,
     axis: int, dtype: DType,

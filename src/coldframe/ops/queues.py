@@ -45,7 +45,7 @@ def _spec(
 
 
 # --- making ---
-@op("FIFOQueueV2", stateful=True, ignores=_IGNORES)
+@op("FIFOQueueV2", shape="-> []", stateful=True, ignores=_IGNORES)
 def fifo_queue_v2(
     xp: Any, state: State, *, component_types: tuple[DType, ...], shapes: tuple[Shape, ...], capacity: int,
     shared_name: str,
@@ -54,7 +54,7 @@ def fifo_queue_v2(
     return _handle(state, _spec("FIFOQueue", state, component_types, shapes, capacity, shared_name), Queue)
 
 
-@op("PaddingFIFOQueueV2", stateful=True, ignores=_IGNORES)
+@op("PaddingFIFOQueueV2", shape="-> []", stateful=True, ignores=_IGNORES)
 def padding_fifo_queue_v2(
     xp: Any, state: State, *, component_types: tuple[DType, ...], shapes: tuple[Shape, ...], capacity: int,
     shared_name: str,
@@ -65,7 +65,7 @@ def padding_fifo_queue_v2(
     )
 
 
-@op("RandomShuffleQueueV2", stateful=True, ignores=_IGNORES)
+@op("RandomShuffleQueueV2", shape="-> []", stateful=True, ignores=_IGNORES)
 def random_shuffle_queue_v2(
     xp: Any, state: State, *, component_types: tuple[DType, ...], shapes: tuple[Shape, ...], capacity: int,
     min_after_dequeue: int, seed: int, seed2: int, shared_name: str,
@@ -75,7 +75,7 @@ def random_shuffle_queue_v2(
     return _handle(state, spec, lambda s: RandomQueue(s, min_after_dequeue, seed, seed2))
 
 
-@op("PriorityQueueV2", stateful=True, ignores=_IGNORES)
+@op("PriorityQueueV2", shape="-> []", stateful=True, ignores=_IGNORES)
 def priority_queue_v2(
     xp: Any, state: State, *, component_types: tuple[DType, ...], shapes: tuple[Shape, ...], capacity: int,
     shared_name: str,
@@ -161,13 +161,13 @@ def queue_close_v2(xp: Any, state: State, handle: Any, *, cancel_pending_enqueue
     queue_of(handle).close(cancel_pending=cancel_pending_enqueues)
 
 
-@op("QueueSizeV2", stateful=True)
+@op("QueueSizeV2", shape="-> []", stateful=True)
 def queue_size_v2(xp: Any, state: State, handle: Any) -> Any:
     """How many elements are in the queue now, an int32 scalar."""
     return np.array(queue_of(handle).size, np.int32)
 
 
-@op("QueueIsClosedV2", stateful=True)
+@op("QueueIsClosedV2", shape="-> []", stateful=True)
 def queue_is_closed_v2(xp: Any, state: State, handle: Any) -> Any:
     """Whether the queue is closed."""
     return np.array(queue_of(handle).closed)

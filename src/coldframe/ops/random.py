@@ -51,7 +51,7 @@ def _reserve(state: State, seed: int, seed2: int, blocks: int) -> Stream:
     return here
 
 
-@op("RandomUniform", shape=inference_math.random, stateful=True, random=True, host=_WHY)
+@op("RandomUniform", no_gradient=True, shape=inference_math.random, stateful=True, random=True, host=_WHY)
 def random_uniform(xp: Any, state: State, shape: Any, *, seed: int, seed2: int, dtype: DType) -> Any:
     """Values of [0, 1), each equally likely."""
     dims, count = sizes(shape)
@@ -68,7 +68,7 @@ def limits(minval: Any, maxval: Any, count: int) -> tuple[int, int]:
     return low, high
 
 
-@op("RandomUniformInt", shape=inference_math.random, stateful=True, random=True, host=_WHY)
+@op("RandomUniformInt", no_gradient=True, shape=inference_math.random, stateful=True, random=True, host=_WHY)
 def random_uniform_int(
     xp: Any, state: State, shape: Any, minval: Any, maxval: Any, *, seed: int, seed2: int, Tout: DType
 ) -> Any:
@@ -78,21 +78,21 @@ def random_uniform_int(
     return philox.integers(_reserve(state, seed, seed2, count * RESERVED), count, low, high, Tout).reshape(dims)
 
 
-@op("RandomStandardNormal", shape=inference_math.random, stateful=True, random=True, host=_WHY)
+@op("RandomStandardNormal", no_gradient=True, shape=inference_math.random, stateful=True, random=True, host=_WHY)
 def random_standard_normal(xp: Any, state: State, shape: Any, *, seed: int, seed2: int, dtype: DType) -> Any:
     """Values of the normal distribution of mean 0 and deviation 1."""
     dims, count = sizes(shape)
     return philox.normal(_reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
 
 
-@op("TruncatedNormal", shape=inference_math.random, stateful=True, random=True, host=_WHY)
+@op("TruncatedNormal", no_gradient=True, shape=inference_math.random, stateful=True, random=True, host=_WHY)
 def truncated_normal(xp: Any, state: State, shape: Any, *, seed: int, seed2: int, dtype: DType) -> Any:
     """Values of the normal distribution of mean 0 and deviation 1 that are less than 2 from the mean."""
     dims, count = sizes(shape)
     return philox.truncated(_reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
 
 
-@op("RandomShuffle", shape="x -> x", stateful=True, random=True, host=_WHY)
+@op("RandomShuffle", no_gradient=True, shape="x -> x", stateful=True, random=True, host=_WHY)
 def random_shuffle(xp: Any, state: State, value: Any, *, seed: int, seed2: int) -> Any:
     """The rows of `value` in random order."""
     rows = np.shape(value)[0] if np.ndim(value) else 0
@@ -112,7 +112,7 @@ def weights(logits: Any, num_samples: Any) -> int:
     return int(num_samples)
 
 
-@op("Multinomial", shape=inference_math.multinomial, stateful=True, random=True, host=_WHY)
+@op("Multinomial", no_gradient=True, shape=inference_math.multinomial, stateful=True, random=True, host=_WHY)
 def multinomial(
     xp: Any, state: State, logits: Any, num_samples: Any, *, seed: int, seed2: int, output_dtype: DType
 ) -> Any:

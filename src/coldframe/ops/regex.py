@@ -141,7 +141,7 @@ def static_regex_replace(xp: Any, input: Array, *, pattern: str, rewrite: str, r
     return _each(input, lambda b: _bytes(substitute(pattern, rewrite, _text(b), replace_global)))
 
 
-@op("RegexReplace", host=_HOST)
+@op("RegexReplace", shape="x [] [] -> x", host=_HOST)
 def regex_replace(xp: Any, input: Array, pattern: Array, rewrite: Array, *, replace_global: bool) -> Any:
     """Replace what matches a pattern."""
     p, r = _one(pattern, "pattern"), _one(rewrite, "rewrite")
@@ -155,7 +155,7 @@ def static_regex_full_match(xp: Any, input: Array, *, pattern: str) -> Any:
     return _each(input, lambda b: found.fullmatch(_text(b)) is not None, np.bool_)
 
 
-@op("RegexFullMatch", host=_HOST)
+@op("RegexFullMatch", shape="x [] -> x", host=_HOST)
 def regex_full_match(xp: Any, input: Array, pattern: Array) -> Any:
     """Whether all of a string matches a pattern."""
     return static_regex_full_match.body(xp, input, pattern=_one(pattern, "pattern"))

@@ -214,7 +214,7 @@ def _lstm_grad(
     return dcs_prev, xp.concat([parts[order.index(k)] for k in range(4)], 1), dpeepholes
 
 
-@op("LSTMBlockCellGrad", heavy=True)
+@op("LSTMBlockCellGrad", shape=inference_nn.lstm_cell_grad, heavy=True)
 def lstm_block_cell_grad(
     xp: Any, x: Any, cs_prev: Any, h_prev: Any, w: Any, wci: Any, wcf: Any, wco: Any, b: Any,
     i: Any, cs: Any, f: Any, o: Any, ci: Any, co: Any, cs_grad: Any, h_grad: Any, *, use_peephole: bool,
@@ -268,7 +268,7 @@ def _layer_grad(name: str, order: tuple[int, ...]) -> Op:
 LAYER_GRADIENTS = [_layer_grad("BlockLSTMGrad", _ICFO), _layer_grad("BlockLSTMGradV2", _IFCO)]
 
 
-@op("GRUBlockCellGrad", heavy=True)
+@op("GRUBlockCellGrad", shape=inference_nn.gru_cell_grad, heavy=True)
 def gru_block_cell_grad(
     xp: Any, x: Any, h_prev: Any, w_ru: Any, w_c: Any, b_ru: Any, b_c: Any, r: Any, u: Any, c: Any, d_h: Any
 ) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.ops import inference_index
+from coldframe.ops.backward import index as d
 from coldframe.ops.table import Op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
@@ -123,7 +124,7 @@ def _segment(name: str) -> Op:
         return _sorted(data, ids, None, fold)
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each segment; 0 (or 1) where there are none."
-    return Op(f"Segment{name}", run, shape=inference_index.segment, host=_SORTED)
+    return Op(f"Segment{name}", run, rules=rules(gradient=d.SORTED[name]), shape=inference_index.segment, host=_SORTED)
 
 
 def _segment_v2(name: str) -> Op:
@@ -150,7 +151,13 @@ def _unsorted(name: str) -> Op:
         return fold.over(rows[keep], flat[keep], n)
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each segment, in any order; negative ids drop rows."
-    return Op(f"UnsortedSegment{name}", run, shape=inference_index.segment_v2, host=_ANY)
+    return Op(
+        f"UnsortedSegment{name}",
+        run,
+        rules=rules(gradient=d.UNSORTED[name]),
+        shape=inference_index.segment_v2,
+        host=_ANY,
+    )
 
 
 def _picked(data: Array, indices: Array, ids: Array) -> Array:
@@ -177,7 +184,14 @@ def _sparse(name: str) -> list[Op]:
     run_counted.__doc__ = f"The {_WHAT[name]} of the rows at `indices` of each of a given number of segments."
     hints = ("sparse_gradient",)
     return [
-        Op(f"SparseSegment{name}", run, shape=inference_index.sparse_segment, host=_SORTED, ignores=hints),
+        Op(
+            f"SparseSegment{name}",
+            run,
+            rules=rules(gradient=d.SPARSE[name]),
+            shape=inference_index.sparse_segment,
+            host=_SORTED,
+            ignores=hints,
+        ),
         Op(
             f"SparseSegment{name}WithNumSegments",
             run_counted,

@@ -80,7 +80,7 @@ def serialize_many_sparse(
     return out
 
 
-@op("DeserializeSparse", host=_HOST)
+@op("DeserializeSparse", shape="-> [?, ?] [?] [?]", host=_HOST)
 def deserialize_sparse(xp: Any, serialized_sparse: Array, *, dtype: DType) -> Any:
     """Serialized sparse tensors in one, with the dimensions they lie in before their own."""
     return _joined(serialized_sparse, dtype)

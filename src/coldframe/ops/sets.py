@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.ops import inference_text
 from coldframe.ops.sparse import check_inside, check_sparse, compared, starts_of
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -79,14 +80,20 @@ def _operated(
     return at, result, np.array([*outer, most], np.int64)
 
 
-@op("DenseToDenseSetOperation", host=_HOST, ignores=("validate_indices",))
+@op(
+    "DenseToDenseSetOperation",
+    shape=inference_text.set_operation,
+    no_gradient=True,
+    host=_HOST,
+    ignores=("validate_indices",),
+)
 def dense_to_dense(xp: Any, set1: Array, set2: Array, *, set_operation: str) -> Any:
     """Difference, intersection or union of the sets in two dense tensors."""
     a, b = _dense_sets(set1), _dense_sets(set2)
     return _operated(a, b, list(set1.shape[:-1]), list(set2.shape[:-1]), set_operation, set1.dtype)
 
 
-@op("DenseToSparseSetOperation", host=_HOST)
+@op("DenseToSparseSetOperation", shape=inference_text.set_operation, no_gradient=True, host=_HOST)
 def dense_to_sparse(
     xp: Any, set1: Array, set2_indices: Array, set2_values: Array, set2_shape: Array,
     *, set_operation: str, validate_indices: bool,
@@ -96,7 +103,7 @@ def dense_to_sparse(
     return _operated(a, b, list(set1.shape[:-1]), set2_shape[:-1].tolist(), set_operation, set1.dtype)
 
 
-@op("SparseToSparseSetOperation", host=_HOST)
+@op("SparseToSparseSetOperation", shape=inference_text.set_operation, no_gradient=True, host=_HOST)
 def sparse_to_sparse(
     xp: Any, set1_indices: Array, set1_values: Array, set1_shape: Array, set2_indices: Array, set2_values: Array,
     set2_shape: Array, *, set_operation: str, validate_indices: bool,
@@ -108,7 +115,7 @@ def sparse_to_sparse(
     return _operated(a, b, outer[0], outer[1], set_operation, set1_values.dtype)
 
 
-@op("SetSize", host=_HOST)
+@op("SetSize", shape=inference_text.set_size, no_gradient=True, host=_HOST)
 def set_size(xp: Any, set_indices: Array, set_values: Array, set_shape: Array, *, validate_indices: bool) -> Any:
     """How many members each set of a sparse tensor has."""
     sets = _sparse_sets(set_indices, set_values, set_shape, validate_indices)

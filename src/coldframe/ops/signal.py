@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math
+from coldframe.ops.backward import signal as d
 from coldframe.ops.table import Op
 from coldframe.primitives.base import refuse
 

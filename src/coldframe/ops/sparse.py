@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from coldframe.ops import inference_math
+from coldframe.ops import inference_math, inference_text
+from coldframe.ops.backward import sparse as d
 from coldframe.ops.table import Op, op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
@@ -113,7 +114,7 @@ def _reshaped(old: list[int], new: list[int]) -> list[int]:
     return new
 
 
-@op("SparseReorder", shape="[n, r] [n] [r] -> [n, r] [n]", host=_HOST)
+@op("SparseReorder", gradient=d.sparse_reorder, shape="[n, r] [n] [r] -> [n, r] [n]", host=_HOST)
 def sparse_reorder(xp: Any, input_indices: Array, input_values: Array, input_shape: Array) -> Any:
     """Coordinates and values in canonical order."""
     check_sparse(input_indices, input_values, input_shape)
@@ -121,7 +122,7 @@ def sparse_reorder(xp: Any, input_indices: Array, input_values: Array, input_sha
     return input_indices[order], input_values[order]
 
 
-@op("SparseConcat", host=_HOST)
+@op("SparseConcat", shape=inference_text.sparse_concat, no_gradient=True, host=_HOST)
 def sparse_concat(xp: Any, indices: list[Array], values: list[Array], shapes: list[Array], *, concat_dim: int) -> Any:
     """Sparse tensors joined along a dimension, in canonical order."""
     for k, parts in enumerate(zip(indices, values, shapes, strict=True)):
@@ -148,7 +149,7 @@ def _part(indices: Array, values: Array, start: Array, size: Array) -> tuple[Arr
     return indices[inside] - start, values[inside], size
 
 
-@op("SparseSlice", shape="[n, r] [n] [r] [r] [r] -> [?, r] [?] [r]", host=_HOST)
+@op("SparseSlice", gradient=d.sparse_slice, shape="[n, r] [n] [r] [r] [r] -> [?, r] [?] [r]", host=_HOST)
 def sparse_slice(xp: Any, indices: Array, values: Array, shape: Array, start: Array, size: Array) -> Any:
     """The part of a sparse tensor from `start` on, of at most `size`."""
     check_sparse(indices, values, shape)
@@ -173,7 +174,7 @@ def sparse_slice_grad(
     return out
 
 
-@op("SparseSplit", host=_HOST)
+@op("SparseSplit", shape=inference_text.sparse_split, host=_HOST)
 def sparse_split(xp: Any, split_dim: Any, indices: Array, values: Array, shape: Array, *, num_split: int) -> Any:
     """A sparse tensor cut along a dimension; the first parts are larger where it does not divide."""
     check_sparse(indices, values, shape)
@@ -196,7 +197,12 @@ def sparse_split(xp: Any, split_dim: Any, indices: Array, values: Array, shape: 
 
 
 # --- rows ---
-@op("SparseFillEmptyRows", shape="[n, r] [n] [r] [] -> [?, r] [?] [?] [n]", host=_HOST)
+@op(
+    "SparseFillEmptyRows",
+    gradient=d.sparse_fill_empty_rows,
+    shape="[n, r] [n] [r] [] -> [?, r] [?] [?] [n]",
+    host=_HOST,
+)
 def sparse_fill_empty_rows(xp: Any, indices: Array, values: Array, dense_shape: Array, default_value: Any) -> Any:
     """A sparse tensor with a default value, at column 0, in each row that has none."""
     check_sparse(indices, values, dense_shape)
@@ -234,7 +240,7 @@ def sparse_fill_empty_rows_grad(xp: Any, reverse_index_map: Array, grad_values: 
     return grad_values[reverse_index_map], grad_values[rest].sum(dtype=grad_values.dtype)
 
 
-@op("SparseSoftmax", shape="[n, r] [n] [r] -> [n]", host=_HOST)
+@op("SparseSoftmax", gradient=d.sparse_softmax, shape="[n, r] [n] [r] -> [n]", host=_HOST)
 def sparse_softmax(xp: Any, sp_indices: Array, sp_values: Array, sp_shape: Array) -> Any:
     """The softmax of each row (the last dimension), of the values that are there."""
     check_sparse(sp_indices, sp_values, sp_shape)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from coldframe.ops import inference_math
 from coldframe.ops.counting import bins, counted
 from coldframe.ops.sparse import check_inside, check_sparse, compared, row_major
+from coldframe.ops.backward import sparse as d
 from coldframe.ops.table import Op, op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
@@ -20,7 +21,7 @@ _NONE: Final = -1  # in a merge: this tensor has no value here
 
 
 # --- sparse and dense ---
-@op("SparseTensorDenseMatMul", shape=inference_math.sparse_mat_mul, host=_HOST)
+@op("SparseTensorDenseMatMul", gradient=d.sparse_tensor_dense_mat_mul, shape=inference_math.sparse_mat_mul, host=_HOST)
 def sparse_tensor_dense_matmul(
     xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b: Array, *, adjoint_a: bool, adjoint_b: bool
 ) -> Any:
@@ -50,7 +51,7 @@ def sparse_tensor_dense_matmul(
     return out.astype(values.dtype, copy=False)
 
 
-@op("SparseTensorDenseAdd", shape="[n, r] [n] [r] x -> x", host=_HOST)
+@op("SparseTensorDenseAdd", gradient=d.sparse_tensor_dense_add, shape="[n, r] [n] [r] x -> x", host=_HOST)
 def sparse_tensor_dense_add(xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b: Array) -> Any:
     """A dense tensor plus a sparse one of the same shape."""
     check_sparse(a_indices, a_values, a_shape)
@@ -137,7 +138,7 @@ def _coordinates(a: Array, b: Array, from_a: Array, from_b: Array) -> Array:
     return out
 
 
-@op("SparseAdd", shape="[n, r] [n] [r] [m, r] [m] [r] -> [?, r] [?] [r]", host=_HOST)
+@op("SparseAdd", gradient=d.sparse_add, shape="[n, r] [n] [r] [m, r] [m] [r] -> [?, r] [?] [r]", host=_HOST)
 def sparse_add(
     xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b_indices: Array, b_values: Array, b_shape: Array,
     thresh: Any,
@@ -154,7 +155,7 @@ def sparse_add(
     return _coordinates(a_indices, b_indices, from_a, from_b)[keep], total[keep], a_shape
 
 
-@op("SparseAddGrad", shape="[k] [n, r] [m, r] -> [n] [m]", host=_HOST)
+@op("SparseAddGrad", no_gradient=True, shape="[k] [n, r] [m, r] -> [n] [m]", host=_HOST)
 def sparse_add_grad(xp: Any, backprop_val_grad: Array, a_indices: Array, b_indices: Array, sum_indices: Array) -> Any:
     """What the values of SparseAdd's two inputs receive."""
     if any(i.ndim != 2 for i in (a_indices, b_indices, sum_indices)) or backprop_val_grad.ndim != 1:

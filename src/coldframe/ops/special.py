@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.ops import inference_math
+from coldframe.ops.backward.special import RULES
 from coldframe.ops.table import Op
 
 Array = npt.NDArray[Any]
@@ -243,7 +244,7 @@ def _special(name: str, fn: Callable[..., Array], inputs: int, doc: str) -> Op:
 
     body: Callable[..., Any] = (one, two, three)[inputs - 1]
     body.__doc__ = doc
-    return Op(name, body, shape=_SHAPES[inputs - 1], host=_NONE)
+    return Op(name, body, rules=rules(gradient=RULES.get(name)), shape=_SHAPES[inputs - 1], host=_NONE)
 
 
 _SHAPES = ("x -> x", inference_math.broadcast_two, inference_math.broadcast_three)

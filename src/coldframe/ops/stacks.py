@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import DType
+from coldframe.ops import inference_state
 from coldframe.ops.state import State
 from coldframe.ops.table import alias, op
 from coldframe.ops.tensor_array import scalar
@@ -35,7 +36,7 @@ class Stack:
     closed: bool = False
 
 
-@op("StackV2", stateful=True, ignores=("stack_name",))
+@op("StackV2", shape="-> [2]", stateful=True, ignores=("stack_name",))
 def stack_v2(xp: Any, state: State, max_size: Any, *, elem_type: DType) -> Any:
     """A new stack of at most `max_size` tensors; of any number where that is negative."""
     most = scalar("the size of a stack", max_size)
@@ -58,7 +59,7 @@ def _opened(handle: Any, dtype: DType) -> Stack:
     return handle
 
 
-@op("StackPushV2", stateful=True, ignores=("swap_memory",))
+@op("StackPushV2", shape=inference_state.second, stateful=True, ignores=("swap_memory",))
 def stack_push_v2(xp: Any, state: State, handle: Any, elem: Any, *, T: DType) -> Any:
     """`elem`, which is now on top of the stack too."""
     target = _opened(handle, T)
@@ -132,7 +133,7 @@ def optional_has_value(xp: Any, optional: Any) -> Any:
     return np.bool_(_optional(optional).components is not None)
 
 
-@op("OptionalGetValue", host=_HOST)
+@op("OptionalGetValue", shape=inference_state.held_shapes, host=_HOST)
 def optional_get_value(
     xp: Any, optional: Any, *, output_types: tuple[DType, ...], output_shapes: tuple[Shape, ...]
 ) -> list[Any]:

@@ -87,8 +87,8 @@ def _both(name: str, draw: Draw, doc: str) -> list[Op]:
 
     by_seed.__doc__ = by_key.__doc__ = doc
     return [
-        Op(name, by_seed, shape=inference_math.random, host=_WHY),
-        Op(f"{name}V2", by_key, shape=inference_math.random, host=_WHY),
+        Op(name, by_seed, no_gradient=True, shape=inference_math.random, host=_WHY),
+        Op(f"{name}V2", by_key, no_gradient=True, shape=inference_math.random, host=_WHY),
     ]
 
 
@@ -100,14 +100,14 @@ VALUES = [
 ]
 
 
-@op("StatelessRandomUniformInt", shape=inference_math.random, host=_WHY)
+@op("StatelessRandomUniformInt", no_gradient=True, shape=inference_math.random, host=_WHY)
 def stateless_random_uniform_int(xp: Any, shape: Any, seed: Any, minval: Any, maxval: Any, *, dtype: DType) -> Any:
     """Integers of [minval, maxval)."""
     dims, count = sizes(shape)
     return philox.integers(_of_seed(seed), count, *limits(minval, maxval, count), dtype).reshape(dims)
 
 
-@op("StatelessRandomUniformIntV2", shape=inference_math.random, host=_WHY)
+@op("StatelessRandomUniformIntV2", no_gradient=True, shape=inference_math.random, host=_WHY)
 def stateless_random_uniform_int_v2(
     xp: Any, shape: Any, key: Any, counter: Any, alg: Any, minval: Any, maxval: Any, *, dtype: DType
 ) -> Any:
@@ -116,7 +116,7 @@ def stateless_random_uniform_int_v2(
     return philox.integers(_of_key(key, counter, alg), count, *limits(minval, maxval, count), dtype).reshape(dims)
 
 
-@op("StatelessMultinomial", shape=inference_math.multinomial, host=_WHY)
+@op("StatelessMultinomial", no_gradient=True, shape=inference_math.multinomial, host=_WHY)
 def stateless_multinomial(xp: Any, logits: Any, num_samples: Any, seed: Any, *, output_dtype: DType) -> Any:
     """Classes chosen with the logarithmic weights of each row of `logits`."""
     return philox.choices(_of_seed(seed), logits, weights(logits, num_samples)).astype(output_dtype.numpy)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.ops import inference_math, inference_text
 from coldframe.ops.table import Op, op
 from coldframe.primitives.base import refuse
 
@@ -67,7 +68,7 @@ def _characters(b: bytes) -> int:
     return sum(c & 0xC0 != 0x80 for c in b)
 
 
-@op("StringJoin", host=_HOST)
+@op("StringJoin", shape=inference_text.string_join, host=_HOST)
 def string_join(xp: Any, inputs: list[Array], *, separator: str) -> Any:
     """Strings at the same places joined; scalars go with all."""
     shapes = {x.shape for x in inputs if x.ndim}
@@ -80,7 +81,7 @@ def string_join(xp: Any, inputs: list[Array], *, separator: str) -> Any:
     return out
 
 
-@op("ReduceJoin", host=_HOST)
+@op("ReduceJoin", shape=inference_math.reduce, host=_HOST)
 def reduce_join(xp: Any, inputs: Array, reduction_indices: Array, *, keep_dims: bool, separator: str) -> Any:
     """Strings joined along dimensions; the first one named runs fastest."""
     axes = [int(a) for a in np.atleast_1d(reduction_indices)]
@@ -166,7 +167,7 @@ def _spelled_plain(x: Array, kind: DType, spec: str) -> Array:
 
 
 # --- parts ------------------------------------------------------------------------------------------------------
-@op("Substr", host=_HOST)
+@op("Substr", shape="x -> x", host=_HOST)
 def substr(xp: Any, input: Array, pos: Array, len: Array, *, unit: str) -> Any:
     """Parts of strings from a position, counted from the end where negative, of at most a length."""
     if pos.shape != len.shape:
@@ -206,7 +207,7 @@ def _vector(x: Array) -> None:
         raise refuse("`input` is not a vector", found=f"shape {list(x.shape)}")
 
 
-@op("StringSplit", host=_HOST)
+@op("StringSplit", shape="[n] -> [?, 2] [?] [2]", host=_HOST)
 def string_split(xp: Any, input: Array, delimiter: Array, *, skip_empty: bool) -> Any:
     """Strings split at any of the characters of the delimiter, into bytes where it is empty; a sparse matrix."""
     _vector(input)
@@ -219,7 +220,7 @@ def string_split(xp: Any, input: Array, delimiter: Array, *, skip_empty: bool) -
     return _ragged([[p for p in at.split(b) if p or not skip_empty] if b else [] for b in input])
 
 
-@op("StringSplitV2", host=_HOST)
+@op("StringSplitV2", shape="[n] -> [?, 2] [?] [2]", host=_HOST)
 def string_split_v2(xp: Any, input: Array, sep: Array, *, maxsplit: int) -> Any:
     """Strings split at a separator, or at runs of white space where it is empty; a sparse matrix."""
     _vector(input)

@@ -237,13 +237,13 @@ def _shape(e: _Element) -> tuple[int, ...]:
     return e.shape if e.shape is not None else tuple(np.shape(e.value))
 
 
-@op("TensorArrayGradV3", no_gradient=True, stateful=True)
+@op("TensorArrayGradV3", shape=inference_state.tensor_array_grad, no_gradient=True, stateful=True)
 def tensor_array_grad_v3(xp: Any, state: State, handle: Any, flow_in: Any, *, source: str) -> Any:
     """The array of gradients of an array, one per `source`; made when first asked for."""
     return _gradient_of(handle, source), flow_in
 
 
-@op("TensorArrayGradV2", no_gradient=True, stateful=True)
+@op("TensorArrayGradV2", shape="-> [2]", no_gradient=True, stateful=True)
 def tensor_array_grad_v2(xp: Any, state: State, handle: Any, flow_in: Any, *, source: str) -> Any:
     """The array of gradients of an array, one per `source`; made when first asked for."""
     return _gradient_of(handle, source)
@@ -252,7 +252,7 @@ def tensor_array_grad_v2(xp: Any, state: State, handle: Any, flow_in: Any, *, so
 tensor_array_grad = alias("TensorArrayGrad", tensor_array_grad_v2, no_gradient=True)
 
 
-@op("TensorArrayGradWithShape", no_gradient=True, stateful=True)
+@op("TensorArrayGradWithShape", shape=inference_state.tensor_array_grad, no_gradient=True, stateful=True)
 def tensor_array_grad_with_shape(
     xp: Any, state: State, handle: Any, flow_in: Any, shape_to_prepend: Any, *, source: str
 ) -> Any:
@@ -339,7 +339,7 @@ def _scatter(xp: Any, state: State, handle: Any, indices: Any, value: Any, flow_
     return flow_in
 
 
-@op("TensorArrayUnpack", stateful=True)
+@op("TensorArrayUnpack", shape="-> []", stateful=True)
 def tensor_array_unpack(xp: Any, state: State, handle: Any, value: Any, flow_in: Any, *, T: DType) -> Any:
     """Write the rows of `value` to all elements."""
     array, rows = _opened(handle, T), _rows(value)
