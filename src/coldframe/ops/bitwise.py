@@ -13,17 +13,22 @@ import numpy as np
 from coldframe.ops.families import binary, unary
 
 BITWISE = [
-    unary("Invert", lambda xp, x: xp.invert(x), "every bit of x turned over"),
-    binary("BitwiseAnd", lambda xp, x, y: xp.bitwise_and(x, y), "the bits set in both x and y"),
-    binary("BitwiseOr", lambda xp, x, y: xp.bitwise_or(x, y), "the bits set in x or y"),
-    binary("BitwiseXor", lambda xp, x, y: xp.bitwise_xor(x, y), "the bits set in one of x and y"),
-    binary("LeftShift", lambda xp, x, y: xp.left_shift(x, _bounded(xp, y)), "x shifted left by y bits"),
-    binary("RightShift", lambda xp, x, y: xp.right_shift(x, _bounded(xp, y)), "x shifted right by y bits"),
+    unary("Invert", lambda xp, x: xp.invert(x), "every bit of x turned over", no_gradient=True),
+    binary("BitwiseAnd", lambda xp, x, y: xp.bitwise_and(x, y), "the bits set in both x and y", no_gradient=True),
+    binary("BitwiseOr", lambda xp, x, y: xp.bitwise_or(x, y), "the bits set in x or y", no_gradient=True),
+    binary("BitwiseXor", lambda xp, x, y: xp.bitwise_xor(x, y), "the bits set in one of x and y", no_gradient=True),
+    binary(
+        "LeftShift", lambda xp, x, y: xp.left_shift(x, _bounded(xp, y)), "x shifted left by y bits", no_gradient=True
+    ),
+    binary(
+        "RightShift", lambda xp, x, y: xp.right_shift(x, _bounded(xp, y)), "x shifted right by y bits", no_gradient=True
+    ),
     unary(
         "PopulationCount",
         lambda xp, x: np.bitwise_count(x.view(f"u{x.dtype.itemsize}")),
         "how many bits of x are set",
         host="ONNX does not count bits",
+        no_gradient=True,
     ),
 ]
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.ops import inference_array, inference_math
+from coldframe.ops.backward import array as d
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
@@ -22,7 +24,7 @@ _FLOATS = {
 }
 
 
-@op("Cast")
+@op("Cast", gradient=d.cast_, shape=inference_array.cast)
 def cast(xp: Any, x: Any, *, SrcT: DType, DstT: DType, Truncate: bool) -> Any:
     """Convert as C does; floats round to the nearest even, or towards zero with `Truncate`."""
     if "s" in (SrcT.kind, DstT.kind) and SrcT is not DstT:
@@ -54,7 +56,7 @@ def _chopped(xp: Any, x: Any, source: DType, target: DType) -> Any:
     return (a.view(bits) & mask).view(a.dtype)
 
 
-@op("Bitcast", host="ONNX does not reinterpret bytes")
+@op("Bitcast", shape=inference_math.bitcast, host="ONNX does not reinterpret bytes")
 def bitcast(xp: Any, x: Any, *, type: DType) -> Any:
     """The same bytes as `type`; a narrower one adds a last dimension, a wider one takes the last dimension away."""
     had, wants = x.dtype.itemsize, type.numpy.itemsize
@@ -70,13 +72,20 @@ def bitcast(xp: Any, x: Any, *, type: DType) -> Any:
     return x.reshape(-1).view(type.numpy).reshape(shape) if x.size else np.zeros(shape, type.numpy)
 
 
-@op("CheckNumerics", effect=True, host="it refuses by value", role="check")
+@op("CheckNumerics", gradient=d.check_numerics, shape="x -> x", effect=True, host="it refuses by value", role="check")
 def check_numerics(xp: Any, x: Any, *, message: str) -> Any:
     """X, refused with `message` where it holds a NaN or an infinity."""
     return _checked(x, message, [("Inf", np.isinf), ("NaN", np.isnan)])
 
 
-@op("CheckNumericsV2", effect=True, host="it refuses by value", role="check")
+@op(
+    "CheckNumericsV2",
+    gradient=d.check_numerics_v2,
+    shape="x -> x",
+    effect=True,
+    host="it refuses by value",
+    role="check",
+)
 def check_numerics_v2(xp: Any, x: Any, *, message: str) -> Any:
     """X, refused with `message` where it holds a NaN or an infinity; the signs of infinities are told."""
     return _checked(
@@ -91,7 +100,7 @@ def _checked(x: Any, message: str, tests: list[tuple[str, Any]]) -> Any:
     raise refuse(f"{message} : tensor holds {' and '.join(found)}", expected="finite numbers")
 
 
-@op("ToBool", host="it reads strings and sizes too")
+@op("ToBool", shape="-> []", host="it reads strings and sizes too")
 def to_bool(xp: Any, x: Any) -> Any:
     """Whether a scalar is not 0 and no empty string; of other shapes, whether there are elements."""
     return np.bool_(x.size > 0 if x.ndim else x.item() not in (0, b""))

@@ -5,37 +5,39 @@ from __future__ import annotations
 from typing import Any
 
 from coldframe import dtypes
+from coldframe.ops import inference_math
+from coldframe.ops.backward import array as d
 from coldframe.ops.families import binary, unary
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 
 LOGIC = [
-    unary("LogicalNot", lambda xp, x: xp.logical_not(x), "not x", role="not"),
-    binary("LogicalAnd", lambda xp, x, y: xp.logical_and(x, y), "x and y"),
-    binary("LogicalOr", lambda xp, x, y: xp.logical_or(x, y), "x or y"),
+    unary("LogicalNot", lambda xp, x: xp.logical_not(x), "not x", role="not", no_gradient=True),
+    binary("LogicalAnd", lambda xp, x, y: xp.logical_and(x, y), "x and y", no_gradient=True),
+    binary("LogicalOr", lambda xp, x, y: xp.logical_or(x, y), "x or y", no_gradient=True),
 ]
 
 ORDER = [
-    binary("Less", lambda xp, x, y: xp.less(x, y), "x < y; false where one is NaN"),
-    binary("LessEqual", lambda xp, x, y: xp.less_equal(x, y), "x <= y; false where one is NaN"),
-    binary("Greater", lambda xp, x, y: xp.greater(x, y), "x > y; false where one is NaN"),
-    binary("GreaterEqual", lambda xp, x, y: xp.greater_equal(x, y), "x >= y; false where one is NaN"),
+    binary("Less", lambda xp, x, y: xp.less(x, y), "x < y; false where one is NaN", no_gradient=True),
+    binary("LessEqual", lambda xp, x, y: xp.less_equal(x, y), "x <= y; false where one is NaN", no_gradient=True),
+    binary("Greater", lambda xp, x, y: xp.greater(x, y), "x > y; false where one is NaN", no_gradient=True),
+    binary("GreaterEqual", lambda xp, x, y: xp.greater_equal(x, y), "x >= y; false where one is NaN", no_gradient=True),
 ]
 
 FLOATING = [
-    unary("IsNan", lambda xp, x: xp.isnan(x), "whether x is not a number"),
-    unary("IsInf", lambda xp, x: xp.isinf(x), "whether x is infinite"),
-    unary("IsFinite", lambda xp, x: xp.isfinite(x), "whether x is a finite number"),
+    unary("IsNan", lambda xp, x: xp.isnan(x), "whether x is not a number", no_gradient=True),
+    unary("IsInf", lambda xp, x: xp.isinf(x), "whether x is infinite", no_gradient=True),
+    unary("IsFinite", lambda xp, x: xp.isfinite(x), "whether x is a finite number", no_gradient=True),
 ]
 
 
-@op("Equal")
+@op("Equal", no_gradient=True, shape=inference_math.compare)
 def equal(xp: Any, x: Any, y: Any, *, incompatible_shape_error: bool) -> Any:
     """X == y; where shapes do not broadcast, refuse or answer a scalar false."""
     return xp.equal(x, y) if _comparable(xp, x, y, incompatible_shape_error) else xp.asarray(False, dtypes.bool_)
 
 
-@op("NotEqual")
+@op("NotEqual", no_gradient=True, shape=inference_math.compare)
 def not_equal(xp: Any, x: Any, y: Any, *, incompatible_shape_error: bool) -> Any:
     """X != y; where shapes do not broadcast, refuse or answer a scalar true."""
     return xp.not_equal(x, y) if _comparable(xp, x, y, incompatible_shape_error) else xp.asarray(True, dtypes.bool_)
@@ -67,20 +69,25 @@ def _known_shapes(x: Any, y: Any, refuses: bool) -> None:
         raise Unlowerable("whether the shapes broadcast is not known when compiling")
 
 
-@op("ApproximateEqual")
+@op("ApproximateEqual", no_gradient=True, shape="x x -> x")
 def approximate_equal(xp: Any, x: Any, y: Any, *, tolerance: float) -> Any:
     """Whether x and y, of one shape, differ by at most `tolerance`."""
     _one_shape(xp, x, y, "x and y")
     return xp.less_equal(xp.abs(xp.subtract(x, y)), xp.dtype(x).type(tolerance))
 
 
-@op("SelectV2")
+@op("SelectV2", gradient=d.select_v2, shape=inference_math.broadcast_three)
 def select_v2(xp: Any, condition: Any, t: Any, e: Any) -> Any:
     """T where the condition holds, else e; all three broadcast."""
     return xp.where(condition, t, e)
 
 
-@op("Select", lenient="a condition that only broadcasts, where sizes are open when compiling")
+@op(
+    "Select",
+    gradient=d.select,
+    shape=inference_math.select,
+    lenient="a condition that only broadcasts, where sizes are open when compiling",
+)
 def select(xp: Any, condition: Any, t: Any, e: Any) -> Any:
     """T where the condition holds, else e: of one shape, or a condition for all (scalar) or for each row (vector)."""
     _one_shape(xp, t, e, "`then` and `else`")

@@ -36,7 +36,7 @@ def placeholder(xp: Any, *, dtype: DType, shape: Shape) -> Any:
 placeholder_v2 = alias("PlaceholderV2", placeholder)
 
 
-@op("PlaceholderWithDefault", gradient=passed, shape=inference_array.placeholder, role="default")
+@op("PlaceholderWithDefault", gradient=passed, shape=inference_array.placeholder_with_default, role="default")
 def placeholder_with_default(xp: Any, input: Any, *, shape: Shape) -> Any:
     """A tensor that may be fed; else its input."""
     return input
@@ -76,6 +76,12 @@ def assert_(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None
     if not np.all(condition):
         shown = "; ".join(_shown(d, summarize) for d in data)
         raise refuse("assertion failed", found=shown)
+
+
+@assert_.rule("jax")
+def _(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None:
+    """Where it does not hold, numpy runs again and says so."""
+    xp.promise(condition)
 
 
 @op("Print", gradient=passed, effect=True, host="it prints", role="print", ignores=("first_n",))

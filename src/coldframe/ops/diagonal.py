@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from coldframe.dtypes import bool_, int64
 from coldframe.ops import inference_index
-from coldframe.ops.shape import dtype_of, scalar
 from coldframe.ops.backward import diagonal as d
+from coldframe.ops.shape import dtype_of, scalar
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import Unlowerable, refuse
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from coldframe.dtypes import float32, int32, int64
 from coldframe.ops import inference_index
-from coldframe.ops.shape import axis_of, dtype_of, scalar
 from coldframe.ops.backward import index as d
-from coldframe.ops.table import Op, op
+from coldframe.ops.shape import axis_of, dtype_of, scalar
+from coldframe.ops.table import Op, op, rules
 from coldframe.primitives.base import Unlowerable, refuse
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math
-from coldframe.ops.linear import turned
 from coldframe.ops.backward import linalg as d
+from coldframe.ops.linear import turned
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.ops import inference_math
+from coldframe.ops.backward import linear as d
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
@@ -38,7 +40,7 @@ def _matrices(xp: Any, x: Any, y: Any) -> None:
         raise refuse("MatMul multiplies matrices", expected="rank 2", found=f"ranks {xp.rank(x)} and {xp.rank(y)}")
 
 
-@op("MatMul", heavy=True, ignores=("grad_a", "grad_b"))
+@op("MatMul", shape=inference_math.mat_mul, gradient=d.matmul, heavy=True, ignores=("grad_a", "grad_b"))
 def matmul(xp: Any, a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
     """The product of two matrices, each transposed first if asked."""
     _matrices(xp, a, b)
@@ -60,14 +62,26 @@ def _(xp: Any, a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
     return xp.typed("Gemm", [a, b], dims=(m, n), transA=transpose_a, transB=transpose_b)
 
 
-@op("SparseMatMul", heavy=True, ignores=("a_is_sparse", "b_is_sparse"))
+@op(
+    "SparseMatMul",
+    shape=inference_math.mat_mul,
+    gradient=d.sparse_matmul,
+    heavy=True,
+    ignores=("a_is_sparse", "b_is_sparse"),
+)
 def sparse_matmul(xp: Any, a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
     """The float32 product of two matrices, float32 or bfloat16, that are expected to hold many zeros."""
     a, b = xp.cast(a, dtypes.float32), xp.cast(b, dtypes.float32)
     return matmul.body(xp, a, b, transpose_a=transpose_a, transpose_b=transpose_b)
 
 
-@op("BatchMatMulV2", heavy=True, ignores=("grad_x", "grad_y"))
+@op(
+    "BatchMatMulV2",
+    shape=inference_math.batch_mat_mul_v2,
+    gradient=d.batch_matmul_v2,
+    heavy=True,
+    ignores=("grad_x", "grad_y"),
+)
 def batch_matmul(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool) -> Any:
     """The products of two batches of matrices that broadcast, each matrix conjugate-transposed first if asked."""
     for name, v in (("x", x), ("y", y)):
@@ -80,6 +94,8 @@ def batch_matmul(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool) -> Any:
 
 @op(
     "BatchMatMul",
+    shape=inference_math.batch_mat_mul,
+    gradient=d.batch_matmul,
     lenient="batches that only broadcast, where sizes are open when compiling",
     heavy=True,
     ignores=("grad_x", "grad_y"),
@@ -95,7 +111,13 @@ def batch_matmul_equal(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool) -> 
     return batch_matmul.body(xp, x, y, adj_x=adj_x, adj_y=adj_y)
 
 
-@op("BatchMatMulV3", heavy=True, ignores=("grad_x", "grad_y"))
+@op(
+    "BatchMatMulV3",
+    shape=inference_math.batch_mat_mul_v2,
+    gradient=d.batch_matmul_v2,
+    heavy=True,
+    ignores=("grad_x", "grad_y"),
+)
 def batch_matmul_typed(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool, Tout: DType) -> Any:
     """BatchMatMulV2 of operands that may differ in dtype, with sums in the dtype of the result."""
     return batch_matmul.body(xp, xp.cast(x, Tout), xp.cast(y, Tout), adj_x=adj_x, adj_y=adj_y)

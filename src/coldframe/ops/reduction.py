@@ -13,7 +13,10 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
-from coldframe.ops.table import Op, op
+from coldframe.ops import inference_math
+from coldframe.ops.backward import reduction as d
+from coldframe.ops.backward import stopped, to_each
+from coldframe.ops.table import Body, Op, op, rules
 from coldframe.primitives.base import refuse
 
 
@@ -39,13 +42,15 @@ def axis_of(xp: Any, x: Any, axis: Any) -> int:
     return int(a) % rank
 
 
-def _reduction(name: str, verb: Callable[[Any, Any, list[int], bool], Any], doc: str) -> Op:
+def _reduction(
+    name: str, verb: Callable[[Any, Any, list[int], bool], Any], doc: str, gradient: Body | None = None
+) -> Op:
     def run(xp: Any, x: Any, axes: Any, *, keep_dims: bool) -> Any:
         at = axes_of(xp, x, axes)
         return verb(xp, x, at, keep_dims)
 
     run.__doc__ = doc
-    return Op(name, run, static=("reduction_indices",))
+    return Op(name, run, shape=inference_math.reduce, rules=rules(gradient=gradient), static=("reduction_indices",))
 
 
 def _norm(xp: Any, x: Any, axes: list[int], keep: bool) -> Any:
@@ -58,24 +63,30 @@ def _norm(xp: Any, x: Any, axes: list[int], keep: bool) -> Any:
 
 
 REDUCTIONS = [
-    _reduction("Sum", lambda xp, x, a, k: xp.sum(x, a, k), "the sum over axes; integers wrap"),
-    _reduction("Prod", lambda xp, x, a, k: xp.prod(x, a, k), "the product over axes; integers wrap"),
-    _reduction("Max", lambda xp, x, a, k: xp.max(x, a, k), "the largest over axes; of nothing the lowest number"),
-    _reduction("Min", lambda xp, x, a, k: xp.min(x, a, k), "the smallest over axes; of nothing the highest number"),
-    _reduction("Mean", lambda xp, x, a, k: xp.mean(x, a, k), "the average over axes; integers round towards zero"),
+    _reduction("Sum", lambda xp, x, a, k: xp.sum(x, a, k), "the sum over axes; integers wrap", d.sum_),
+    _reduction("Prod", lambda xp, x, a, k: xp.prod(x, a, k), "the product over axes; integers wrap", d.prod),
+    _reduction(
+        "Max", lambda xp, x, a, k: xp.max(x, a, k), "the largest over axes; of nothing the lowest number", d.extreme
+    ),
+    _reduction(
+        "Min", lambda xp, x, a, k: xp.min(x, a, k), "the smallest over axes; of nothing the highest number", d.extreme
+    ),
+    _reduction(
+        "Mean", lambda xp, x, a, k: xp.mean(x, a, k), "the average over axes; integers round towards zero", d.mean
+    ),
     _reduction("All", lambda xp, x, a, k: xp.all(x, a, k), "whether all along the axes are true"),
     _reduction("Any", lambda xp, x, a, k: xp.any(x, a, k), "whether one along the axes is true"),
-    _reduction("EuclideanNorm", _norm, "the root of the sum of squared magnitudes over axes"),
+    _reduction("EuclideanNorm", _norm, "the root of the sum of squared magnitudes over axes", d.euclidean_norm),
 ]
 
 
-@op("ArgMax", static=("dimension",))
+@op("ArgMax", shape=inference_math.arg_extreme, gradient=stopped, static=("dimension",))
 def arg_max(xp: Any, x: Any, dimension: Any, *, output_type: DType) -> Any:
     """Give the first position of the largest along one axis."""
     return xp.cast(xp.argmax(x, _filled_axis(xp, x, dimension)), output_type)
 
 
-@op("ArgMin", static=("dimension",))
+@op("ArgMin", shape=inference_math.arg_extreme, gradient=stopped, static=("dimension",))
 def arg_min(xp: Any, x: Any, dimension: Any, *, output_type: DType) -> Any:
     """Give the first position of the smallest along one axis."""
     return xp.cast(xp.argmin(x, _filled_axis(xp, x, dimension)), output_type)
@@ -89,13 +100,18 @@ def _filled_axis(xp: Any, x: Any, dimension: Any) -> int:
     return axis
 
 
-@op("L2Loss")
+@op("L2Loss", shape="-> []", gradient=d.l2_loss)
 def l2_loss(xp: Any, t: Any) -> Any:
     """Half the sum of all squares."""
     return xp.multiply(xp.sum(xp.multiply(t, t)), xp.dtype(t).type(0.5))
 
 
-@op("AddN", lenient="sizes that do not fit each other, where they are open when compiling")
+@op(
+    "AddN",
+    shape="x -> x",
+    gradient=to_each,
+    lenient="sizes that do not fit each other, where they are open when compiling",
+)
 def add_n(xp: Any, inputs: list[Any]) -> Any:
     """Add tensors of one shape."""
     total = inputs[0]
@@ -105,7 +121,7 @@ def add_n(xp: Any, inputs: list[Any]) -> Any:
     return total
 
 
-@op("AccumulateNV2", ignores=("shape",))
+@op("AccumulateNV2", shape=inference_math.accumulate_n, gradient=to_each, ignores=("shape",))
 def accumulate_n(xp: Any, inputs: list[Any]) -> Any:
     """Add tensors of one shape."""
     return add_n.body(xp, inputs)
@@ -118,19 +134,25 @@ def _same_shape(xp: Any, x: Any, y: Any) -> None:
         raise refuse("the terms of a sum differ in shape", expected=a, found=b)
 
 
-@op("Cumsum", static=("axis",))
+@op("Cumsum", shape="x -> x", gradient=d.cumsum, static=("axis",))
 def cumsum(xp: Any, x: Any, axis: Any, *, exclusive: bool, reverse: bool) -> Any:
     """Running sums along one axis, without the element itself where `exclusive`, from the end where `reverse`."""
     return xp.cumsum(x, axis_of(xp, x, axis), exclusive, reverse)
 
 
-@op("Cumprod", static=("axis",))
+@op("Cumprod", shape="x -> x", gradient=d.cumprod, static=("axis",))
 def cumprod(xp: Any, x: Any, axis: Any, *, exclusive: bool, reverse: bool) -> Any:
     """Running products along one axis, options as for Cumsum."""
     return xp.cumprod(x, axis_of(xp, x, axis), exclusive, reverse)
 
 
-@op("CumulativeLogsumexp", static=("axis",), host="ONNX has no running logarithm of sums")
+@op(
+    "CumulativeLogsumexp",
+    shape="x -> x",
+    gradient=d.cumulative_logsumexp,
+    static=("axis",),
+    host="ONNX has no running logarithm of sums",
+)
 def cumulative_logsumexp(xp: Any, x: Any, axis: Any, *, exclusive: bool, reverse: bool) -> Any:
     """The logarithm of the running sums of exp(x), options as for Cumsum."""
     at = axis_of(xp, x, axis)

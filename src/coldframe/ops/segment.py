@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from coldframe.ops import inference_index
 from coldframe.ops.backward import index as d
-from coldframe.ops.table import Op
+from coldframe.ops.table import Op, rules
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
 from coldframe.primitives.numpy_shape import dims
@@ -195,6 +195,7 @@ def _sparse(name: str) -> list[Op]:
         Op(
             f"SparseSegment{name}WithNumSegments",
             run_counted,
+            rules=rules(gradient=d.SPARSE[name]),
             shape=inference_index.sparse_segment,
             host=_SORTED,
             ignores=hints,

@@ -12,42 +12,45 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import DType, from_numpy, int32, int64
+from coldframe.ops import inference_array
+from coldframe.ops.backward import array as d
+from coldframe.ops.backward import passed
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.shapes import Shape
 
 
-@op("Shape")
+@op("Shape", no_gradient=True, shape=inference_array.shape_of)
 def shape(xp: Any, x: Any, *, out_type: DType) -> Any:
     """The dimensions of x, a vector."""
     return xp.cast(xp.shape(x), out_type)
 
 
-@op("ShapeN")
+@op("ShapeN", no_gradient=True, shape=inference_array.shapes_of)
 def shape_n(xp: Any, xs: list[Any], *, out_type: DType) -> list[Any]:
     """The dimensions of each tensor of a list."""
     return [xp.cast(xp.shape(x), out_type) for x in xs]
 
 
-@op("Size")
+@op("Size", no_gradient=True, shape=inference_array.size_of)
 def size(xp: Any, x: Any, *, out_type: DType) -> Any:
     """The number of elements of x."""
     return xp.cast(xp.asarray(xp.size(x), int64), out_type)
 
 
-@op("Rank")
+@op("Rank", no_gradient=True, shape=inference_array.rank_of)
 def rank(xp: Any, x: Any) -> Any:
     """The number of dimensions of x."""
     return xp.asarray(xp.rank(x), int32)
 
 
-@op("Reshape")
+@op("Reshape", gradient=d.reshape, shape=inference_array.reshape)
 def reshape(xp: Any, x: Any, shape: Any) -> Any:
     """X's elements in row-major order under another shape, of which one dimension may be -1."""
     return xp.reshape(x, _vector(xp, shape, "shape"))
 
 
-@op("Squeeze")
+@op("Squeeze", gradient=d.squeeze, shape=inference_array.squeeze)
 def squeeze(xp: Any, x: Any, *, squeeze_dims: tuple[int, ...]) -> Any:
     """X without the given dimensions, or without all dimensions of 1."""
     n = xp.rank(x)
@@ -64,13 +67,18 @@ def squeeze(xp: Any, x: Any, *, squeeze_dims: tuple[int, ...]) -> Any:
     return xp.squeeze(x, axes)
 
 
-@op("ExpandDims", static=("dim",))
+@op("ExpandDims", gradient=d.expand_dims, shape=inference_array.expand_dims, static=("dim",))
 def expand_dims(xp: Any, x: Any, dim: Any) -> Any:
     """X with a new dimension of 1."""
     return xp.expand_dims(x, [axis_of(scalar(dim, "dim", of_one=True), xp.rank(x) + 1)])
 
 
-@op("BroadcastTo", lenient="a smaller shape, as long as the tensor broadcasts with it")
+@op(
+    "BroadcastTo",
+    gradient=d.broadcast_to,
+    shape=inference_array.broadcast_to,
+    lenient="a smaller shape, as long as the tensor broadcasts with it",
+)
 def broadcast_to(xp: Any, x: Any, shape: Any) -> Any:
     """X repeated along dimensions of 1 until it has the given shape."""
     to = _vector(xp, shape, "shape")
@@ -80,7 +88,7 @@ def broadcast_to(xp: Any, x: Any, shape: Any) -> Any:
     return xp.broadcast_to(x, to)
 
 
-@op("BroadcastArgs", lenient="shapes that do not broadcast")
+@op("BroadcastArgs", shape=inference_array.broadcast_args, lenient="shapes that do not broadcast")
 def broadcast_args(xp: Any, s0: Any, s1: Any) -> Any:
     """The shape to which tensors of the shapes s0 and s1 broadcast."""
     a, b = np.atleast_1d(np.asarray(s0)), np.atleast_1d(np.asarray(s1))
@@ -111,7 +119,7 @@ def _(xp: Any, s0: Any, s1: Any) -> Any:
     return xp.cast(out, s0.dtype)
 
 
-@op("EnsureShape")
+@op("EnsureShape", gradient=passed, shape=inference_array.ensure_shape)
 def ensure_shape(xp: Any, x: Any, *, shape: Shape) -> Any:
     """X itself, if it has the shape."""
     if not shape.accepts(x.shape):
@@ -137,7 +145,7 @@ def _(xp: Any, x: Any, *, shape: Shape) -> Any:
     return xp.reshape(x, dataclasses.replace(checked, partial=known))
 
 
-@op("Transpose", static=("perm",))
+@op("Transpose", gradient=d.transpose, shape=inference_array.transpose, static=("perm",))
 def transpose(xp: Any, x: Any, perm: Any) -> Any:
     """X with its dimensions in another order: dimension i of the result is dimension perm[i] of x."""
     n = xp.rank(x)
@@ -147,14 +155,14 @@ def transpose(xp: Any, x: Any, perm: Any) -> Any:
     return xp.transpose(x, [p % n for p in order])
 
 
-@op("ConjugateTranspose", static=("perm",))
+@op("ConjugateTranspose", gradient=d.conjugate_transpose, shape=inference_array.transpose, static=("perm",))
 def conjugate_transpose(xp: Any, x: Any, perm: Any) -> Any:
     """The complex conjugate of x with its dimensions in another order."""
     out = transpose.body(xp, x, perm)
     return xp.conj(out) if xp.dtype(x).kind == "c" else out
 
 
-@op("Fill")
+@op("Fill", gradient=d.fill, shape=inference_array.from_shape)
 def fill(xp: Any, dims: Any, value: Any) -> Any:
     """A tensor of the shape dims that holds one value everywhere."""
     if xp.rank(value):
@@ -164,19 +172,19 @@ def fill(xp: Any, dims: Any, value: Any) -> Any:
     return xp.full(_vector(xp, dims, "dims"), value)
 
 
-@op("ZerosLike")
+@op("ZerosLike", no_gradient=True, shape="x -> x")
 def zeros_like(xp: Any, x: Any) -> Any:
     """Zeros, empty strings or False, in the shape and dtype of x."""
     return xp.zeros_like(x)
 
 
-@op("OnesLike")
+@op("OnesLike", no_gradient=True, shape="x -> x")
 def ones_like(xp: Any, x: Any) -> Any:
     """Ones in the shape and dtype of x."""
     return xp.ones_like(x)
 
 
-@op("Range", lenient="a step away from the limit")
+@op("Range", no_gradient=True, shape=inference_array.range_, lenient="a step away from the limit")
 def range_(xp: Any, start: Any, limit: Any, delta: Any) -> Any:
     """The numbers start, start + delta, and so on before limit."""
     return xp.arange(*_range_ends(xp, start, limit, delta))
@@ -201,7 +209,7 @@ def _range_ends(xp: Any, *ends: Any) -> list[Any]:
     return [xp.reshape(x, []) if xp.rank(x) else x for x in ends]
 
 
-@op("LinSpace", static=("num",))
+@op("LinSpace", no_gradient=True, shape=inference_array.lin_space, static=("num",))
 def lin_space(xp: Any, start: Any, stop: Any, num: Any) -> Any:
     """Num numbers from start to stop at equal distances."""
     n = scalar(num, "num")
@@ -218,7 +226,7 @@ def lin_space(xp: Any, start: Any, stop: Any, num: Any) -> Any:
     return xp.concat([line * ((stop - start) / steps) + first, xp.reshape(stop, [1])], 0)
 
 
-@op("Empty", ignores=("init",))
+@op("Empty", shape=inference_array.from_shape, ignores=("init",))
 def empty(xp: Any, shape: Any, *, dtype: DType) -> Any:
     """A tensor whose contents do not matter; here they are zeros."""
     return xp.full(_vector(xp, shape, "shape"), xp.asarray(b"" if dtype.kind == "s" else 0, dtype))

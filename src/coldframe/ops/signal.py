@@ -15,7 +15,7 @@ import numpy.typing as npt
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math
 from coldframe.ops.backward import signal as d
-from coldframe.ops.table import Op
+from coldframe.ops.table import Op, rules
 from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
@@ -57,7 +57,8 @@ def _complex(name: str, n: int, inverse: bool) -> Op:
         return np.asarray((np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes), x.dtype)
 
     run.__doc__ = f"The {_WORDS[n]}{'inverse ' if inverse else ''}Fourier transform of complex numbers"
-    return Op(name, run, shape=inference_math.fft, host=_HOST)
+    rule = d.backward(n) if inverse else d.forward(n)
+    return Op(name, run, rules=rules(gradient=rule), shape=inference_math.fft, host=_HOST)
 
 
 def _real(name: str, n: int) -> Op:
@@ -72,7 +73,9 @@ def _real(name: str, n: int) -> Op:
         return np.fft.rfftn(_crop(x, sizes), axes=axes).astype(Tcomplex.numpy, copy=False)
 
     run.__doc__ = f"The {_WORDS[n]}Fourier transform of real numbers: the half that is not redundant"
-    return Op(name, run, shape=inference_math.rfft, host=_HOST)
+    return Op(
+        name, run, rules=rules(gradient=d.real_forward(n) if n < 3 else None), shape=inference_math.rfft, host=_HOST
+    )
 
 
 def _real_inverse(name: str, n: int) -> Op:
@@ -88,7 +91,9 @@ def _real_inverse(name: str, n: int) -> Op:
         return np.fft.irfftn(half, s=sizes, axes=axes).astype(Treal.numpy, copy=False)
 
     run.__doc__ = f"The real numbers whose {_WORDS[n]}Fourier transform starts with the input"
-    return Op(name, run, shape=inference_math.irfft, host=_HOST)
+    return Op(
+        name, run, rules=rules(gradient=d.real_backward(n) if n < 3 else None), shape=inference_math.irfft, host=_HOST
+    )
 
 
 _WORDS = {1: "", 2: "2-D ", 3: "3-D "}

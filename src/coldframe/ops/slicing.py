@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import int64
+from coldframe.ops import inference_index
+from coldframe.ops.backward import array as d
 from coldframe.ops.shape import dtype_of, vector
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 
 
-@op("Slice")
+@op("Slice", gradient=d.slice_, shape=inference_index.slice_)
 def slice_(xp: Any, x: Any, begin: Any, size: Any) -> Any:
     """The box of x that starts at begin and has the given size, where -1 reaches to the end."""
     return xp.slice(x, begin, size)
@@ -147,7 +149,7 @@ def _position(begin: int, stride: int, dim: int) -> int:
     return begin
 
 
-@op("StridedSlice", static=("strides",))
+@op("StridedSlice", gradient=d.strided_slice, shape=inference_index.strided_slice, static=("strides",))
 def strided_slice(
     xp: Any, x: Any, begin: Any, end: Any, strides: Any, *, begin_mask: int, end_mask: int, ellipsis_mask: int,
     new_axis_mask: int, shrink_axis_mask: int,
@@ -185,7 +187,15 @@ def _ends(xp: Any, v: Any) -> list[Any]:
     return [xp.pick(value, i, 0) if k is None else k for i, k in enumerate(known)]
 
 
-@op("StridedSliceGrad", static=("begin", "end", "strides"))
+strided_slice.rules["jax"] = strided_slice.rules["onnx"]  # begins may be values
+
+
+@op(
+    "StridedSliceGrad",
+    gradient=d.strided_slice_grad,
+    shape=inference_index.strided_slice_grad,
+    static=("begin", "end", "strides"),
+)
 def strided_slice_grad(
     xp: Any, shape: Any, begin: Any, end: Any, strides: Any, dy: Any, *, begin_mask: int, end_mask: int,
     ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,
@@ -233,7 +243,12 @@ def _margins(dim: int | None, item: Item, spec: Spec) -> tuple[int, int] | None:
     return (cut.start, dim - cut.stop) if stride == 1 and cut else None
 
 
-@op("TensorStridedSliceUpdate", static=("begin", "end", "strides"))
+@op(
+    "TensorStridedSliceUpdate",
+    gradient=d.tensor_strided_slice_update,
+    shape="x -> x",
+    static=("begin", "end", "strides"),
+)
 def tensor_strided_slice_update(
     xp: Any, x: Any, begin: Any, end: Any, strides: Any, value: Any, *, begin_mask: int, end_mask: int,
     ellipsis_mask: int, new_axis_mask: int, shrink_axis_mask: int,

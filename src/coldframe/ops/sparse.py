@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from coldframe.ops import inference_math, inference_text
 from coldframe.ops.backward import sparse as d
-from coldframe.ops.table import Op, op
+from coldframe.ops.table import Op, op, rules
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
 
@@ -94,8 +94,8 @@ def sparse_reshape(xp: Any, input_indices: Array, input_shape: Array, new_shape:
 
 def _product(shape: Sequence[int]) -> int:
     n = 1
-    for d in shape:
-        n *= d
+    for size in shape:
+        n *= size
     if n >= _INT64:
         raise refuse("a dense shape of too many elements", found=list(shape))
     return n
@@ -288,7 +288,13 @@ def _reduction(name: str, ufunc: Any, sparse: bool, doc: str) -> Op:
         return out.reshape(dims(shape))
 
     run.__doc__ = doc
-    return Op(name, run, shape="-> [?, ?] [?] [?]" if sparse else inference_math.sparse_reduce, host=_HOST)
+    return Op(
+        name,
+        run,
+        rules=rules(gradient=d.REDUCTIONS.get(name)),
+        shape="-> [?, ?] [?] [?]" if sparse else inference_math.sparse_reduce,
+        host=_HOST,
+    )
 
 
 REDUCTIONS = [

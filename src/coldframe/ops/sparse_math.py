@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.ops import inference_math
+from coldframe.ops.backward import sparse as d
 from coldframe.ops.counting import bins, counted
 from coldframe.ops.sparse import check_inside, check_sparse, compared, row_major
-from coldframe.ops.backward import sparse as d
-from coldframe.ops.table import Op, op
+from coldframe.ops.table import Op, op, rules
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
 
@@ -76,7 +76,7 @@ def _elementwise(name: str, fn: Any, doc: str, divides: bool = False) -> Op:
         return fn(xp, sp_values, dense[tuple(at)] if at else np.broadcast_to(dense, sp_values.shape))
 
     run.__doc__ = doc
-    return Op(name, run, shape="[n, r] [n] [r] -> [n]", host=_HOST)
+    return Op(name, run, rules=rules(gradient=d.CWISE.get(name)), shape="[n, r] [n] [r] -> [n]", host=_HOST)
 
 
 def _divided(xp: Any, a: Array, b: Array) -> Any:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from coldframe.ops import inference_math
 from coldframe.ops.backward.special import RULES
-from coldframe.ops.table import Op
+from coldframe.ops.table import Op, rules
 
 Array = npt.NDArray[Any]
 _NONE = "ONNX has no such function"

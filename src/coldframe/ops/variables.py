@@ -13,6 +13,8 @@ import numpy as np
 
 from coldframe.dtypes import DType
 from coldframe.ops import gather, inference_index, inference_state, slicing
+from coldframe.ops.backward import index as d
+from coldframe.ops.backward import passed
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import Unlowerable, refuse
@@ -44,7 +46,7 @@ def var_handle_op(xp: Any, state: State, *, shape: Shape, dtype: DType, shared_n
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
-@op("ReadVariableOp", shape=inference_state.read, stateful=True, role="read", value_op="Identity")
+@op("ReadVariableOp", gradient=passed, shape=inference_state.read, stateful=True, role="read", value_op="Identity")
 def read_variable_op(xp: Any, state: State, resource: Handle, *, dtype: DType) -> Any:
     """The variable's value."""
     value = state.read(resource)
@@ -60,13 +62,20 @@ def _(xp: Any, value: Any, *, dtype: DType) -> Any:
     return value
 
 
-@op("VariableShape", shape=inference_state.variable_shape, stateful=True, role="read", value_op="Shape")
+@op(
+    "VariableShape",
+    no_gradient=True,
+    shape=inference_state.variable_shape,
+    stateful=True,
+    role="read",
+    value_op="Shape",
+)
 def variable_shape(xp: Any, state: State, input: Handle, *, out_type: DType) -> Any:
     """The shape of the variable's value."""
     return np.array(state.read(input).shape, out_type.numpy)
 
 
-@op("VarIsInitializedOp", shape="-> []", stateful=True, role="initialized")
+@op("VarIsInitializedOp", no_gradient=True, shape="-> []", stateful=True, role="initialized")
 def var_is_initialized_op(xp: Any, state: State, resource: Handle) -> Any:
     """Whether the variable has a value."""
     return np.bool_(state.is_initialized(resource))
@@ -89,7 +98,7 @@ def destroy_resource_op(xp: Any, state: State, resource: Handle, *, ignore_looku
 
 
 # --- assigning --------------------------------------------------------------------------------------------------
-@op("Assign", shape=inference_state.assign, stateful=True, role="assign", ignores=("use_locking",))
+@op("Assign", no_gradient=True, shape=inference_state.assign, stateful=True, role="assign", ignores=("use_locking",))
 def assign(xp: Any, state: State, ref: Handle, value: Any, *, validate_shape: bool) -> Any:
     """Give the variable a value; it may change its shape only where `validate_shape` is false."""
     if validate_shape and not ref.shape.accepts(value.shape):
@@ -150,6 +159,7 @@ def _updater(name: str, combine: Any, value_op: str, doc: str) -> list[Op]:
             dict(rules),
             inference_state.update,
             stateful=True,
+            no_gradient=True,
             role="update",
             ignores=("use_locking",),
             value_op=value_op,
@@ -217,7 +227,15 @@ def _scatters(kind: str, write: Any, suffixes: str) -> list[Op]:
         by_ref.__doc__ = by_resource.__doc__ = f"Change parts of the variable ({how})."
         by_resource_name = f"Resource{kind}{suffix}"
         out.append(
-            Op(f"{kind}{suffix}", by_ref, shape="x -> x", stateful=True, role="update", ignores=("use_locking",))
+            Op(
+                f"{kind}{suffix}",
+                by_ref,
+                shape="x -> x",
+                stateful=True,
+                role="update",
+                no_gradient=True,
+                ignores=("use_locking",),
+            )
         )
         out.append(
             Op(
@@ -239,6 +257,7 @@ SCATTERS = [
 
 @op(
     "ResourceGather",
+    gradient=d.resource_gather,
     shape=inference_index.resource_gather,
     stateful=True,
     role="read",
@@ -257,6 +276,7 @@ def _(xp: Any, value: Any, indices: Any, *, batch_dims: int) -> Any:
 
 @op(
     "ResourceGatherNd",
+    gradient=d.resource_gather_nd,
     shape=inference_index.resource_gather_nd,
     stateful=True,
     role="read",

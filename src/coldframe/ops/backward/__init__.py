@@ -2,9 +2,11 @@
 
 A gradient rule ``rule(g, op, *dys)`` builds the nodes that TensorFlow's gradient functions build, so that numbers are
 TensorFlow's. `g` builds nodes (``g.Sum(x, axes, keep_dims=True)``) and constants (``g.constant(value, dtype)``),
-tells what is known of a value (``g.constant_value``) and makes sparse gradients (``g.IndexedSlices``). Two things of
-TensorFlow's graphs are left out, as they change no number: control inputs that delay a node until the gradient arrives,
-and the attributes ``grad_a``, ``grad_b``, ``grad_x``, ``grad_y``, which older TensorFlow does not import.
+and sparse gradients (``g.IndexedSlices``). Gradients arrive as tensors; only a rule marked `takes_slices` is handed a
+sparse one as it is.
+
+Two things of TensorFlow's graphs are left out, as they change no number: control inputs that delay a node until the
+gradient arrives, and the attributes ``grad_a``, ``grad_b``, ``grad_x``, ``grad_y``, which older TensorFlow refuses.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from coldframe.ops.table import Body
 _SMALL = 1000  # elements up to which TensorFlow stores a constant tensor instead of filling one
 
 
-# --- rules that are one formula ----------------------------------------------------------------------------------
+def takes_slices(rule: Body) -> Body:
+    """Mark a rule that hands sparse gradients on, or makes use of them, without making them dense first."""
+    rule.takes_slices = True  # type: ignore[attr-defined]
+    return rule
+
+
+# --- rules that are one formula -----------------------------------------------------------------------------------
 def of_input(formula: Callable[[Any, Any, Any], Any]) -> Body:
     """Return the rule ``formula(g, conj(x), dy)`` of an op of one input x."""
     return lambda g, op, dy: formula(g, conj(g, op.inputs[0]), dy)
@@ -31,11 +39,13 @@ def of_output(formula: Callable[[Any, Any, Any], Any]) -> Body:
     return lambda g, op, dy: formula(g, conj(g, op.outputs[0]), dy)
 
 
+@takes_slices
 def passed(g: Any, op: Any, dy: Any) -> Any:
     """Hand the gradient to the first input as it is; the rule of identities."""
     return [dy, *nothing(op, 1)] if len(op.inputs) > 1 else dy
 
 
+@takes_slices
 def to_each(g: Any, op: Any, dy: Any) -> Any:
     """Hand the gradient to every input; the rule of sums of many tensors."""
     return [dy] * len(op.inputs)
@@ -51,7 +61,7 @@ def nothing(op: Any, start: int = 0) -> list[None]:
     return [None] * (len(op.inputs) - start)
 
 
-# --- shapes --------------------------------------------------------------------------------------------------------
+# --- shapes -------------------------------------------------------------------------------------------------------
 def shape_of(g: Any, x: Any, out_type: DType = int32) -> Any:
     """The shape of x as a vector: a constant where it is known."""
     if x.static_shape.is_static:
@@ -73,7 +83,7 @@ def rank_of(g: Any, x: Any) -> Any:
 
 def reduced_shape(g: Any, x: Any, axes: Any) -> Any:
     """The shape of x with 1 for each of `axes`: what a reduction that keeps dimensions gives."""
-    known = g.constant_value(axes)
+    known = value_of(axes)
     dims = x.static_shape.dims
     if known is not None and x.static_shape.is_static:
         kept = np.array(dims, np.int32)
@@ -95,10 +105,15 @@ def kept_dims(g: Any, shape: Any, axes: Any) -> Any:
 
 def reshaped_like(g: Any, dy: Any, x: Any) -> Any:
     """`dy` in the shape of x."""
-    return g.Reshape(dense(g, dy), shape_of(g, x))
+    return g.Reshape(dy, shape_of(g, x))
 
 
-# --- tensors of one value ------------------------------------------------------------------------------------------
+def value_of(x: Any) -> Any:
+    """The value of x where it is a known constant, else None."""
+    return x.known.value
+
+
+# --- tensors of one value -----------------------------------------------------------------------------------------
 def zeros_like(g: Any, x: Any) -> Any:
     """Zeros in the shape and dtype of x."""
     known = _like(g, x, 0, "zeros_like")
@@ -130,7 +145,7 @@ def filled(g: Any, shape: Any, value: float, dtype: DType, name: str) -> Any:
     return g.Fill(shape, g.constant(value, dtype, name=f"{name}/Const"), name=name)
 
 
-# --- conversions -----------------------------------------------------------------------------------------------------
+# --- conversions --------------------------------------------------------------------------------------------------
 def cast(g: Any, x: Any, dtype: DType) -> Any:
     """X as `dtype`; x itself where it is that."""
     return x if x.dtype == dtype else g.Cast(x, DstT=dtype)
@@ -151,7 +166,12 @@ def dense(g: Any, dy: Any) -> Any:
     return g.UnsortedSegmentSum(dy.values, dy.indices, dy.dense_shape[0]) if is_slices(dy) else dy
 
 
-# --- operands that were broadcast ------------------------------------------------------------------------------------
+def negative(g: Any, dy: Any) -> Any:
+    """The gradient with the other sign, sparse if it was."""
+    return g.IndexedSlices(-dy.values, dy.indices, dy.dense_shape) if is_slices(dy) else -dy
+
+
+# --- operands that were broadcast ---------------------------------------------------------------------------------
 def same_shapes(*tensors: Any) -> bool:
     """Whether all of the tensors are dense and of one known shape."""
     if any(is_slices(t) for t in tensors):
@@ -206,7 +226,7 @@ def unbroadcast_always(g: Any, tensors: Sequence[Any], dys: Sequence[Any]) -> li
     return [None if dy is None else g.Reshape(g.Sum(dy, a), s) for dy, a, s in zip(dys, axes, shapes, strict=True)]
 
 
-# --- matrices --------------------------------------------------------------------------------------------------
+# --- matrices -----------------------------------------------------------------------------------------------------
 def matmul(g: Any, a: Any, b: Any, adjoint_a: bool = False, adjoint_b: bool = False) -> Any:
     """The product of two matrices or batches of them, each conjugate-transposed first if asked."""
     if a.static_shape.rank == b.static_shape.rank == 2:
@@ -237,7 +257,7 @@ def take(g: Any, x: Any, indices: Any, axis: int = 0) -> Any:
     return g.GatherV2(x, indices, axis)
 
 
-# --- what an operation tells -----------------------------------------------------------------------------------------
+# --- what an operation tells --------------------------------------------------------------------------------------
 def attrs_of(op: Any, *names: str) -> dict[str, Any]:
     """Attributes of `op`, for a node that takes them under the same names."""
     return {n: op.get_attr(n) for n in names}

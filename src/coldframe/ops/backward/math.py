@@ -9,11 +9,13 @@ from typing import Any
 from coldframe.ops.backward import (
     conj,
     filled,
+    negative,
     of_input,
     of_output,
     ones_like,
     same_shapes,
     shape_of,
+    takes_slices,
     unbroadcast,
     unbroadcast_always,
     zeros_like,
@@ -60,14 +62,16 @@ def complex_(g: Any, op: Any, dy: Any) -> Any:
     return unbroadcast(g, op.inputs[0], op.inputs[1], g.Real(dy), g.Imag(dy))
 
 
+@takes_slices
 def add(g: Any, op: Any, dy: Any) -> Any:
     x, y = op.inputs
     return (dy, dy) if same_shapes(dy, x, y) else unbroadcast(g, x, y, dy, dy)
 
 
+@takes_slices
 def sub(g: Any, op: Any, dy: Any) -> Any:
     x, y = op.inputs
-    return (dy, -dy) if same_shapes(dy, x, y) else unbroadcast(g, x, y, dy, -dy)
+    return (dy, negative(g, dy)) if same_shapes(dy, x, y) else unbroadcast(g, x, y, dy, negative(g, dy))
 
 
 def mul(g: Any, op: Any, dy: Any) -> Any:
@@ -185,7 +189,6 @@ def tanh_grad(g: Any, op: Any, dy: Any) -> Any:
 
 
 # --- one input ---
-neg: Body = of_input(lambda g, x, dy: -dy)
 square: Body = of_input(_square)
 exp: Body = of_output(lambda g, y, dy: dy * y)
 expm1: Body = of_input(lambda g, x, dy: dy * g.Exp(x))
@@ -206,7 +209,10 @@ atanh: Body = of_input(lambda g, x, dy: dy * g.Reciprocal(g.Sub(_one_of(g, x), g
 erf: Body = of_input(lambda g, x, dy: _gauss(g, x, dy, 2 / math.sqrt(math.pi)))
 erfc: Body = of_input(lambda g, x, dy: _gauss(g, x, dy, -2 / math.sqrt(math.pi)))
 
-# --- two inputs ---
+
+@takes_slices
+def neg(g: Any, op: Any, dy: Any) -> Any:
+    return negative(g, dy)
 
 
 def abs_(g: Any, op: Any, dy: Any) -> Any:
