@@ -97,10 +97,12 @@ class ReferenceEngine:
         return Compiled(list(island.nodes), {}, inputs, outputs, {}, run)
 
 
-def interpret(nodes: Sequence[BoundNode], env: dict[TensorRef, Any], outputs: Sequence[TensorRef]) -> list[Any]:
-    """Run stateless `nodes` in order over `env`, which gains what they make, and return `outputs`."""
+def interpret(
+    nodes: Sequence[BoundNode], env: dict[TensorRef, Any], outputs: Sequence[TensorRef], state: State | None = None
+) -> list[Any]:
+    """Run `nodes` in order over `env`, which gains what they make, and return `outputs`."""
     with np.errstate(all="ignore"):
         for b in nodes:
-            made = execute(b, [env[r] for r in b.node.inputs], None)
+            made = execute(b, [env[r] for r in b.node.inputs], state)
             env.update(zip(b.outputs(), made, strict=True))
     return [env[r] for r in outputs]

@@ -171,6 +171,7 @@ class _Trace:
 
     def _program(self, weights: Sequence[Any], fed: Sequence[Any]) -> Any:
         from coldframe.primitives.jax_base import JaxList, traced
+        from coldframe.primitives.jax_lists import whole
         from coldframe.primitives.jax_xp import JaxPrimitives
 
         xp = JaxPrimitives(_Functions())
@@ -193,7 +194,7 @@ class _Trace:
         wanted = [r for b in self.done for r in b.outputs() if self._island.needed(r, names)]
         self.constants = {r: read_only(np.asarray(v)) for r in wanted if not traced(v := scope.values[r])}
         self.outputs = tuple(r for r in wanted if r not in self.constants)
-        results = [scope.values[r] for r in self.outputs]
+        results = [whole(v) if isinstance(v, JaxList) else v for v in (scope.values[r] for r in self.outputs)]
         self.forms = [r if isinstance(r, JaxList) else None for r in results]
         self.forms = [f and dataclasses.replace(f, buffer=None, length=0) for f in self.forms]
         ok = None
@@ -289,7 +290,10 @@ class _Functions:
                 raise Unlowerable("it calls a function that draws random numbers")
             if (bound.call.op.stateful or bound.call.op.effect) and "jax" not in bound.call.op.rules:
                 raise Unlowerable(f"it calls a function with state or effects, at `{bound.name}`")
-            scope.add(bound)
+            try:
+                scope.add(bound)
+            except Unlowerable as e:
+                raise Unlowerable(f"{e} (`{bound.name}`)") from e
         return [scope.values[r] for r in body.outputs]
 
     def invariant(self, body: Any) -> list[bool]:
@@ -305,11 +309,11 @@ class _Functions:
         state = [v if isinstance(v, (np.ndarray, np.generic)) else None for v in values]
         for n in range(_MOST_TRIPS):
             go = _partly(test, state)[0]
-            if go is None:
-                return None
-            if not self.xp.holds(go):
+            if go is not None and not self.xp.holds(go):
                 return n
-            state = _partly(step, state)
+            before, state = state, _partly(step, state)
+            if all(a is None or np.array_equal(a, b) for a, b in zip(state, before, strict=True)):
+                return None  # nothing known changes any more
         return None
 
 
@@ -318,8 +322,24 @@ def _partly(body: FunctionBody, args: Sequence[Any]) -> list[Any]:
     known = dict(body.constants)
     known.update((r, a) for r, a in zip(body.inputs, args, strict=True) if a is not None)
     for b in body.nodes:
-        _fold(b, known)
+        if not _fold(b, known):
+            _fold_either(b, known)
     return [known.get(r) for r in body.outputs]
+
+
+def _fold_either(bound: BoundNode, known: dict[TensorRef, Any]) -> None:
+    """Fold a node that gives the same whether its one unknown input, a truth value, is true or false."""
+    unknown = [(r, d) for r, (_, d) in zip(bound.node.inputs, bound.call.inputs, strict=True) if r not in known]
+    if len(unknown) != 1 or len(bound.node.inputs) < 2 or unknown[0][1].name != "bool":
+        return
+    found: list[Any] = []
+    for guess in (False, True):
+        attempt = {**known, unknown[0][0]: np.bool_(guess)}
+        if not _fold(bound, attempt):
+            return
+        found.append([attempt[r] for r in bound.outputs()])
+    if all(np.array_equal(a, b) for a, b in zip(*found, strict=True)):
+        known.update(zip(bound.outputs(), found[0], strict=True))
 
 
 def _body(function: Any) -> FunctionBody:
@@ -356,8 +376,11 @@ def _host_list(form: Any, made: Any) -> Any:
     """Return a list as ops on numpy know it."""
     from coldframe.ops.tensor_list import TensorList
 
-    buffer, length = (None if m is None else np.asarray(m) for m in made)
-    rows = [] if buffer is None or length is None else list(buffer[: int(length)])
+    buffer, length = made[0], int(made[1])
+    if buffer is None:
+        rows = [None if form.every is None else form.every.array()] * length
+    else:
+        rows = list(np.asarray(buffer)[:length])
     out = np.empty((), object)
     out[()] = TensorList(form.dtype, form.shape, tuple(rows), form.most)
     return out
@@ -395,5 +418,3 @@ class _Device:
         with self._lock:
             self._copies[key] = (weakref.ref(array, forget), made)
         return array
-
-

@@ -34,6 +34,11 @@ def if_(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Bran
     return (then_branch if _holds(cond) else else_branch)(state, *input)
 
 
+@if_.rule("jax")
+def _(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Branch, else_branch: Branch) -> list[Any]:
+    return xp.branch(xp.holds(cond), [else_branch, then_branch], input)
+
+
 stateless_if = alias("StatelessIf", if_)
 
 
@@ -42,6 +47,11 @@ def case(xp: Any, state: State, branch_index: Any, input: list[Any], *, branches
     """The function numbered `branch_index`; out of range, the last one."""
     k = int(branch_index)
     return branches[k if 0 <= k < len(branches) else -1](state, *input)
+
+
+@case.rule("jax")
+def _(xp: Any, state: State, branch_index: Any, input: list[Any], *, branches: tuple[Branch, ...]) -> list[Any]:
+    return xp.branch(branch_index, list(branches), input)
 
 
 stateless_case = alias("StatelessCase", case)
@@ -58,6 +68,11 @@ def while_(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branc
     return values
 
 
+@while_.rule("jax")
+def _(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branch) -> list[Any]:
+    return xp.loop(cond, body, input)
+
+
 stateless_while = alias("StatelessWhile", while_)
 
 
@@ -65,6 +80,11 @@ stateless_while = alias("StatelessWhile", while_)
 def partitioned_call(xp: Any, state: State, args: list[Any], *, f: Branch) -> list[Any]:
     """A function of the inputs."""
     return f(state, *args)
+
+
+@partitioned_call.rule("jax")
+def _(xp: Any, state: State, args: list[Any], *, f: Branch) -> list[Any]:
+    return xp.call(f, args)
 
 
 stateful_partitioned_call = alias("StatefulPartitionedCall", partitioned_call)

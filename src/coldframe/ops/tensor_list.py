@@ -122,6 +122,11 @@ def empty_tensor_list(xp: Any, element_shape: Any, max_num_elements: Any, *, ele
     return TensorList(element_dtype, _shape(element_shape), (), most if most >= 0 else None)
 
 
+@empty_tensor_list.rule("jax")
+def _(xp: Any, element_shape: Any, max_num_elements: Any, *, element_dtype: DType) -> Any:
+    return xp.list_make(element_shape, 0, max_num_elements, element_dtype)
+
+
 @op("TensorListReserve", shape=inference_state.list_reserve, host=_HOST)
 def tensor_list_reserve(xp: Any, element_shape: Any, num_elements: Any, *, element_dtype: DType) -> Any:
     """A list of `num_elements` places without elements."""
@@ -129,6 +134,11 @@ def tensor_list_reserve(xp: Any, element_shape: Any, num_elements: Any, *, eleme
     if n < 0:
         raise refuse("the length of a list", expected="0 or more", found=n)
     return TensorList(element_dtype, _shape(element_shape), (None,) * _sized(n))
+
+
+@tensor_list_reserve.rule("jax")
+def _(xp: Any, element_shape: Any, num_elements: Any, *, element_dtype: DType) -> Any:
+    return xp.list_make(element_shape, num_elements, -1, element_dtype)
 
 
 def _rows(tensor: Any, shape: Shape) -> list[Any]:
@@ -144,6 +154,11 @@ def tensor_list_from_tensor(xp: Any, tensor: Any, element_shape: Any, *, element
     """A list of the rows of `tensor`."""
     shape = _shape(element_shape)
     return TensorList(element_dtype, shape, tuple(_rows(tensor, shape)))
+
+
+@tensor_list_from_tensor.rule("jax")
+def _(xp: Any, tensor: Any, element_shape: Any, *, element_dtype: DType) -> Any:
+    return xp.list_from(tensor, element_shape, element_dtype)
 
 
 tensor_list_from_tensor.gradient(back.from_tensor)
@@ -168,6 +183,11 @@ def tensor_list_scatter(xp: Any, tensor: Any, indices: Any, element_shape: Any, 
     return TensorList(element_dtype, shape, tuple(_scattered([], _rows(tensor, shape), indices)))
 
 
+@tensor_list_scatter.rule("jax")
+def _(xp: Any, tensor: Any, indices: Any, element_shape: Any, *, element_dtype: DType) -> Any:
+    return xp.list_scatter(tensor, indices, element_shape, -1, element_dtype)
+
+
 tensor_list_scatter.gradient(back.gathered)
 
 
@@ -185,6 +205,11 @@ def tensor_list_scatter_v2(
     return TensorList(element_dtype, shape, tuple(items))
 
 
+@tensor_list_scatter_v2.rule("jax")
+def _(xp: Any, tensor: Any, indices: Any, element_shape: Any, num_elements: Any, *, element_dtype: DType) -> Any:
+    return xp.list_scatter(tensor, indices, element_shape, num_elements, element_dtype)
+
+
 tensor_list_scatter_v2.gradient(back.gathered)
 
 
@@ -200,7 +225,7 @@ def tensor_list_scatter_into_existing_list(
 tensor_list_scatter_into_existing_list.gradient(back.scatter_into_existing_list)
 
 
-@op("TensorListSplit", host=_HOST)
+@op("TensorListSplit", shape=inference_state.split_list, host=_HOST)
 def tensor_list_split(xp: Any, tensor: Any, element_shape: Any, lengths: Any, *, element_dtype: DType) -> Any:
     """A list of pieces of `tensor`, of `lengths` along its first dimension."""
     shape = _shape(element_shape)
@@ -228,11 +253,21 @@ def tensor_list_length(xp: Any, input_handle: Any) -> Any:
     return np.int32(len(_list(input_handle).items))
 
 
-@op("TensorListElementShape", no_gradient=True, host=_HOST)
+@tensor_list_length.rule("jax")
+def _(xp: Any, input_handle: Any) -> Any:
+    return xp.list_length(input_handle)
+
+
+@op("TensorListElementShape", shape=inference_state.list_shape, no_gradient=True, host=_HOST)
 def tensor_list_element_shape(xp: Any, input_handle: Any, *, shape_type: DType) -> Any:
     """The shape that all elements agree with, -1 for what is not known of it."""
     dims = _list(input_handle).shape.dims
     return np.array(-1 if dims is None else [-1 if d is None else d for d in dims], shape_type.numpy)
+
+
+@tensor_list_element_shape.rule("jax")
+def _(xp: Any, input_handle: Any, *, shape_type: DType) -> Any:
+    return xp.list_element_shape(input_handle, shape_type)
 
 
 # --- single elements --------------------------------------------------------------------------------------------
@@ -246,6 +281,11 @@ def tensor_list_get_item(xp: Any, input_handle: Any, index: Any, element_shape: 
         return source.items[i]
     shape = _inferred(source, _merged(source.shape, _shape(element_shape)))
     return zeros(_static(shape, f"there is no element {i} yet"), element_dtype)
+
+
+@tensor_list_get_item.rule("jax")
+def _(xp: Any, input_handle: Any, index: Any, element_shape: Any, *, element_dtype: DType) -> Any:
+    return xp.list_get(input_handle, index, element_shape)
 
 
 tensor_list_get_item.gradient(back.get_item)
@@ -266,6 +306,13 @@ def tensor_list_set_item(
     return old.with_items(items)
 
 
+@tensor_list_set_item.rule("jax")
+def _(
+    xp: Any, input_handle: Any, index: Any, item: Any, *, element_dtype: DType, resize_if_index_out_of_bounds: bool
+) -> Any:
+    return xp.list_set(input_handle, index, item, resize_if_index_out_of_bounds)
+
+
 tensor_list_set_item.gradient(back.set_item)
 
 
@@ -273,6 +320,11 @@ tensor_list_set_item.gradient(back.set_item)
 def tensor_list_push_back(xp: Any, input_handle: Any, tensor: Any, *, element_dtype: DType) -> Any:
     """The list with `tensor` as one more element at its end."""
     return _pushed(_list(input_handle, element_dtype), tensor)
+
+
+@tensor_list_push_back.rule("jax")
+def _(xp: Any, input_handle: Any, tensor: Any, *, element_dtype: DType) -> Any:
+    return xp.list_push(input_handle, tensor)
 
 
 tensor_list_push_back.gradient(back.push_back)
@@ -298,10 +350,15 @@ def tensor_list_pop_back(xp: Any, input_handle: Any, element_shape: Any, *, elem
     return old.with_items(old.items[:-1]), item
 
 
+@tensor_list_pop_back.rule("jax")
+def _(xp: Any, input_handle: Any, element_shape: Any, *, element_dtype: DType) -> Any:
+    return xp.list_pop(input_handle, element_shape)
+
+
 tensor_list_pop_back.gradient(back.pop_back)
 
 
-@op("TensorListPushBackBatch", no_gradient=True, host=_HOST)
+@op("TensorListPushBackBatch", shape="x -> x", no_gradient=True, host=_HOST)
 def tensor_list_push_back_batch(xp: Any, input_handles: Any, tensor: Any, *, element_dtype: DType) -> Any:
     """Each list with one more element: lists and elements are the rows of the inputs."""
     if np.ndim(tensor) < 1 or np.shape(tensor)[:1] != np.shape(input_handles):
@@ -319,6 +376,11 @@ def tensor_list_resize(xp: Any, input_handle: Any, size: Any) -> Any:
     if n < 0:
         raise refuse("the length of a list", expected="0 or more", found=n)
     return old.with_items(old.items[:n] + (None,) * (_sized(n) - len(old.items)))
+
+
+@tensor_list_resize.rule("jax")
+def _(xp: Any, input_handle: Any, size: Any) -> Any:
+    return xp.list_resize(input_handle, size)
 
 
 tensor_list_resize.gradient(back.resize)
@@ -347,6 +409,11 @@ def tensor_list_stack(
     return _stack(source, source.items, element_shape, element_dtype)
 
 
+@tensor_list_stack.rule("jax")
+def _(xp: Any, input_handle: Any, element_shape: Any, *, element_dtype: DType, num_elements: int) -> Any:
+    return xp.list_stack(input_handle, element_shape, num_elements)
+
+
 tensor_list_stack.gradient(back.stack)
 
 
@@ -359,6 +426,11 @@ def tensor_list_gather(xp: Any, input_handle: Any, indices: Any, element_shape: 
         if not 0 <= i < len(source.items):
             raise refuse("index beyond the list", expected=f"below {len(source.items)}", found=i)
     return _stack(source, [source.items[i] for i in places], element_shape, element_dtype)
+
+
+@tensor_list_gather.rule("jax")
+def _(xp: Any, input_handle: Any, indices: Any, element_shape: Any, *, element_dtype: DType) -> Any:
+    return xp.list_gather(input_handle, indices, element_shape)
 
 
 tensor_list_gather.gradient(back.gather)
@@ -391,7 +463,7 @@ def _joined(source: TensorList, element_shape: Shape, leading: Sequence[int], dt
     return whole, np.array([len(p) for p in parts], np.int64)
 
 
-@op("TensorListConcat", host=_HOST)
+@op("TensorListConcat", shape=inference_state.list_concat_v1, host=_HOST)
 def tensor_list_concat(xp: Any, input_handle: Any, *, element_dtype: DType, element_shape: Shape) -> Any:
     """All elements, one after the other along their first dimension, and how long each is."""
     return _joined(_list(input_handle, element_dtype), element_shape, (), element_dtype)
@@ -412,7 +484,7 @@ def tensor_list_concat_v2(
 tensor_list_concat_v2.gradient(back.cut)
 
 
-@op("TensorListConcatLists", no_gradient=True, host=_HOST)
+@op("TensorListConcatLists", shape="x -> x", no_gradient=True, host=_HOST)
 def tensor_list_concat_lists(xp: Any, input_a: Any, input_b: Any, *, element_dtype: DType) -> Any:
     """Lists with the elements of both, element by element of the inputs."""
     if np.shape(input_a) != np.shape(input_b):

@@ -33,6 +33,25 @@ C = TypeVar("C", bound=type)
 _KEPT: Final = 4096  # elements; larger tensors of one value are made when running
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Known:
+    """A known tensor that can be compared."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    content: bytes
+
+    @classmethod
+    def of(cls, x: Any) -> Known:
+        """Return a numpy array as one."""
+        a = np.asarray(x)
+        return cls(a.dtype, a.shape, a.tobytes())
+
+    def array(self) -> Any:
+        """Return it as a numpy array."""
+        return np.frombuffer(self.content, self.dtype).reshape(self.shape)
+
+
 @jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class JaxList:
@@ -42,8 +61,12 @@ class JaxList:
         dtype: of the elements.
         shape: of the elements, as far as known before there is a buffer.
         most: how many elements it takes; None where that is not known.
-        buffer: [capacity, *shape]; rows that were never written are zeros. None before the first element comes.
+        buffer: [capacity, *shape]; rows that were never written are zeros. None as long as none was written.
         length: how many rows count: an integer, or a scalar int32 value.
+        every: what each element is, where all are one and the same known tensor; there is no buffer then. The shapes
+            that a loop notes down for its gradient so stay known.
+        single: where there is no buffer, the one row that was written, as (index, element): gradients of reading an
+            element are added up, which must not cost a pass over the whole list.
     """
 
     dtype: DType
@@ -51,6 +74,13 @@ class JaxList:
     most: int | None
     buffer: Any
     length: Any
+    every: Known | None = None
+    single: tuple[Any, Any] | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Its rank: a list is one scalar."""
+        return 0
 
     @property
     def capacity(self) -> int:
@@ -60,23 +90,14 @@ class JaxList:
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Tell JAX what is traced, and what is known."""
         known = self.length if isinstance(self.length, int) else None
-        return (self.buffer, None if known is not None else self.length), (self.dtype, self.shape, self.most, known)
+        leaves = (self.buffer, None if known is not None else self.length, self.single)
+        return leaves, (self.dtype, self.shape, self.most, known, self.every)
 
     @classmethod
     def tree_unflatten(cls, known: tuple[Any, ...], leaves: tuple[Any, ...]) -> JaxList:
         """Make one of what `tree_flatten` gave."""
-        dtype, shape, most, length = known
-        return cls(dtype, shape, most, leaves[0], leaves[1] if length is None else length)
-
-    def __add__(self, other: Any) -> JaxList:
-        """Add up two lists of one length, element by element; gradients do."""
-        if not isinstance(other, JaxList) or self.dtype != other.dtype:
-            raise Unlowerable("lists to add up differ")
-        if self.buffer is None or other.buffer is None:
-            return other if self.buffer is None else self
-        if self.buffer.shape != other.buffer.shape or not isinstance(self.length, int) or self.length != other.length:
-            raise Unlowerable("lists to add up differ in length, or it is not known when compiling")
-        return dataclasses.replace(self, buffer=self.buffer + other.buffer)
+        dtype, shape, most, length, every = known
+        return cls(dtype, shape, most, leaves[0], leaves[1] if length is None else length, every, leaves[2])
 
 
 def traced(*values: Any) -> bool:
@@ -155,7 +176,7 @@ class Functions(Protocol):
         """Return which of its arguments `body` returns, in their places, as they are."""
 
     def trips(self, condition: Any, body: Any, values: Sequence[Any]) -> int | None:
-        """Return how often a loop runs, or None where that depends on what is not known."""
+        """Return how often a loop runs at most, or None where nothing known bounds it."""
 
 
 class JaxBase:

@@ -20,6 +20,7 @@ from jax import lax
 
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.jax_base import Functions, JaxBase, JaxList, large, traced
+from coldframe.primitives.jax_lists import whole, written_out
 
 _ROUNDS: Final = 6  # of tracing a loop body until its lists keep their form
 
@@ -44,8 +45,8 @@ class FlowJax(JaxBase):
         if not traced(index):
             k = int(index)
             return self.call(functions[k if 0 <= k < len(functions) else -1], args)
-        last = len(functions) - 1
-        at = jnp.where((index < 0) | (index > last), last, index).astype(np.int32)
+        last, index = len(functions) - 1, index.astype(np.int32)
+        at = jnp.where((index < 0) | (index > last), last, index)
         scopes = [self._scoped(lambda _, f=f: self.call(f, args)) for f in functions]
         forms = [jax.eval_shape(s, 0) for s in scopes]
         if any(jax.tree.structure(f) != jax.tree.structure(forms[0]) for f in forms):
@@ -66,7 +67,7 @@ class FlowJax(JaxBase):
         """`body` applied to `values` as long as `condition` holds; both are functions of the graph."""
         functions = self._known()
         moving = [i for i, stays in enumerate(functions.invariant(body)) if not stays]
-        trips = functions.trips(condition, body, values)
+        trips = functions.trips(condition, body, values)  # at most
 
         def full(carry: Sequence[Any]) -> Values:
             out = list(values)
@@ -132,7 +133,7 @@ class FlowJax(JaxBase):
 
 
 def _array(v: Any) -> Any:
-    return v if isinstance(v, JaxList) else jnp.asarray(large(v))
+    return whole(v) if isinstance(v, JaxList) else jnp.asarray(large(v))
 
 
 def _open(scope: Traced) -> Traced:
@@ -158,12 +159,15 @@ def _joined(old: Any, new: Any, trips: int | None) -> Any:
     if not isinstance(new, JaxList) or new.dtype != old.dtype:
         raise Unlowerable("a loop variable changes from a list to something else")
     if new.buffer is None:
-        return old if new.length == old.length else _opened(old)
+        return _joined_known(old, new, trips)
+    if old.every is not None:
+        old = written_out(old, new.capacity)
     room = old.most
-    if new.most is None and new.capacity > old.capacity and isinstance(new.length, int):
+    known = isinstance(new.length, int) and isinstance(old.length, int)
+    if new.most is None and known and new.length > old.length:
         if trips is None:
             raise Unlowerable("how long a list gets in a loop is not known when compiling")
-        room = old.capacity + trips * (new.capacity - old.capacity)
+        room = old.length + trips * (new.length - old.length)
     if old.buffer is None or new.capacity > old.capacity:
         rows = jnp.zeros((max(room or 0, new.capacity), *new.buffer.shape[1:]), old.dtype.numpy)
         if old.capacity:
@@ -175,11 +179,29 @@ def _joined(old: Any, new: Any, trips: int | None) -> Any:
     return old if same or traced(old.length) else _opened(old)
 
 
+def _joined_known(old: JaxList, new: JaxList, trips: int | None) -> JaxList:
+    """`_joined` for a list that has no buffer: it is empty, or each element is the same known tensor."""
+    same = isinstance(new.length, int) and isinstance(old.length, int) and new.length == old.length
+    if old.buffer is None and (old.every == new.every or (isinstance(old.length, int) and old.length == 0)):
+        changed = old if old.every == new.every else dataclasses.replace(old, every=new.every, shape=new.shape)
+        return changed if same or traced(old.length) else _opened(changed)
+    if old.buffer is None and new.every is not None and old.every is not None:
+        if old.most is None and trips is None:
+            raise Unlowerable("how long a list gets in a loop is not known when compiling")
+        if old.most is None and not isinstance(old.length, int):
+            raise Unlowerable("how long a list gets in a loop is not known when compiling")
+        room = old.most if old.most is not None else int(old.length) + (trips or 0)
+        return _opened(dataclasses.replace(written_out(old, room), most=room))
+    return old if same or traced(old.length) else _opened(old)
+
+
 def _fitted(new: Any, old: Any) -> Any:
     """Return what the body made in the very form of the loop variable."""
     if not isinstance(old, JaxList) or not isinstance(new, JaxList):
         return new
-    if new.buffer is None or new.buffer.shape != old.buffer.shape:
+    if old.buffer is not None:
+        new = written_out(new, old.capacity)
+    if (new.buffer is None) != (old.buffer is None) or new.every != old.every or new.capacity != old.capacity:
         raise Unlowerable("a list changes its form in a loop")
     length = jnp.asarray(new.length, jnp.int32) if traced(old.length) else new.length
     return dataclasses.replace(new, shape=old.shape, most=old.most, length=length)

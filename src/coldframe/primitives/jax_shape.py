@@ -16,7 +16,7 @@ from jax import lax
 
 from coldframe.dtypes import DType
 from coldframe.primitives.base import Unlowerable, refuse
-from coldframe.primitives.jax_base import JaxBase, JaxList, fixed, folding, ints, sizes, traced, uniform
+from coldframe.primitives.jax_base import JaxBase, JaxList, Known, fixed, folding, ints, sizes, traced, uniform
 from coldframe.primitives.numpy_shape import dims, inferred
 
 _BOUNDED = "promise_in_bounds"  # XLA clamps; `JaxBase.promise` tells of indices that are out of range
@@ -64,7 +64,11 @@ class LayoutJax(JaxBase):
     def zeros_like(self, x: Any) -> Any:
         """Zeros; of a list, a list of them."""
         if isinstance(x, JaxList):
-            return dataclasses.replace(x, buffer=None if x.buffer is None else jnp.zeros_like(x.buffer))
+            if x.every is not None:
+                return dataclasses.replace(x, every=Known.of(np.zeros_like(x.every.array())))
+            if traced(x.length) and x.buffer is not None:  # how long it can get must not be forgotten
+                return dataclasses.replace(x, buffer=jnp.zeros_like(x.buffer))
+            return dataclasses.replace(x, buffer=None, single=None)
         return uniform(0, x.shape, x.dtype)
 
     def ones_like(self, x: Any) -> Any:

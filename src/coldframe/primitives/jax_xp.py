@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from coldframe.primitives.jax_elementwise import ReduceJax
 from coldframe.primitives.jax_flow import FlowJax
 from coldframe.primitives.jax_linear import LinearJax
 from coldframe.primitives.jax_lists import ListsJax
@@ -10,5 +9,5 @@ from coldframe.primitives.jax_shape import ShapeJax
 from coldframe.primitives.jax_windows import WindowsJax
 
 
-class JaxPrimitives(ReduceJax, ShapeJax, LinearJax, WindowsJax, ListsJax, FlowJax):
+class JaxPrimitives(ListsJax, FlowJax, ShapeJax, LinearJax, WindowsJax):
     """All verbs on JAX tracers of known shapes, and verbs for tensor lists and control flow, for ``jax`` rules."""

@@ -83,7 +83,7 @@ class IslandStep:
         return tuple(r for r in self.results if r not in self.writes)
 
     def run(self, env: Env, state: RunState) -> None:
-        results, fresh = self._results({r: _content(_live(env[r], r), state) for r in self.sources})
+        results, fresh = self._results({r: _content(_live(env[r], r), state) for r in self.sources}, state)
         for ref, handle in self.writes.items():
             self._assign(ref, handle, results.pop(ref), state, fresh)
         env.update(results)
@@ -98,7 +98,9 @@ class IslandStep:
             )  # fmt: skip
         (state.adopt if ref in fresh else state.assign)(handle, value)
 
-    def _results(self, values: dict[TensorRef, Any]) -> tuple[dict[TensorRef, Any], AbstractSet[TensorRef]]:
+    def _results(
+        self, values: dict[TensorRef, Any], state: RunState
+    ) -> tuple[dict[TensorRef, Any], AbstractSet[TensorRef]]:
         """Return the outputs, and which of them are in memory that nobody else holds."""
         kinds = [(v.dtype, v.shape) for v in values.values()]
         chosen = self.chosen if kinds == self.kinds else None
@@ -118,7 +120,7 @@ class IslandStep:
             except EngineFailure as e:
                 self.failure = str(e)  # numpy answers, or says at which node and why it cannot be answered
         scope = {**self.constants, **values}
-        return dict(zip(self.results, interpret(self.nodes, scope, self.results), strict=True)), frozenset()
+        return dict(zip(self.results, interpret(self.nodes, scope, self.results, state), strict=True)), frozenset()
 
 
 @dataclasses.dataclass(slots=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldframe.dtypes import DType
-from coldframe.engines.base import BoundNode, Engine
+from coldframe.engines.base import BoundNode, Engine, FunctionBody
 from coldframe.engines.reference import read_only
 from coldframe.errors import ColdframeError, ExecutionError, FeedError, GraphError, UnsupportedOpError, near_names
 from coldframe.graph.ir import Function, Graph, Node, substitute
@@ -129,6 +129,16 @@ class Program:
     def _is_placeholder(self, node: Node) -> bool:
         return node.op in self._settings.table and self._settings.table[node.op].placeholder
 
+    def body(
+        self, args: Sequence[str], returns: tuple[TensorRef, ...], targets: tuple[str, ...]
+    ) -> FunctionBody | None:
+        """Return what computes `returns` of a function's body; None where V1 control flow does."""
+        inputs = tuple(TensorRef(n) for n in args)
+        task = self._task(returns, targets, dict.fromkeys(inputs))
+        if task.regions:
+            return None
+        return FunctionBody(task.nodes, task.constants, inputs, task.fetches)
+
     # --- feeds --------------------------------------------------------------------------------------------------
     def feed(self, ref: TensorRef, value: Any) -> Any:
         """Return `value` as an array of the dtype that tensor `ref` has.
@@ -184,19 +194,38 @@ def _callable(function: Function, attrs: Mapping[str, AttrValue], settings: Sett
     acting = [n.name for n in body if n.op in settings.table and _acts(settings.table, n.op)]
     targets = tuple(dict.fromkeys((*function.control_returns, *acting)))
 
-    def call(state: RunState, *tensors: Any) -> list[Any]:
-        if len(tensors) != len(args):
-            raise ExecutionError(f"function `{function.name}`", expected=f"{len(args)} inputs", found=len(tensors))
+    return FunctionCall(function.name, program, args, tuple(function.returns), targets)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class FunctionCall:
+    """A function as ops receive it: ``f(state, *tensors) -> list of tensors``."""
+
+    name: str
+    program: Program
+    args: tuple[str, ...]
+    returns: tuple[TensorRef, ...]
+    targets: tuple[str, ...]
+    traced: FunctionBody | None = None
+
+    def __call__(self, state: RunState, *tensors: Any) -> list[Any]:
+        """Run it as a program of its own."""
+        if len(tensors) != len(self.args):
+            raise ExecutionError(f"function `{self.name}`", expected=f"{len(self.args)} inputs", found=len(tensors))
         if state.depth >= _DEPTH:
-            raise ExecutionError(f"function `{function.name}` calls itself too often", expected=f"depth {_DEPTH}")
+            raise ExecutionError(f"function `{self.name}` calls itself too often", expected=f"depth {_DEPTH}")
         state.depth += 1
         try:
-            feeds = {TensorRef(n): t for n, t in zip(args, tensors, strict=True)}
-            return program.run(function.returns, targets, feeds, state)
+            feeds = {TensorRef(n): t for n, t in zip(self.args, tensors, strict=True)}
+            return self.program.run(self.returns, self.targets, feeds, state)
         finally:
             state.depth -= 1
 
-    return call
+    def body(self) -> FunctionBody | None:
+        """Return what it computes, for engines that compile its callers; None where V1 control flow is in it."""
+        if self.traced is None:
+            self.traced = self.program.body(self.args, self.returns, self.targets)
+        return self.traced
 
 
 def _acts(table: OpTable, name: str) -> bool:
