@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -53,6 +54,7 @@ class Session:
     ) -> None:
         self.graph = source if isinstance(source, Graph) else _graph_of(source)
         self.state = SessionState(files=files)
+        weakref.finalize(self, self.state.close).atexit = False  # ends the threads of its input pipelines
         self._fetched: dict[Any, _Fetches] = {}
         self._fed: dict[str, TensorRef] = {}
         self._program = Program(self.graph, settings(engine, threads=threads, pin=constant_variables))
@@ -81,9 +83,21 @@ class Session:
             if ref in given:
                 raise FeedError(f"`{ref}` is fed twice")
             given[ref] = self._program.feed(ref, value)
+        return wanted.build(self.execute(wanted.tensors, wanted.targets, given))
+
+    def execute(
+        self, tensors: tuple[TensorRef, ...], targets: tuple[str, ...], feeds: Mapping[TensorRef, Any]
+    ) -> list[Any]:
+        """Run without names to look up: return the values of `tensors`, in order; see `run`.
+
+        Args:
+            tensors: what to fetch.
+            targets: names of nodes that must run as well.
+            feeds: arrays of the right dtypes, which must not change while this runs.
+        """
         with self.state.begin() as run:
-            values = self._program.run(wanted.tensors, wanted.targets, given, run)
-        return wanted.build([_handed_out(v) for v in values])
+            values = self._program.run(tensors, targets, feeds, run)
+        return [_handed_out(v) for v in values]
 
     def _wanted(self, fetches: Any) -> _Fetches:
         key = _key(fetches)
