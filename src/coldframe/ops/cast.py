@@ -10,7 +10,7 @@ import numpy as np
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops import inference_array, inference_math
-from coldframe.ops.backward import array as d
+from coldframe.ops.backward import array as back
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
@@ -24,7 +24,7 @@ _FLOATS = {
 }
 
 
-@op("Cast", gradient=d.cast_, shape=inference_array.cast)
+@op("Cast", gradient=back.cast_, shape=inference_array.cast)
 def cast(xp: Any, x: Any, *, SrcT: DType, DstT: DType, Truncate: bool) -> Any:
     """Convert as C does; floats round to the nearest even, or towards zero with `Truncate`."""
     if "s" in (SrcT.kind, DstT.kind) and SrcT is not DstT:
@@ -72,7 +72,9 @@ def bitcast(xp: Any, x: Any, *, type: DType) -> Any:
     return x.reshape(-1).view(type.numpy).reshape(shape) if x.size else np.zeros(shape, type.numpy)
 
 
-@op("CheckNumerics", gradient=d.check_numerics, shape="x -> x", effect=True, host="it refuses by value", role="check")
+@op(
+    "CheckNumerics", gradient=back.check_numerics, shape="x -> x", effect=True, host="it refuses by value", role="check"
+)
 def check_numerics(xp: Any, x: Any, *, message: str) -> Any:
     """X, refused with `message` where it holds a NaN or an infinity."""
     return _checked(x, message, [("Inf", np.isinf), ("NaN", np.isnan)])
@@ -80,7 +82,7 @@ def check_numerics(xp: Any, x: Any, *, message: str) -> Any:
 
 @op(
     "CheckNumericsV2",
-    gradient=d.check_numerics_v2,
+    gradient=back.check_numerics_v2,
     shape="x -> x",
     effect=True,
     host="it refuses by value",

@@ -6,7 +6,7 @@ from typing import Any
 
 from coldframe import dtypes
 from coldframe.ops import inference_math
-from coldframe.ops.backward import array as d
+from coldframe.ops.backward import array as back
 from coldframe.ops.families import binary, unary
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
@@ -76,7 +76,7 @@ def approximate_equal(xp: Any, x: Any, y: Any, *, tolerance: float) -> Any:
     return xp.less_equal(xp.abs(xp.subtract(x, y)), xp.dtype(x).type(tolerance))
 
 
-@op("SelectV2", gradient=d.select_v2, shape=inference_math.broadcast_three)
+@op("SelectV2", gradient=back.select_v2, shape=inference_math.broadcast_three)
 def select_v2(xp: Any, condition: Any, t: Any, e: Any) -> Any:
     """T where the condition holds, else e; all three broadcast."""
     return xp.where(condition, t, e)
@@ -84,7 +84,7 @@ def select_v2(xp: Any, condition: Any, t: Any, e: Any) -> Any:
 
 @op(
     "Select",
-    gradient=d.select,
+    gradient=back.select,
     shape=inference_math.select,
     lenient="a condition that only broadcasts, where sizes are open when compiling",
 )

@@ -11,7 +11,7 @@ from coldframe.dtypes import DType
 from coldframe.errors import UnsupportedError
 from coldframe.graph.values import TensorValue
 from coldframe.ops import inference_array
-from coldframe.ops.backward import array as d
+from coldframe.ops.backward import array as back
 from coldframe.ops.backward import passed
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
@@ -50,13 +50,13 @@ def identity(xp: Any, input: Any) -> Any:
 
 IDENTITIES = [
     alias("RefIdentity", identity, gradient=passed),
-    alias("PreventGradient", identity, gradient=d.prevent_gradient),
+    alias("PreventGradient", identity, gradient=back.prevent_gradient),
     alias("StopGradient", identity, no_gradient=True),
     alias("GuaranteeConst", identity),
 ]
 
 
-@op("IdentityN", gradient=d.identity_n, shape=inference_array.identities, role="identity_n")
+@op("IdentityN", gradient=back.identity_n, shape=inference_array.identities, role="identity_n")
 def identity_n(xp: Any, input: list[Any]) -> list[Any]:
     """Its inputs."""
     return list(input)

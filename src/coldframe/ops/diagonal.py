@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from coldframe.dtypes import bool_, int64
 from coldframe.ops import inference_index
-from coldframe.ops.backward import diagonal as d
+from coldframe.ops.backward import diagonal as back
 from coldframe.ops.shape import dtype_of, scalar
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import Unlowerable, refuse
@@ -146,7 +146,7 @@ def _made(xp: Any, diagonal: Any, low: int, high: int, rows: int, cols: int, pad
     return _lookup(xp, [diagonal, xp.full([*batch, 1], padding)], batch, where)
 
 
-@op("MatrixDiag", gradient=d.matrix_diag, shape="[*b, n] -> [*b, n, n]")
+@op("MatrixDiag", gradient=back.matrix_diag, shape="[*b, n] -> [*b, n, n]")
 def matrix_diag(xp: Any, diagonal: Any) -> Any:
     """Square matrices with a given main diagonal, zero elsewhere."""
     return _made(xp, diagonal, 0, 0, -1, -1, _zero(xp, diagonal), "LEFT_LEFT")
@@ -154,7 +154,7 @@ def matrix_diag(xp: Any, diagonal: Any) -> Any:
 
 @op(
     "MatrixDiagV2",
-    gradient=d.matrix_diag_v2,
+    gradient=back.matrix_diag_v2,
     shape=inference_index.matrix_diag_v2,
     static=("k", "num_rows", "num_cols"),
 )
@@ -166,7 +166,7 @@ def matrix_diag_v2(xp: Any, diagonal: Any, k: Any, num_rows: Any, num_cols: Any,
 
 @op(
     "MatrixDiagV3",
-    gradient=d.matrix_diag_v3,
+    gradient=back.matrix_diag_v3,
     shape=inference_index.matrix_diag_v2,
     static=("k", "num_rows", "num_cols"),
 )
@@ -178,7 +178,7 @@ def matrix_diag_v3(
     return _made(xp, diagonal, *_limits(k), *size, padding_value, align)
 
 
-@op("Diag", gradient=d.diag, shape=inference_index.diag)
+@op("Diag", gradient=back.diag, shape=inference_index.diag)
 def diag(xp: Any, diagonal: Any) -> Any:
     """A tensor of twice the rank that holds x where both halves of the coordinates are equal."""
     sizes = [_fixed(xp, diagonal, i) for i in range(xp.rank(diagonal))]
@@ -200,19 +200,19 @@ def _part(xp: Any, x: Any, low: int, high: int, padding: Any, align: str) -> Any
     return _lookup(xp, [x, xp.full([*batch, 1], padding)] if missing else [x], batch, where)
 
 
-@op("MatrixDiagPart", gradient=d.matrix_diag_part, shape=inference_index.matrix_diag_part)
+@op("MatrixDiagPart", gradient=back.matrix_diag_part, shape=inference_index.matrix_diag_part)
 def matrix_diag_part(xp: Any, x: Any) -> Any:
     """The main diagonals of matrices."""
     return _part(xp, x, 0, 0, _zero(xp, x), "LEFT_LEFT")
 
 
-@op("MatrixDiagPartV2", gradient=d.matrix_diag_part_v2, shape=inference_index.matrix_diag_part_v2, static=("k",))
+@op("MatrixDiagPartV2", gradient=back.matrix_diag_part_v2, shape=inference_index.matrix_diag_part_v2, static=("k",))
 def matrix_diag_part_v2(xp: Any, x: Any, k: Any, padding_value: Any) -> Any:
     """A band of diagonals of matrices, short ones padded at their end."""
     return _part(xp, x, *_limits(k), _single(xp, padding_value), "LEFT_LEFT")
 
 
-@op("MatrixDiagPartV3", gradient=d.matrix_diag_part_v3, shape=inference_index.matrix_diag_part_v2, static=("k",))
+@op("MatrixDiagPartV3", gradient=back.matrix_diag_part_v3, shape=inference_index.matrix_diag_part_v2, static=("k",))
 def matrix_diag_part_v3(xp: Any, x: Any, k: Any, padding_value: Any, *, align: str) -> Any:
     """A band of diagonals of matrices, short ones aligned and padded."""
     return _part(xp, x, *_limits(k), _single(xp, padding_value), align)
@@ -224,7 +224,7 @@ def _single(xp: Any, padding: Any) -> Any:
     return padding
 
 
-@op("DiagPart", gradient=d.diag_part, shape=inference_index.diag_part)
+@op("DiagPart", gradient=back.diag_part, shape=inference_index.diag_part)
 def diag_part(xp: Any, x: Any) -> Any:
     """The elements of x where both halves of the coordinates are equal."""
     sizes = [_fixed(xp, x, i) for i in range(xp.rank(x))]
@@ -252,19 +252,19 @@ def _set(xp: Any, x: Any, diagonal: Any, low: int, high: int, align: str) -> Any
     return _lookup(xp, [x, diagonal], batch, np.where(where < 0, own, where + band.rows * band.cols))
 
 
-@op("MatrixSetDiag", gradient=d.matrix_set_diag, shape="x -> x")
+@op("MatrixSetDiag", gradient=back.matrix_set_diag, shape="x -> x")
 def matrix_set_diag(xp: Any, x: Any, diagonal: Any) -> Any:
     """Matrices with another main diagonal."""
     return _set(xp, x, diagonal, 0, 0, "LEFT_LEFT")
 
 
-@op("MatrixSetDiagV2", gradient=d.matrix_set_diag_v2, shape="x -> x", static=("k",))
+@op("MatrixSetDiagV2", gradient=back.matrix_set_diag_v2, shape="x -> x", static=("k",))
 def matrix_set_diag_v2(xp: Any, x: Any, diagonal: Any, k: Any) -> Any:
     """Matrices with another band of diagonals."""
     return _set(xp, x, diagonal, *_limits(k), "LEFT_LEFT")
 
 
-@op("MatrixSetDiagV3", gradient=d.matrix_set_diag_v3, shape="x -> x", static=("k",))
+@op("MatrixSetDiagV3", gradient=back.matrix_set_diag_v3, shape="x -> x", static=("k",))
 def matrix_set_diag_v3(xp: Any, x: Any, diagonal: Any, k: Any, *, align: str) -> Any:
     """Matrices with another band of diagonals, whose short ones are aligned."""
     return _set(xp, x, diagonal, *_limits(k), align)
@@ -272,7 +272,7 @@ def matrix_set_diag_v3(xp: Any, x: Any, diagonal: Any, k: Any, *, align: str) ->
 
 @op(
     "MatrixBandPart",
-    gradient=d.matrix_band_part,
+    gradient=back.matrix_band_part,
     shape="x -> x",
     lenient="more diagonals than there are, where sizes are open when compiling",
     static=("num_lower", "num_upper"),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coldframe.ops import inference_math
-from coldframe.ops.backward import linear as d
+from coldframe.ops.backward import linear as back
 from coldframe.ops.linear import known
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -65,7 +65,7 @@ def _spell(equation: str, term: str, rank: int) -> Labels:
 @op(
     "Einsum",
     shape=inference_math.einsum,
-    gradient=d.einsum,
+    gradient=back.einsum,
     lenient="sizes of one that only broadcast, where sizes are open when compiling",
     heavy=True,
 )

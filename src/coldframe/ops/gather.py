@@ -13,14 +13,14 @@ import numpy as np
 
 from coldframe.dtypes import float32, int32, int64
 from coldframe.ops import inference_index
-from coldframe.ops.backward import index as d
+from coldframe.ops.backward import index as back
 from coldframe.ops.shape import axis_of, dtype_of, scalar
 from coldframe.ops.table import Op, op, rules
 from coldframe.primitives.base import Unlowerable, refuse
 
 
 # --- gather ---
-@op("Gather", gradient=d.gather, shape=inference_index.gather, ignores=("validate_indices",))
+@op("Gather", gradient=back.gather, shape=inference_index.gather, ignores=("validate_indices",))
 def gather(xp: Any, params: Any, indices: Any) -> Any:
     """The rows of params at indices."""
     if not xp.rank(params):
@@ -28,7 +28,7 @@ def gather(xp: Any, params: Any, indices: Any) -> Any:
     return xp.gather(params, indices, 0)
 
 
-@op("GatherV2", gradient=d.gather_v2, shape=inference_index.gather_v2, static=("axis",))
+@op("GatherV2", gradient=back.gather_v2, shape=inference_index.gather_v2, static=("axis",))
 def gather_v2(xp: Any, params: Any, indices: Any, axis: Any, *, batch_dims: int) -> Any:
     """The slices of params at indices along an axis, batch by batch where batch_dims says so."""
     n, m = xp.rank(params), xp.rank(indices)
@@ -51,7 +51,7 @@ def gather_v2(xp: Any, params: Any, indices: Any, axis: Any, *, batch_dims: int)
     return xp.transpose(found, order)
 
 
-@op("GatherNd", gradient=d.gather_nd, shape=inference_index.gather_nd)
+@op("GatherNd", gradient=back.gather_nd, shape=inference_index.gather_nd)
 def gather_nd(xp: Any, params: Any, indices: Any, *, bad_indices_policy: str) -> Any:
     """The slices of params at the coordinates in the last dimension of indices."""
     k = _depth(xp, indices, xp.rank(params), "params")
@@ -98,7 +98,7 @@ def _in_range(xp: Any, x: Any, indices: Any, k: int) -> Any:
 
 
 # --- scatter ---
-@op("ScatterNd", gradient=d.scatter_nd, shape=inference_index.scatter_nd)
+@op("ScatterNd", gradient=back.scatter_nd, shape=inference_index.scatter_nd)
 def scatter_nd(xp: Any, indices: Any, updates: Any, shape: Any, *, bad_indices_policy: str) -> Any:
     """Zeros of a shape, with the sum of the updates at each coordinate."""
     if xp.rank(shape) != 1:
@@ -139,7 +139,7 @@ def _scatter_op(name: str, how: str, doc: str) -> Op:
         return _scattered(xp, tensor, indices, updates, how, bad_indices_policy)
 
     body.__doc__ = doc
-    return Op(name, body, rules=rules(gradient=d.SCATTERS[name]), shape=inference_index.tensor_scatter)
+    return Op(name, body, rules=rules(gradient=back.SCATTERS[name]), shape=inference_index.tensor_scatter)
 
 
 SCATTERS = [
@@ -230,7 +230,7 @@ def where(xp: Any, x: Any) -> Any:
 
 
 # --- partition and stitch ---
-@op("DynamicPartition", gradient=d.dynamic_partition, shape=inference_index.dynamic_partition)
+@op("DynamicPartition", gradient=back.dynamic_partition, shape=inference_index.dynamic_partition)
 def dynamic_partition(xp: Any, data: Any, partitions: Any, *, num_partitions: int) -> list[Any]:
     """The slices of data, sorted into groups by their number in partitions."""
     m = xp.rank(partitions)
@@ -289,7 +289,7 @@ STITCHES = [_stitch("DynamicStitch"), _stitch("ParallelDynamicStitch")]
 # --- sparse coordinates ---
 @op(
     "SparseToDense",
-    gradient=d.sparse_to_dense,
+    gradient=back.sparse_to_dense,
     shape=inference_index.sparse_to_dense,
     host="whether the coordinates are sorted is known only when running",
 )
@@ -334,7 +334,7 @@ def unravel_index(xp: Any, indices: Any, dims: Any) -> Any:
     return xp.stack([left, *out[::-1]], 0)
 
 
-@op("Cross", gradient=d.cross, shape="x x -> x")
+@op("Cross", gradient=back.cross, shape="x x -> x")
 def cross(xp: Any, a: Any, b: Any) -> Any:
     """The cross product of vectors of three in the last dimension."""
     n = xp.rank(a)

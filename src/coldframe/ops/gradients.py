@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.ops import inference_array, inference_index, inference_nn
-from coldframe.ops.backward import array as d
+from coldframe.ops.backward import array as back
 from coldframe.ops.table import Op, op
 from coldframe.primitives import windows
 from coldframe.primitives.base import refuse
@@ -82,7 +82,7 @@ SEGMENTS = [o for n, a in (("Sum", 0.0), ("Mean", 1.0), ("SqrtN", 0.5)) for o in
 
 
 # --- mirrored borders -------------------------------------------------------------------------------------------
-@op("MirrorPadGrad", gradient=d.mirror_pad_grad, shape=inference_array.mirror_pad_grad, host=_ADDS)
+@op("MirrorPadGrad", gradient=back.mirror_pad_grad, shape=inference_array.mirror_pad_grad, host=_ADDS)
 def mirror_pad_grad(xp: Any, dy: Any, paddings: Any, *, mode: str) -> Any:
     """The gradient of MirrorPad: what the border got is added to what it is an image of."""
     widths = np.asarray(paddings)

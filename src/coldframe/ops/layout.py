@@ -9,7 +9,7 @@ import numpy as np
 
 from coldframe.dtypes import bool_, int64
 from coldframe.ops import inference_array
-from coldframe.ops.backward import array as d
+from coldframe.ops.backward import array as back
 from coldframe.ops.shape import axis_of, dtype_of, scalar, vector
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
@@ -36,13 +36,13 @@ def _same_dims(xp: Any, values: list[Any], skip: int | None = None) -> None:
             raise refuse(f"tensors to join differ in dimension {i}", found=sorted(known))
 
 
-@op("Concat", gradient=d.concat, shape=inference_array.concat, static=("concat_dim",))
+@op("Concat", gradient=back.concat, shape=inference_array.concat, static=("concat_dim",))
 def concat(xp: Any, concat_dim: Any, values: list[Any]) -> Any:
     """The tensors one after another along a dimension."""
     return _joined(xp, values, scalar(concat_dim, "concat_dim", of_one=True))
 
 
-@op("ConcatV2", gradient=d.concat_v2, shape=inference_array.concat_v2, static=("axis",))
+@op("ConcatV2", gradient=back.concat_v2, shape=inference_array.concat_v2, static=("axis",))
 def concat_v2(xp: Any, values: list[Any], axis: Any) -> Any:
     """The tensors one after another along a dimension."""
     return _joined(xp, values, scalar(axis, "axis", of_one=True))
@@ -80,7 +80,7 @@ def concat_offset(xp: Any, concat_dim: Any, shapes: list[Any]) -> list[Any]:
     return out
 
 
-@op("Pack", gradient=d.pack, shape=inference_array.pack)
+@op("Pack", gradient=back.pack, shape=inference_array.pack)
 def pack(xp: Any, values: list[Any], *, axis: int) -> Any:
     """Tensors of one shape, stacked along a new dimension."""
     ranks = {xp.rank(v) for v in values}
@@ -91,7 +91,7 @@ def pack(xp: Any, values: list[Any], *, axis: int) -> Any:
 
 
 # --- cutting ---
-@op("Unpack", gradient=d.unpack, shape=inference_array.unpack)
+@op("Unpack", gradient=back.unpack, shape=inference_array.unpack)
 def unpack(xp: Any, x: Any, *, num: int, axis: int) -> list[Any]:
     """The slices of x along a dimension, without that dimension."""
     at = axis_of(axis, xp.rank(x))
@@ -105,7 +105,7 @@ def unpack(xp: Any, x: Any, *, num: int, axis: int) -> list[Any]:
     return [xp.squeeze(p, [at]) for p in xp.split(x, [1] * num, at)]
 
 
-@op("Split", gradient=d.split, shape=inference_array.split, static=("split_dim",))
+@op("Split", gradient=back.split, shape=inference_array.split, static=("split_dim",))
 def split(xp: Any, split_dim: Any, x: Any, *, num_split: int) -> list[Any]:
     """X cut into equal parts along a dimension."""
     at = axis_of(scalar(split_dim, "split_dim"), xp.rank(x), "split_dim")
@@ -115,7 +115,7 @@ def split(xp: Any, split_dim: Any, x: Any, *, num_split: int) -> list[Any]:
     return xp.split(x, [_per(xp, d, num_split)] * num_split, at)  # type: ignore[no-any-return]
 
 
-@op("SplitV", gradient=d.split_v, shape=inference_array.split_v, static=("split_dim",))
+@op("SplitV", gradient=back.split_v, shape=inference_array.split_v, static=("split_dim",))
 def split_v(xp: Any, x: Any, size_splits: Any, split_dim: Any, *, num_split: int) -> list[Any]:
     """X cut along a dimension into parts of the given sizes, one of which may be -1."""
     at = axis_of(scalar(split_dim, "split_dim"), xp.rank(x), "split_dim")
@@ -144,7 +144,7 @@ def _(xp: Any, x: Any, size_splits: Any, split_dim: Any, *, num_split: int) -> A
 
 
 # --- repeating and padding ---
-@op("Tile", gradient=d.tile, shape=inference_array.tile)
+@op("Tile", gradient=back.tile, shape=inference_array.tile)
 def tile(xp: Any, x: Any, multiples: Any) -> Any:
     """X repeated along each dimension."""
     if xp.rank(multiples) != 1:
@@ -153,13 +153,13 @@ def tile(xp: Any, x: Any, multiples: Any) -> Any:
     return xp.tile(x, multiples) if xp.rank(x) else x
 
 
-@op("Pad", gradient=d.pad, shape=inference_array.pad)
+@op("Pad", gradient=back.pad, shape=inference_array.pad)
 def pad(xp: Any, x: Any, paddings: Any) -> Any:
     """X with zeros, empty strings or False around it."""
     return _padded(xp, x, paddings, xp.asarray(b"" if xp.dtype(x).kind == "O" else 0, dtype_of(xp, x)))
 
 
-@op("PadV2", gradient=d.pad, shape=inference_array.pad)
+@op("PadV2", gradient=back.pad, shape=inference_array.pad)
 def pad_v2(xp: Any, x: Any, paddings: Any, constant_values: Any) -> Any:
     """X with a constant around it."""
     if xp.rank(constant_values):
@@ -181,7 +181,7 @@ def _length(xp: Any, x: Any, n: int, name: str) -> None:
         raise refuse(f"`{name}`", expected=f"one for each of {n} dimensions", found=d)
 
 
-@op("MirrorPad", gradient=d.mirror_pad, shape=inference_array.pad, static=("paddings",))
+@op("MirrorPad", gradient=back.mirror_pad, shape=inference_array.pad, static=("paddings",))
 def mirror_pad(xp: Any, x: Any, paddings: Any, *, mode: str) -> Any:
     """X with its mirror image around it, its border included (SYMMETRIC) or not (REFLECT)."""
     widths = _widths(paddings, xp.rank(x), "paddings")
@@ -223,14 +223,14 @@ def _widths(x: Any, n: int, name: str) -> list[tuple[int, int]]:
 
 
 # --- reversing and rolling ---
-@op("Reverse", gradient=d.reverse, shape="x -> x", static=("dims",))
+@op("Reverse", gradient=back.reverse, shape="x -> x", static=("dims",))
 def reverse(xp: Any, x: Any, dims: Any) -> Any:
     """X backwards along the dimensions that are marked."""
     marks = vector(dims, "dims", xp.rank(x))
     return xp.reverse(x, [i for i, m in enumerate(marks) if m])
 
 
-@op("ReverseV2", gradient=d.reverse_v2, shape="x -> x", static=("axis",))
+@op("ReverseV2", gradient=back.reverse_v2, shape="x -> x", static=("axis",))
 def reverse_v2(xp: Any, x: Any, axis: Any) -> Any:
     """X backwards along the given dimensions."""
     axes = [axis_of(a, xp.rank(x)) for a in vector(axis, "axis")]
@@ -239,7 +239,7 @@ def reverse_v2(xp: Any, x: Any, axis: Any) -> Any:
     return xp.reverse(x, axes)
 
 
-@op("ReverseSequence", gradient=d.reverse_sequence, shape=inference_array.reverse_sequence)
+@op("ReverseSequence", gradient=back.reverse_sequence, shape=inference_array.reverse_sequence)
 def reverse_sequence(xp: Any, x: Any, seq_lengths: Any, *, seq_dim: int, batch_dim: int) -> Any:
     """X with the first seq_lengths[i] steps of each batch entry i backwards."""
     _sequence_dims(x.ndim, seq_dim, batch_dim)
@@ -272,7 +272,7 @@ def _sequence_dims(n: int, seq_dim: int, batch_dim: int) -> None:
         raise refuse("seq_dim and batch_dim", expected=f"two of 0 to {n - 1}", found=[seq_dim, batch_dim])
 
 
-@op("Roll", gradient=d.roll, shape="x -> x", static=("shift", "axis"))
+@op("Roll", gradient=back.roll, shape="x -> x", static=("shift", "axis"))
 def roll(xp: Any, x: Any, shift: Any, axis: Any) -> Any:
     """X shifted along dimensions; what leaves at one end comes back at the other."""
     shifts, axes = np.atleast_1d(np.asarray(shift)), np.atleast_1d(np.asarray(axis))
@@ -297,7 +297,7 @@ def roll(xp: Any, x: Any, shift: Any, axis: Any) -> Any:
 # --- blocks ---
 @op(
     "SpaceToBatchND",
-    gradient=d.space_to_batch_nd,
+    gradient=back.space_to_batch_nd,
     shape=inference_array.space_to_batch_nd,
     static=("block_shape", "paddings"),
 )
@@ -306,7 +306,7 @@ def space_to_batch_nd(xp: Any, x: Any, block_shape: Any, paddings: Any) -> Any:
     return _to_batch(xp, x, vector(block_shape, "block_shape"), paddings)
 
 
-@op("SpaceToBatch", gradient=d.space_to_batch, shape=inference_array.space_to_batch, static=("paddings",))
+@op("SpaceToBatch", gradient=back.space_to_batch, shape=inference_array.space_to_batch, static=("paddings",))
 def space_to_batch(xp: Any, x: Any, paddings: Any, *, block_size: int) -> Any:
     """Square blocks of height and width moved into the batch, after padding with zeros."""
     return _to_batch(xp, x, [block_size, block_size], paddings, rank=4)
@@ -314,7 +314,7 @@ def space_to_batch(xp: Any, x: Any, paddings: Any, *, block_size: int) -> Any:
 
 @op(
     "BatchToSpaceND",
-    gradient=d.batch_to_space_nd,
+    gradient=back.batch_to_space_nd,
     shape=inference_array.batch_to_space_nd,
     lenient="crops that leave less than nothing, where sizes are open when compiling",
     static=("block_shape", "crops"),
@@ -324,7 +324,7 @@ def batch_to_space_nd(xp: Any, x: Any, block_shape: Any, crops: Any) -> Any:
     return _from_batch(xp, x, vector(block_shape, "block_shape"), crops)
 
 
-@op("BatchToSpace", gradient=d.batch_to_space, shape=inference_array.batch_to_space, static=("crops",))
+@op("BatchToSpace", gradient=back.batch_to_space, shape=inference_array.batch_to_space, static=("crops",))
 def batch_to_space(xp: Any, x: Any, crops: Any, *, block_size: int) -> Any:
     """The batch laid out as square blocks of height and width, which are then cropped."""
     return _from_batch(xp, x, [block_size, block_size], crops, rank=4)
@@ -385,7 +385,7 @@ def _per(xp: Any, d: Any, block: int) -> Any:
     return d // block
 
 
-@op("SpaceToDepth", gradient=d.space_to_depth, shape=inference_array.space_to_depth)
+@op("SpaceToDepth", gradient=back.space_to_depth, shape=inference_array.space_to_depth)
 def space_to_depth(xp: Any, x: Any, *, block_size: int, data_format: str) -> Any:
     """Blocks of height and width moved into the channels."""
     (n, h, w, c), first = _image(xp, x, block_size, data_format)
@@ -396,7 +396,7 @@ def space_to_depth(xp: Any, x: Any, *, block_size: int, data_format: str) -> Any
     return xp.reshape(xp.transpose(xp.reshape(x, [n, p, b, q, b, c]), [0, 1, 3, 2, 4, 5]), [n, p, q, c * (b * b)])
 
 
-@op("DepthToSpace", gradient=d.depth_to_space, shape=inference_array.depth_to_space)
+@op("DepthToSpace", gradient=back.depth_to_space, shape=inference_array.depth_to_space)
 def depth_to_space(xp: Any, x: Any, *, block_size: int, data_format: str) -> Any:
     """The channels laid out as blocks of height and width."""
     (n, h, w, c), first = _image(xp, x, block_size, data_format)

@@ -7,7 +7,7 @@ from typing import Any
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math
-from coldframe.ops.backward import linear as d
+from coldframe.ops.backward import linear as back
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
@@ -40,7 +40,7 @@ def _matrices(xp: Any, x: Any, y: Any) -> None:
         raise refuse("MatMul multiplies matrices", expected="rank 2", found=f"ranks {xp.rank(x)} and {xp.rank(y)}")
 
 
-@op("MatMul", shape=inference_math.mat_mul, gradient=d.matmul, heavy=True, ignores=("grad_a", "grad_b"))
+@op("MatMul", shape=inference_math.mat_mul, gradient=back.matmul, heavy=True, ignores=("grad_a", "grad_b"))
 def matmul(xp: Any, a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
     """The product of two matrices, each transposed first if asked."""
     _matrices(xp, a, b)
@@ -65,7 +65,7 @@ def _(xp: Any, a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
 @op(
     "SparseMatMul",
     shape=inference_math.mat_mul,
-    gradient=d.sparse_matmul,
+    gradient=back.sparse_matmul,
     heavy=True,
     ignores=("a_is_sparse", "b_is_sparse"),
 )
@@ -78,7 +78,7 @@ def sparse_matmul(xp: Any, a: Any, b: Any, *, transpose_a: bool, transpose_b: bo
 @op(
     "BatchMatMulV2",
     shape=inference_math.batch_mat_mul_v2,
-    gradient=d.batch_matmul_v2,
+    gradient=back.batch_matmul_v2,
     heavy=True,
     ignores=("grad_x", "grad_y"),
 )
@@ -95,7 +95,7 @@ def batch_matmul(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool) -> Any:
 @op(
     "BatchMatMul",
     shape=inference_math.batch_mat_mul,
-    gradient=d.batch_matmul,
+    gradient=back.batch_matmul,
     lenient="batches that only broadcast, where sizes are open when compiling",
     heavy=True,
     ignores=("grad_x", "grad_y"),
@@ -114,7 +114,7 @@ def batch_matmul_equal(xp: Any, x: Any, y: Any, *, adj_x: bool, adj_y: bool) -> 
 @op(
     "BatchMatMulV3",
     shape=inference_math.batch_mat_mul_v2,
-    gradient=d.batch_matmul_v2,
+    gradient=back.batch_matmul_v2,
     heavy=True,
     ignores=("grad_x", "grad_y"),
 )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from coldframe.ops import inference_math
-from coldframe.ops.backward import math as d
+from coldframe.ops.backward import math as back
 from coldframe.ops.backward import stopped
 from coldframe.ops.families import binary, unary
 from coldframe.ops.table import op
@@ -51,59 +51,62 @@ def _add(xp: Any, x: Any, y: Any) -> Any:
 
 
 UNARY = [
-    unary("Neg", lambda xp, x: xp.neg(x), "-x; the lowest integer stays itself", gradient=d.neg),
-    unary("Abs", lambda xp, x: xp.abs(x), "the magnitude of x; the lowest integer stays itself", gradient=d.abs_),
-    unary("ComplexAbs", lambda xp, x: xp.abs(x), "the magnitude of complex x", gradient=d.complex_abs),
-    unary("Sign", lambda xp, x: xp.sign(x), "-1, 0 or 1; for complex numbers x / |x|", gradient=d.sign),
-    unary("Square", _square, "x * x", gradient=d.square),
-    unary("Sqrt", lambda xp, x: xp.sqrt(x), "the square root of x", gradient=d.sqrt),
-    unary("Rsqrt", lambda xp, x: xp.reciprocal(xp.sqrt(x)), "1 / sqrt(x)", gradient=d.rsqrt),
-    unary("Reciprocal", lambda xp, x: xp.reciprocal(x), "1 / x", gradient=d.reciprocal),
-    unary("Inv", lambda xp, x: xp.reciprocal(x), "1 / x", gradient=d.reciprocal),
-    unary("Exp", lambda xp, x: xp.exp(x), "e to the power of x", gradient=d.exp),
-    unary("Expm1", lambda xp, x: xp.expm1(x), "exp(x) - 1, exact near 0", gradient=d.expm1),
-    unary("Log", lambda xp, x: xp.log(x), "the natural logarithm of x", gradient=d.log),
-    unary("Log1p", lambda xp, x: xp.log1p(x), "log(1 + x), exact near 0", gradient=d.log1p),
-    unary("Sin", lambda xp, x: xp.sin(x), "the sine of x radians", gradient=d.sin),
-    unary("Cos", lambda xp, x: xp.cos(x), "the cosine of x radians", gradient=d.cos),
-    unary("Tan", lambda xp, x: xp.tan(x), "the tangent of x radians", gradient=d.tan),
-    unary("Asin", lambda xp, x: xp.asin(x), "the angle in radians whose sine is x", gradient=d.asin),
-    unary("Acos", lambda xp, x: xp.acos(x), "the angle in radians whose cosine is x", gradient=d.acos),
-    unary("Atan", lambda xp, x: xp.atan(x), "the angle in radians whose tangent is x", gradient=d.atan),
-    unary("Sinh", lambda xp, x: xp.sinh(x), "the hyperbolic sine of x", gradient=d.sinh),
-    unary("Cosh", lambda xp, x: xp.cosh(x), "the hyperbolic cosine of x", gradient=d.cosh),
-    unary("Tanh", lambda xp, x: xp.tanh(x), "the hyperbolic tangent of x", gradient=d.tanh),
-    unary("Asinh", lambda xp, x: xp.asinh(x), "the inverse hyperbolic sine of x", gradient=d.asinh),
-    unary("Acosh", lambda xp, x: xp.acosh(x), "the inverse hyperbolic cosine of x", gradient=d.acosh),
-    unary("Atanh", lambda xp, x: xp.atanh(x), "the inverse hyperbolic tangent of x", gradient=d.atanh),
+    unary("Neg", lambda xp, x: xp.neg(x), "-x; the lowest integer stays itself", gradient=back.neg),
+    unary("Abs", lambda xp, x: xp.abs(x), "the magnitude of x; the lowest integer stays itself", gradient=back.abs_),
+    unary("ComplexAbs", lambda xp, x: xp.abs(x), "the magnitude of complex x", gradient=back.complex_abs),
+    unary("Sign", lambda xp, x: xp.sign(x), "-1, 0 or 1; for complex numbers x / |x|", gradient=back.sign),
+    unary("Square", _square, "x * x", gradient=back.square),
+    unary("Sqrt", lambda xp, x: xp.sqrt(x), "the square root of x", gradient=back.sqrt),
+    unary("Rsqrt", lambda xp, x: xp.reciprocal(xp.sqrt(x)), "1 / sqrt(x)", gradient=back.rsqrt),
+    unary("Reciprocal", lambda xp, x: xp.reciprocal(x), "1 / x", gradient=back.reciprocal),
+    unary("Inv", lambda xp, x: xp.reciprocal(x), "1 / x", gradient=back.reciprocal),
+    unary("Exp", lambda xp, x: xp.exp(x), "e to the power of x", gradient=back.exp),
+    unary("Expm1", lambda xp, x: xp.expm1(x), "exp(x) - 1, exact near 0", gradient=back.expm1),
+    unary("Log", lambda xp, x: xp.log(x), "the natural logarithm of x", gradient=back.log),
+    unary("Log1p", lambda xp, x: xp.log1p(x), "log(1 + x), exact near 0", gradient=back.log1p),
+    unary("Sin", lambda xp, x: xp.sin(x), "the sine of x radians", gradient=back.sin),
+    unary("Cos", lambda xp, x: xp.cos(x), "the cosine of x radians", gradient=back.cos),
+    unary("Tan", lambda xp, x: xp.tan(x), "the tangent of x radians", gradient=back.tan),
+    unary("Asin", lambda xp, x: xp.asin(x), "the angle in radians whose sine is x", gradient=back.asin),
+    unary("Acos", lambda xp, x: xp.acos(x), "the angle in radians whose cosine is x", gradient=back.acos),
+    unary("Atan", lambda xp, x: xp.atan(x), "the angle in radians whose tangent is x", gradient=back.atan),
+    unary("Sinh", lambda xp, x: xp.sinh(x), "the hyperbolic sine of x", gradient=back.sinh),
+    unary("Cosh", lambda xp, x: xp.cosh(x), "the hyperbolic cosine of x", gradient=back.cosh),
+    unary("Tanh", lambda xp, x: xp.tanh(x), "the hyperbolic tangent of x", gradient=back.tanh),
+    unary("Asinh", lambda xp, x: xp.asinh(x), "the inverse hyperbolic sine of x", gradient=back.asinh),
+    unary("Acosh", lambda xp, x: xp.acosh(x), "the inverse hyperbolic cosine of x", gradient=back.acosh),
+    unary("Atanh", lambda xp, x: xp.atanh(x), "the inverse hyperbolic tangent of x", gradient=back.atanh),
     unary("Floor", lambda xp, x: xp.floor(x), "the largest whole number not above x", gradient=stopped),
     unary("Ceil", lambda xp, x: xp.ceil(x), "the smallest whole number not below x", gradient=stopped),
     unary("Round", _round, "the nearest whole number, the even one at a tie", gradient=stopped),
     unary("Rint", lambda xp, x: xp.round(x), "the nearest whole number, the even one at a tie", gradient=stopped),
-    unary("Erf", lambda xp, x: xp.erf(x), "the Gauss error function", gradient=d.erf),
-    unary("Erfc", lambda xp, x: xp.erfc(x), "1 - erf(x), exact in the tail", gradient=d.erfc),
-    unary("Real", lambda xp, x: xp.real(x), "the real part of x", gradient=d.real),
-    unary("Imag", lambda xp, x: xp.imag(x), "the imaginary part of x", gradient=d.imag),
-    unary("Conj", lambda xp, x: xp.conj(x), "the complex conjugate of x", gradient=d.conjugate),
-    unary("Angle", lambda xp, x: xp.angle(x), "the angle of complex x in radians, in (-pi, pi]", gradient=d.angle),
+    unary("Erf", lambda xp, x: xp.erf(x), "the Gauss error function", gradient=back.erf),
+    unary("Erfc", lambda xp, x: xp.erfc(x), "1 - erf(x), exact in the tail", gradient=back.erfc),
+    unary("Real", lambda xp, x: xp.real(x), "the real part of x", gradient=back.real),
+    unary("Imag", lambda xp, x: xp.imag(x), "the imaginary part of x", gradient=back.imag),
+    unary("Conj", lambda xp, x: xp.conj(x), "the complex conjugate of x", gradient=back.conjugate),
+    unary("Angle", lambda xp, x: xp.angle(x), "the angle of complex x in radians, in (-pi, pi]", gradient=back.angle),
 ]
 
 BINARY = [
-    binary("Add", _add, "x + y; strings are joined", gradient=d.add),
-    binary("AddV2", lambda xp, x, y: xp.add(x, y), "x + y", gradient=d.add),
-    binary("Sub", lambda xp, x, y: xp.subtract(x, y), "x - y", gradient=d.sub),
-    binary("Mul", lambda xp, x, y: xp.multiply(x, y), "x * y", gradient=d.mul),
+    binary("Add", _add, "x + y; strings are joined", gradient=back.add),
+    binary("AddV2", lambda xp, x, y: xp.add(x, y), "x + y", gradient=back.add),
+    binary("Sub", lambda xp, x, y: xp.subtract(x, y), "x - y", gradient=back.sub),
+    binary("Mul", lambda xp, x, y: xp.multiply(x, y), "x * y", gradient=back.mul),
     binary(
         "MulNoNan",
         lambda xp, x, y: _masked(xp, y, xp.multiply(x, y)),
         "x * y, but 0 where y is 0",
-        gradient=d.mul_no_nan,
+        gradient=back.mul_no_nan,
     ),
-    binary("Div", _quotient, "x / y; integers round towards zero", gradient=d.div),
+    binary("Div", _quotient, "x / y; integers round towards zero", gradient=back.div),
     binary(
-        "DivNoNan", lambda xp, x, y: _masked(xp, y, xp.divide(x, y)), "x / y, but 0 where y is 0", gradient=d.div_no_nan
+        "DivNoNan",
+        lambda xp, x, y: _masked(xp, y, xp.divide(x, y)),
+        "x / y, but 0 where y is 0",
+        gradient=back.div_no_nan,
     ),
-    binary("RealDiv", lambda xp, x, y: xp.divide(x, y), "x / y of floating or complex numbers", gradient=d.real_div),
+    binary("RealDiv", lambda xp, x, y: xp.divide(x, y), "x / y of floating or complex numbers", gradient=back.real_div),
     binary(
         "FloorDiv", lambda xp, x, y: xp.floor_divide(x, y), "x / y rounded towards minus infinity", gradient=stopped
     ),
@@ -113,51 +116,61 @@ BINARY = [
         "FloorMod",
         lambda xp, x, y: xp.floor_mod(x, y),
         "the remainder of x / y with the sign of y",
-        gradient=d.floor_mod,
+        gradient=back.floor_mod,
     ),
     binary("TruncateMod", lambda xp, x, y: xp.trunc_mod(x, y), "the remainder of x / y with the sign of x"),
     binary(
         "SquaredDifference",
         _squared_difference,
         "(x - y) squared; for complex numbers |x - y| squared",
-        gradient=d.squared_difference,
+        gradient=back.squared_difference,
     ),
-    binary("Maximum", lambda xp, x, y: xp.maximum(x, y), "the larger of x and y; a NaN wins", gradient=d.maximum),
-    binary("Minimum", lambda xp, x, y: xp.minimum(x, y), "the smaller of x and y; a NaN wins", gradient=d.minimum),
-    binary("Atan2", lambda xp, y, x: xp.atan2(y, x), "the angle in radians of the point (x, y)", gradient=d.atan2),
-    binary("Complex", lambda xp, re, im: xp.complex(re, im), "re + i * im", gradient=d.complex_),
+    binary("Maximum", lambda xp, x, y: xp.maximum(x, y), "the larger of x and y; a NaN wins", gradient=back.maximum),
+    binary("Minimum", lambda xp, x, y: xp.minimum(x, y), "the smaller of x and y; a NaN wins", gradient=back.minimum),
+    binary("Atan2", lambda xp, y, x: xp.atan2(y, x), "the angle in radians of the point (x, y)", gradient=back.atan2),
+    binary("Complex", lambda xp, re, im: xp.complex(re, im), "re + i * im", gradient=back.complex_),
     binary(
         "Xlogy",
         lambda xp, x, y: _masked(xp, x, xp.multiply(x, xp.log(y))),
         "x * log(y), but 0 where x is 0",
-        gradient=d.xlogy,
+        gradient=back.xlogy,
     ),
     binary(
         "Xlog1py",
         lambda xp, x, y: _masked(xp, x, xp.multiply(x, xp.log1p(y))),
         "x * log(1 + y), 0 where x is 0",
-        gradient=d.xlog1py,
+        gradient=back.xlog1py,
     ),
-    binary("Xdivy", lambda xp, x, y: _masked(xp, x, xp.divide(x, y)), "x / y, but 0 where x is 0", gradient=d.xdivy),
+    binary("Xdivy", lambda xp, x, y: _masked(xp, x, xp.divide(x, y)), "x / y, but 0 where x is 0", gradient=back.xdivy),
 ]
 
 # The gradients take the op's output y and the gradient dy that arrives there.
 GRADIENTS = [
-    binary("InvGrad", lambda xp, y, dy: _inverse_grad(xp, y, dy), "the gradient of 1 / x", gradient=d.inverse_grad),
+    binary("InvGrad", lambda xp, y, dy: _inverse_grad(xp, y, dy), "the gradient of 1 / x", gradient=back.inverse_grad),
     binary(
-        "ReciprocalGrad", lambda xp, y, dy: _inverse_grad(xp, y, dy), "the gradient of 1 / x", gradient=d.inverse_grad
+        "ReciprocalGrad",
+        lambda xp, y, dy: _inverse_grad(xp, y, dy),
+        "the gradient of 1 / x",
+        gradient=back.inverse_grad,
     ),
     binary(
-        "SqrtGrad", lambda xp, y, dy: dy * _half(xp, y) / _conj(xp, y), "the gradient of sqrt(x)", gradient=d.sqrt_grad
+        "SqrtGrad",
+        lambda xp, y, dy: dy * _half(xp, y) / _conj(xp, y),
+        "the gradient of sqrt(x)",
+        gradient=back.sqrt_grad,
     ),
-    binary("RsqrtGrad", lambda xp, y, dy: _rsqrt_grad(xp, y, dy), "the gradient of 1 / sqrt(x)", gradient=d.rsqrt_grad),
+    binary(
+        "RsqrtGrad", lambda xp, y, dy: _rsqrt_grad(xp, y, dy), "the gradient of 1 / sqrt(x)", gradient=back.rsqrt_grad
+    ),
     binary(
         "SigmoidGrad",
         lambda xp, y, dy: dy * y * (_one(xp, y) - y),
         "the gradient of sigmoid(x)",
-        gradient=d.sigmoid_grad,
+        gradient=back.sigmoid_grad,
     ),
-    binary("TanhGrad", lambda xp, y, dy: dy * (_one(xp, y) - y * y), "the gradient of tanh(x)", gradient=d.tanh_grad),
+    binary(
+        "TanhGrad", lambda xp, y, dy: dy * (_one(xp, y) - y * y), "the gradient of tanh(x)", gradient=back.tanh_grad
+    ),
 ]
 
 
@@ -183,7 +196,7 @@ def _one(xp: Any, x: Any) -> Any:
     return xp.dtype(x).type(1)
 
 
-@op("Pow", shape=inference_math.broadcast_two, gradient=d.pow_)
+@op("Pow", shape=inference_math.broadcast_two, gradient=back.pow_)
 def pow_(xp: Any, x: Any, y: Any) -> Any:
     """X to the power of y; integers wrap and refuse a negative exponent."""
     if xp.dtype(y).kind == "i" and bool(xp.any(xp.less(y, xp.dtype(y).type(0)))):
@@ -192,14 +205,17 @@ def pow_(xp: Any, x: Any, y: Any) -> Any:
 
 
 @op(
-    "NextAfter", shape=inference_math.broadcast_two, gradient=d.next_after, host="ONNX has no next representable number"
+    "NextAfter",
+    shape=inference_math.broadcast_two,
+    gradient=back.next_after,
+    host="ONNX has no next representable number",
 )
 def next_after(xp: Any, x1: Any, x2: Any) -> Any:
     """Give the number next to x1 in the direction of x2."""
     return np.nextafter(x1, x2)
 
 
-@op("ClipByValue", shape=inference_math.clip, gradient=d.clip_by_value)
+@op("ClipByValue", shape=inference_math.clip, gradient=back.clip_by_value)
 def clip_by_value(xp: Any, t: Any, low: Any, high: Any) -> Any:
     """Bound t from above by `high`, then from below by `low`; a NaN in t stays."""
     return xp.maximum(xp.minimum(t, high), low)

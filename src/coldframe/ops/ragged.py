@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from coldframe.dtypes import DType
 from coldframe.ops import inference_text
-from coldframe.ops.backward import sparse as d
+from coldframe.ops.backward import sparse as back
 from coldframe.ops.counting import bins
 from coldframe.ops.sparse_math import counted_rows
 from coldframe.ops.table import op
@@ -97,7 +97,7 @@ def ragged_range(xp: Any, starts: Array, limits: Array, deltas: Array, *, T: DTy
     return _splits_of(np.array(lengths, np.int64), Tsplits.numpy), values
 
 
-@op("RaggedGather", shape=inference_text.ragged_gather, gradient=d.ragged_gather, host=_HOST)
+@op("RaggedGather", shape=inference_text.ragged_gather, gradient=back.ragged_gather, host=_HOST)
 def ragged_gather(
     xp: Any, params_nested_splits: list[Array], params_dense_values: Array, indices: Array,
     *, PARAMS_RAGGED_RANK: int, OUTPUT_RAGGED_RANK: int,
@@ -122,7 +122,7 @@ def ragged_gather(
     return out, params_dense_values[rows]
 
 
-@op("RaggedTensorToSparse", shape=inference_text.ragged_to_sparse, gradient=d.ragged_tensor_to_sparse, host=_HOST)
+@op("RaggedTensorToSparse", shape=inference_text.ragged_to_sparse, gradient=back.ragged_tensor_to_sparse, host=_HOST)
 def ragged_tensor_to_sparse(xp: Any, rt_nested_splits: list[Array], rt_dense_values: Array, *, RAGGED_RANK: int) -> Any:
     """A ragged tensor as a sparse one."""
     if not rt_nested_splits:
@@ -141,7 +141,7 @@ def ragged_tensor_to_sparse(xp: Any, rt_nested_splits: list[Array], rt_dense_val
     return at.astype(np.int64), rt_dense_values.ravel(), np.array([*shape, *inner], np.int64)
 
 
-@op("RaggedTensorToTensor", gradient=d.ragged_tensor_to_tensor, host=_HOST)
+@op("RaggedTensorToTensor", gradient=back.ragged_tensor_to_tensor, host=_HOST)
 def ragged_tensor_to_tensor(
     xp: Any, shape: Array, values: Array, default_value: Array, row_partition_tensors: list[Array],
     *, row_partition_types: Any,
@@ -219,7 +219,7 @@ def _wanted(shape: Array, outer: list[int], inner: tuple[int, ...]) -> list[int]
 
 
 # --- variants ---
-@op("RaggedTensorToVariant", gradient=d.ragged_tensor_to_variant, host=_HOST)
+@op("RaggedTensorToVariant", gradient=back.ragged_tensor_to_variant, host=_HOST)
 def ragged_tensor_to_variant(
     xp: Any, rt_nested_splits: list[Array], rt_dense_values: Array, *, RAGGED_RANK: int, batched_input: bool
 ) -> Any:
@@ -248,7 +248,7 @@ def _boxes(items: list[Ragged]) -> Array:
     return out
 
 
-@op("RaggedTensorFromVariant", gradient=d.ragged_tensor_from_variant, host=_HOST)
+@op("RaggedTensorFromVariant", gradient=back.ragged_tensor_from_variant, host=_HOST)
 def ragged_tensor_from_variant(
     xp: Any, encoded_ragged: Any, *, input_ragged_rank: int, output_ragged_rank: int, Tvalues: DType, Tsplits: DType
 ) -> Any:

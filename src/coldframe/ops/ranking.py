@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math
-from coldframe.ops.backward import index as d
+from coldframe.ops.backward import index as back
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import widened
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 _SIZES = "the number of distinct elements is in the data"
 
 
-@op("TopKV2", gradient=d.top_k, shape=inference_math.top_k_v2, ignores=("sorted",))
+@op("TopKV2", gradient=back.top_k, shape=inference_math.top_k_v2, ignores=("sorted",))
 def top_k(xp: Any, x: Any, k: Any, *, index_type: DType) -> Any:
     """The k largest of the last dimension in descending order, the first among equals first, and where they are."""
     if xp.rank(k):
@@ -29,7 +29,7 @@ def top_k(xp: Any, x: Any, k: Any, *, index_type: DType) -> Any:
     return values, xp.cast(indices, index_type)
 
 
-@op("TopK", gradient=d.top_k, shape=inference_math.top_k, ignores=("sorted",))
+@op("TopK", gradient=back.top_k, shape=inference_math.top_k, ignores=("sorted",))
 def top_k_v1(xp: Any, x: Any, *, k: int) -> Any:
     """TopKV2 with a fixed k."""
     if not xp.rank(x):
@@ -46,7 +46,7 @@ def _checked_k(xp: Any, x: Any, k: Any) -> Any:
     return k if known is None else known
 
 
-@op("NthElement", gradient=d.nth_element, shape=inference_math.nth_element, host="ONNX sorts whole rows only")
+@op("NthElement", gradient=back.nth_element, shape=inference_math.nth_element, host="ONNX sorts whole rows only")
 def nth_element(xp: Any, x: Any, n: Any, *, reverse: bool) -> Any:
     """The element of rank n (from 0) of the last dimension, from the smallest or with `reverse` from the largest."""
     if n.ndim or not x.ndim or not 0 <= n < x.shape[-1]:

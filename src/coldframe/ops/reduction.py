@@ -14,7 +14,7 @@ import numpy as np
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math
-from coldframe.ops.backward import reduction as d
+from coldframe.ops.backward import reduction as back
 from coldframe.ops.backward import stopped, to_each
 from coldframe.ops.table import Body, Op, op, rules
 from coldframe.primitives.base import refuse
@@ -63,20 +63,23 @@ def _norm(xp: Any, x: Any, axes: list[int], keep: bool) -> Any:
 
 
 REDUCTIONS = [
-    _reduction("Sum", lambda xp, x, a, k: xp.sum(x, a, k), "the sum over axes; integers wrap", d.sum_),
-    _reduction("Prod", lambda xp, x, a, k: xp.prod(x, a, k), "the product over axes; integers wrap", d.prod),
+    _reduction("Sum", lambda xp, x, a, k: xp.sum(x, a, k), "the sum over axes; integers wrap", back.sum_),
+    _reduction("Prod", lambda xp, x, a, k: xp.prod(x, a, k), "the product over axes; integers wrap", back.prod),
     _reduction(
-        "Max", lambda xp, x, a, k: xp.max(x, a, k), "the largest over axes; of nothing the lowest number", d.extreme
+        "Max", lambda xp, x, a, k: xp.max(x, a, k), "the largest over axes; of nothing the lowest number", back.extreme
     ),
     _reduction(
-        "Min", lambda xp, x, a, k: xp.min(x, a, k), "the smallest over axes; of nothing the highest number", d.extreme
+        "Min",
+        lambda xp, x, a, k: xp.min(x, a, k),
+        "the smallest over axes; of nothing the highest number",
+        back.extreme,
     ),
     _reduction(
-        "Mean", lambda xp, x, a, k: xp.mean(x, a, k), "the average over axes; integers round towards zero", d.mean
+        "Mean", lambda xp, x, a, k: xp.mean(x, a, k), "the average over axes; integers round towards zero", back.mean
     ),
     _reduction("All", lambda xp, x, a, k: xp.all(x, a, k), "whether all along the axes are true"),
     _reduction("Any", lambda xp, x, a, k: xp.any(x, a, k), "whether one along the axes is true"),
-    _reduction("EuclideanNorm", _norm, "the root of the sum of squared magnitudes over axes", d.euclidean_norm),
+    _reduction("EuclideanNorm", _norm, "the root of the sum of squared magnitudes over axes", back.euclidean_norm),
 ]
 
 
@@ -100,7 +103,7 @@ def _filled_axis(xp: Any, x: Any, dimension: Any) -> int:
     return axis
 
 
-@op("L2Loss", shape="-> []", gradient=d.l2_loss)
+@op("L2Loss", shape="-> []", gradient=back.l2_loss)
 def l2_loss(xp: Any, t: Any) -> Any:
     """Half the sum of all squares."""
     return xp.multiply(xp.sum(xp.multiply(t, t)), xp.dtype(t).type(0.5))
@@ -134,13 +137,13 @@ def _same_shape(xp: Any, x: Any, y: Any) -> None:
         raise refuse("the terms of a sum differ in shape", expected=a, found=b)
 
 
-@op("Cumsum", shape="x -> x", gradient=d.cumsum, static=("axis",))
+@op("Cumsum", shape="x -> x", gradient=back.cumsum, static=("axis",))
 def cumsum(xp: Any, x: Any, axis: Any, *, exclusive: bool, reverse: bool) -> Any:
     """Running sums along one axis, without the element itself where `exclusive`, from the end where `reverse`."""
     return xp.cumsum(x, axis_of(xp, x, axis), exclusive, reverse)
 
 
-@op("Cumprod", shape="x -> x", gradient=d.cumprod, static=("axis",))
+@op("Cumprod", shape="x -> x", gradient=back.cumprod, static=("axis",))
 def cumprod(xp: Any, x: Any, axis: Any, *, exclusive: bool, reverse: bool) -> Any:
     """Running products along one axis, options as for Cumsum."""
     return xp.cumprod(x, axis_of(xp, x, axis), exclusive, reverse)
@@ -149,7 +152,7 @@ def cumprod(xp: Any, x: Any, axis: Any, *, exclusive: bool, reverse: bool) -> An
 @op(
     "CumulativeLogsumexp",
     shape="x -> x",
-    gradient=d.cumulative_logsumexp,
+    gradient=back.cumulative_logsumexp,
     static=("axis",),
     host="ONNX has no running logarithm of sums",
 )

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.ops import inference_index
-from coldframe.ops.backward import index as d
+from coldframe.ops.backward import index as back
 from coldframe.ops.table import Op, rules
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
@@ -124,7 +124,9 @@ def _segment(name: str) -> Op:
         return _sorted(data, ids, None, fold)
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each segment; 0 (or 1) where there are none."
-    return Op(f"Segment{name}", run, rules=rules(gradient=d.SORTED[name]), shape=inference_index.segment, host=_SORTED)
+    return Op(
+        f"Segment{name}", run, rules=rules(gradient=back.SORTED[name]), shape=inference_index.segment, host=_SORTED
+    )
 
 
 def _segment_v2(name: str) -> Op:
@@ -154,7 +156,7 @@ def _unsorted(name: str) -> Op:
     return Op(
         f"UnsortedSegment{name}",
         run,
-        rules=rules(gradient=d.UNSORTED[name]),
+        rules=rules(gradient=back.UNSORTED[name]),
         shape=inference_index.segment_v2,
         host=_ANY,
     )
@@ -187,7 +189,7 @@ def _sparse(name: str) -> list[Op]:
         Op(
             f"SparseSegment{name}",
             run,
-            rules=rules(gradient=d.SPARSE[name]),
+            rules=rules(gradient=back.SPARSE[name]),
             shape=inference_index.sparse_segment,
             host=_SORTED,
             ignores=hints,
@@ -195,7 +197,7 @@ def _sparse(name: str) -> list[Op]:
         Op(
             f"SparseSegment{name}WithNumSegments",
             run_counted,
-            rules=rules(gradient=d.SPARSE[name]),
+            rules=rules(gradient=back.SPARSE[name]),
             shape=inference_index.sparse_segment,
             host=_SORTED,
             ignores=hints,

@@ -13,7 +13,7 @@ import numpy as np
 
 from coldframe.dtypes import DType, from_numpy, int32, int64
 from coldframe.ops import inference_array
-from coldframe.ops.backward import array as d
+from coldframe.ops.backward import array as back
 from coldframe.ops.backward import passed
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
@@ -44,13 +44,13 @@ def rank(xp: Any, x: Any) -> Any:
     return xp.asarray(xp.rank(x), int32)
 
 
-@op("Reshape", gradient=d.reshape, shape=inference_array.reshape)
+@op("Reshape", gradient=back.reshape, shape=inference_array.reshape)
 def reshape(xp: Any, x: Any, shape: Any) -> Any:
     """X's elements in row-major order under another shape, of which one dimension may be -1."""
     return xp.reshape(x, _vector(xp, shape, "shape"))
 
 
-@op("Squeeze", gradient=d.squeeze, shape=inference_array.squeeze)
+@op("Squeeze", gradient=back.squeeze, shape=inference_array.squeeze)
 def squeeze(xp: Any, x: Any, *, squeeze_dims: tuple[int, ...]) -> Any:
     """X without the given dimensions, or without all dimensions of 1."""
     n = xp.rank(x)
@@ -67,7 +67,7 @@ def squeeze(xp: Any, x: Any, *, squeeze_dims: tuple[int, ...]) -> Any:
     return xp.squeeze(x, axes)
 
 
-@op("ExpandDims", gradient=d.expand_dims, shape=inference_array.expand_dims, static=("dim",))
+@op("ExpandDims", gradient=back.expand_dims, shape=inference_array.expand_dims, static=("dim",))
 def expand_dims(xp: Any, x: Any, dim: Any) -> Any:
     """X with a new dimension of 1."""
     return xp.expand_dims(x, [axis_of(scalar(dim, "dim", of_one=True), xp.rank(x) + 1)])
@@ -75,7 +75,7 @@ def expand_dims(xp: Any, x: Any, dim: Any) -> Any:
 
 @op(
     "BroadcastTo",
-    gradient=d.broadcast_to,
+    gradient=back.broadcast_to,
     shape=inference_array.broadcast_to,
     lenient="a smaller shape, as long as the tensor broadcasts with it",
 )
@@ -145,7 +145,7 @@ def _(xp: Any, x: Any, *, shape: Shape) -> Any:
     return xp.reshape(x, dataclasses.replace(checked, partial=known))
 
 
-@op("Transpose", gradient=d.transpose, shape=inference_array.transpose, static=("perm",))
+@op("Transpose", gradient=back.transpose, shape=inference_array.transpose, static=("perm",))
 def transpose(xp: Any, x: Any, perm: Any) -> Any:
     """X with its dimensions in another order: dimension i of the result is dimension perm[i] of x."""
     n = xp.rank(x)
@@ -155,14 +155,14 @@ def transpose(xp: Any, x: Any, perm: Any) -> Any:
     return xp.transpose(x, [p % n for p in order])
 
 
-@op("ConjugateTranspose", gradient=d.conjugate_transpose, shape=inference_array.transpose, static=("perm",))
+@op("ConjugateTranspose", gradient=back.conjugate_transpose, shape=inference_array.transpose, static=("perm",))
 def conjugate_transpose(xp: Any, x: Any, perm: Any) -> Any:
     """The complex conjugate of x with its dimensions in another order."""
     out = transpose.body(xp, x, perm)
     return xp.conj(out) if xp.dtype(x).kind == "c" else out
 
 
-@op("Fill", gradient=d.fill, shape=inference_array.from_shape)
+@op("Fill", gradient=back.fill, shape=inference_array.from_shape)
 def fill(xp: Any, dims: Any, value: Any) -> Any:
     """A tensor of the shape dims that holds one value everywhere."""
     if xp.rank(value):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math
-from coldframe.ops.backward import signal as d
+from coldframe.ops.backward import signal as back
 from coldframe.ops.table import Op, rules
 from coldframe.primitives.base import refuse
 
@@ -57,7 +57,7 @@ def _complex(name: str, n: int, inverse: bool) -> Op:
         return np.asarray((np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes), x.dtype)
 
     run.__doc__ = f"The {_WORDS[n]}{'inverse ' if inverse else ''}Fourier transform of complex numbers"
-    rule = d.backward(n) if inverse else d.forward(n)
+    rule = back.backward(n) if inverse else back.forward(n)
     return Op(name, run, rules=rules(gradient=rule), shape=inference_math.fft, host=_HOST)
 
 
@@ -74,7 +74,7 @@ def _real(name: str, n: int) -> Op:
 
     run.__doc__ = f"The {_WORDS[n]}Fourier transform of real numbers: the half that is not redundant"
     return Op(
-        name, run, rules=rules(gradient=d.real_forward(n) if n < 3 else None), shape=inference_math.rfft, host=_HOST
+        name, run, rules=rules(gradient=back.real_forward(n) if n < 3 else None), shape=inference_math.rfft, host=_HOST
     )
 
 
@@ -92,7 +92,11 @@ def _real_inverse(name: str, n: int) -> Op:
 
     run.__doc__ = f"The real numbers whose {_WORDS[n]}Fourier transform starts with the input"
     return Op(
-        name, run, rules=rules(gradient=d.real_backward(n) if n < 3 else None), shape=inference_math.irfft, host=_HOST
+        name,
+        run,
+        rules=rules(gradient=back.real_backward(n) if n < 3 else None),
+        shape=inference_math.irfft,
+        host=_HOST,
     )
 
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from coldframe.dtypes import int64
 from coldframe.ops import inference_index
-from coldframe.ops.backward import array as d
+from coldframe.ops.backward import array as back
 from coldframe.ops.shape import dtype_of, vector
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 
 
-@op("Slice", gradient=d.slice_, shape=inference_index.slice_)
+@op("Slice", gradient=back.slice_, shape=inference_index.slice_)
 def slice_(xp: Any, x: Any, begin: Any, size: Any) -> Any:
     """The box of x that starts at begin and has the given size, where -1 reaches to the end."""
     return xp.slice(x, begin, size)
@@ -149,7 +149,7 @@ def _position(begin: int, stride: int, dim: int) -> int:
     return begin
 
 
-@op("StridedSlice", gradient=d.strided_slice, shape=inference_index.strided_slice, static=("strides",))
+@op("StridedSlice", gradient=back.strided_slice, shape=inference_index.strided_slice, static=("strides",))
 def strided_slice(
     xp: Any, x: Any, begin: Any, end: Any, strides: Any, *, begin_mask: int, end_mask: int, ellipsis_mask: int,
     new_axis_mask: int, shrink_axis_mask: int,
@@ -192,7 +192,7 @@ strided_slice.rules["jax"] = strided_slice.rules["onnx"]  # begins may be values
 
 @op(
     "StridedSliceGrad",
-    gradient=d.strided_slice_grad,
+    gradient=back.strided_slice_grad,
     shape=inference_index.strided_slice_grad,
     static=("begin", "end", "strides"),
 )
@@ -245,7 +245,7 @@ def _margins(dim: int | None, item: Item, spec: Spec) -> tuple[int, int] | None:
 
 @op(
     "TensorStridedSliceUpdate",
-    gradient=d.tensor_strided_slice_update,
+    gradient=back.tensor_strided_slice_update,
     shape="x -> x",
     static=("begin", "end", "strides"),
 )

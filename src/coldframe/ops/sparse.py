@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.ops import inference_math, inference_text
-from coldframe.ops.backward import sparse as d
+from coldframe.ops.backward import sparse as back
 from coldframe.ops.table import Op, op, rules
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
@@ -114,7 +114,7 @@ def _reshaped(old: list[int], new: list[int]) -> list[int]:
     return new
 
 
-@op("SparseReorder", gradient=d.sparse_reorder, shape="[n, r] [n] [r] -> [n, r] [n]", host=_HOST)
+@op("SparseReorder", gradient=back.sparse_reorder, shape="[n, r] [n] [r] -> [n, r] [n]", host=_HOST)
 def sparse_reorder(xp: Any, input_indices: Array, input_values: Array, input_shape: Array) -> Any:
     """Coordinates and values in canonical order."""
     check_sparse(input_indices, input_values, input_shape)
@@ -149,7 +149,7 @@ def _part(indices: Array, values: Array, start: Array, size: Array) -> tuple[Arr
     return indices[inside] - start, values[inside], size
 
 
-@op("SparseSlice", gradient=d.sparse_slice, shape="[n, r] [n] [r] [r] [r] -> [?, r] [?] [r]", host=_HOST)
+@op("SparseSlice", gradient=back.sparse_slice, shape="[n, r] [n] [r] [r] [r] -> [?, r] [?] [r]", host=_HOST)
 def sparse_slice(xp: Any, indices: Array, values: Array, shape: Array, start: Array, size: Array) -> Any:
     """The part of a sparse tensor from `start` on, of at most `size`."""
     check_sparse(indices, values, shape)
@@ -199,7 +199,7 @@ def sparse_split(xp: Any, split_dim: Any, indices: Array, values: Array, shape: 
 # --- rows ---
 @op(
     "SparseFillEmptyRows",
-    gradient=d.sparse_fill_empty_rows,
+    gradient=back.sparse_fill_empty_rows,
     shape="[n, r] [n] [r] [] -> [?, r] [?] [?] [n]",
     host=_HOST,
 )
@@ -240,7 +240,7 @@ def sparse_fill_empty_rows_grad(xp: Any, reverse_index_map: Array, grad_values: 
     return grad_values[reverse_index_map], grad_values[rest].sum(dtype=grad_values.dtype)
 
 
-@op("SparseSoftmax", gradient=d.sparse_softmax, shape="[n, r] [n] [r] -> [n]", host=_HOST)
+@op("SparseSoftmax", gradient=back.sparse_softmax, shape="[n, r] [n] [r] -> [n]", host=_HOST)
 def sparse_softmax(xp: Any, sp_indices: Array, sp_values: Array, sp_shape: Array) -> Any:
     """The softmax of each row (the last dimension), of the values that are there."""
     check_sparse(sp_indices, sp_values, sp_shape)
@@ -291,7 +291,7 @@ def _reduction(name: str, ufunc: Any, sparse: bool, doc: str) -> Op:
     return Op(
         name,
         run,
-        rules=rules(gradient=d.REDUCTIONS.get(name)),
+        rules=rules(gradient=back.REDUCTIONS.get(name)),
         shape="-> [?, ?] [?] [?]" if sparse else inference_math.sparse_reduce,
         host=_HOST,
     )

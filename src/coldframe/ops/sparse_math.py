@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.ops import inference_math
-from coldframe.ops.backward import sparse as d
+from coldframe.ops.backward import sparse as back
 from coldframe.ops.counting import bins, counted
 from coldframe.ops.sparse import check_inside, check_sparse, compared, row_major
 from coldframe.ops.table import Op, op, rules
@@ -21,7 +21,12 @@ _NONE: Final = -1  # in a merge: this tensor has no value here
 
 
 # --- sparse and dense ---
-@op("SparseTensorDenseMatMul", gradient=d.sparse_tensor_dense_mat_mul, shape=inference_math.sparse_mat_mul, host=_HOST)
+@op(
+    "SparseTensorDenseMatMul",
+    gradient=back.sparse_tensor_dense_mat_mul,
+    shape=inference_math.sparse_mat_mul,
+    host=_HOST,
+)
 def sparse_tensor_dense_matmul(
     xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b: Array, *, adjoint_a: bool, adjoint_b: bool
 ) -> Any:
@@ -51,7 +56,7 @@ def sparse_tensor_dense_matmul(
     return out.astype(values.dtype, copy=False)
 
 
-@op("SparseTensorDenseAdd", gradient=d.sparse_tensor_dense_add, shape="[n, r] [n] [r] x -> x", host=_HOST)
+@op("SparseTensorDenseAdd", gradient=back.sparse_tensor_dense_add, shape="[n, r] [n] [r] x -> x", host=_HOST)
 def sparse_tensor_dense_add(xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b: Array) -> Any:
     """A dense tensor plus a sparse one of the same shape."""
     check_sparse(a_indices, a_values, a_shape)
@@ -76,7 +81,7 @@ def _elementwise(name: str, fn: Any, doc: str, divides: bool = False) -> Op:
         return fn(xp, sp_values, dense[tuple(at)] if at else np.broadcast_to(dense, sp_values.shape))
 
     run.__doc__ = doc
-    return Op(name, run, rules=rules(gradient=d.CWISE.get(name)), shape="[n, r] [n] [r] -> [n]", host=_HOST)
+    return Op(name, run, rules=rules(gradient=back.CWISE.get(name)), shape="[n, r] [n] [r] -> [n]", host=_HOST)
 
 
 def _divided(xp: Any, a: Array, b: Array) -> Any:
@@ -138,7 +143,7 @@ def _coordinates(a: Array, b: Array, from_a: Array, from_b: Array) -> Array:
     return out
 
 
-@op("SparseAdd", gradient=d.sparse_add, shape="[n, r] [n] [r] [m, r] [m] [r] -> [?, r] [?] [r]", host=_HOST)
+@op("SparseAdd", gradient=back.sparse_add, shape="[n, r] [n] [r] [m, r] [m] [r] -> [?, r] [?] [r]", host=_HOST)
 def sparse_add(
     xp: Any, a_indices: Array, a_values: Array, a_shape: Array, b_indices: Array, b_values: Array, b_shape: Array,
     thresh: Any,

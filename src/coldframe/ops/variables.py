@@ -13,11 +13,12 @@ import numpy as np
 
 from coldframe.dtypes import DType
 from coldframe.ops import gather, inference_index, inference_state, slicing
-from coldframe.ops.backward import index as d
+from coldframe.ops.backward import index as back
 from coldframe.ops.backward import passed
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import Unlowerable, refuse
+from coldframe.primitives.numpy_shape import check_range
 from coldframe.shapes import Shape
 
 _HINTS = ("use_locking", "container")
@@ -192,12 +193,19 @@ _HOW = {
 
 def _rows(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, how: str) -> None:
     old = state.read(handle)
+    if not old.ndim:
+        raise refuse(f"variable `{handle.name}` has rows", expected="at least a vector", found="a scalar")
     wanted = np.shape(indices) + old.shape[1:]
     if np.ndim(updates) == 0:
         updates = np.broadcast_to(updates, wanted)
     if np.shape(updates) != wanted:
         raise refuse("updates do not fit the rows", expected=list(wanted), found=list(np.shape(updates)))
-    state.assign(handle, xp.scatter_nd(old, np.asarray(indices)[..., None], updates, how))
+    at = np.asarray(indices).ravel()
+    check_range(at, len(old), 0)
+    rows, place = np.unique(at, return_inverse=True)
+    changed = xp.scatter_nd(old[rows], place.reshape(-1, 1), updates.reshape(-1, *old.shape[1:]), how)
+    del old  # nothing here holds the variable now, so that its rows may be changed in place
+    state.assign_rows(handle, rows, changed)
 
 
 def _cells(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, how: str) -> None:
@@ -208,7 +216,7 @@ def _cells(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, ho
     wanted = indices.shape[:-1] + old.shape[depth:]
     if updates.shape != wanted:
         raise refuse("updates do not fit the coordinates", expected=list(wanted), found=list(updates.shape))
-    state.assign(handle, xp.scatter_nd(old, indices, updates, how))
+    state.adopt(handle, xp.scatter_nd(old, indices, updates, how))
 
 
 def _scatters(kind: str, write: Any, suffixes: str) -> list[Op]:
@@ -257,7 +265,7 @@ SCATTERS = [
 
 @op(
     "ResourceGather",
-    gradient=d.resource_gather,
+    gradient=back.resource_gather,
     shape=inference_index.resource_gather,
     stateful=True,
     role="read",
@@ -276,7 +284,7 @@ def _(xp: Any, value: Any, indices: Any, *, batch_dims: int) -> Any:
 
 @op(
     "ResourceGatherNd",
-    gradient=d.resource_gather_nd,
+    gradient=back.resource_gather_nd,
     shape=inference_index.resource_gather_nd,
     stateful=True,
     role="read",
