@@ -20,7 +20,7 @@ from coldframe.tf1.framework.tensor import Operation, Tensor
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------
-def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
+def as_array(value: Any, dtype: DType | None = None) -> Any:
     """Return `value` as the array that TensorFlow makes of it: Python floats are float32, small ints int32.
 
     Raises:

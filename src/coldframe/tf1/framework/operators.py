@@ -74,9 +74,8 @@ def _division(reverse: bool) -> Any:
 
 def _matmul(reverse: bool) -> Any:
     def method(self: Any, other: Any) -> Any:
-        from coldframe.tf1.math_ops import matmul
-
         from coldframe.tf1.framework import convert, graph
+        from coldframe.tf1.math_ops import matmul
 
         x, y = (other, self) if reverse else (self, other)
         with graph.name_scope(None, "matmul", [x, y]) as scope:

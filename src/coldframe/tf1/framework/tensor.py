@@ -165,7 +165,8 @@ class Operation:
 
     def colocation_groups(self) -> list[bytes]:
         """Return the ``loc:@`` groups it belongs to, its own if it names none."""
-        groups = [g for g in self.node.attrs.get("_class", ()) if g.startswith(b"loc:@")]  # type: ignore[union-attr]
+        places: Any = self.node.attrs.get("_class", ())
+        groups: list[bytes] = [g for g in places if g.startswith(b"loc:@")]
         return sorted(groups) or [b"loc:@" + self.name.encode()]
 
     def run(self, feed_dict: Any = None, session: Any = None) -> None:
