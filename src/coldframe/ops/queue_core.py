@@ -17,7 +17,7 @@ import dataclasses
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -303,9 +303,9 @@ class SortedQueue(Queue):
             self._add(e)
 
 
-def single_words(seed: int, seed2: int) -> Any:
-    """Yield the 32-bit words of the generator with these seeds; with random ones where both are 0."""
-    if not seed and not seed2:
+def single_words(seed: int, seed2: int, *, random: bool = True) -> Iterator[int]:
+    """Yield the 32-bit words of the generator with these seeds; with `random`, of random ones where both are 0."""
+    if random and not seed and not seed2:
         seed, seed2 = (int(s) for s in np.random.default_rng().integers(1, 1 << 62, 2))
     stream, block = Stream(seed & (1 << 64) - 1, (seed2 & (1 << 64) - 1) << 64), 4
     while True:
@@ -324,6 +324,7 @@ def padded(values: Sequence[Any], dtype: DType, dims: Sequence[int], fill: Any =
     """Return `values` stacked, each one filled up to `dims`, with zeros (empty strings) unless `fill` is given."""
     blank = (b"" if dtype is dtypes.string else 0) if fill is None else fill
     out = np.full((len(values), *dims), blank, dtype.numpy)
-    for row, v in zip(out, values, strict=True):
-        row[tuple(slice(n) for n in v.shape)] = v
+    for i, v in enumerate(values):
+        region: tuple[int | slice, ...] = (i, *(slice(n) for n in v.shape))
+        out[region] = v
     return out

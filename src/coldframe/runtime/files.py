@@ -7,22 +7,21 @@ program that runs here is the program's own code, and may do what the program ma
 from __future__ import annotations
 
 import glob
-import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, NoReturn, Protocol, cast
+from typing import NoReturn, Protocol
 
 from coldframe.errors import UnsupportedError
-from coldframe.formats.files import open_file, read_file, write_atomic
+from coldframe.formats.files import read_file, write_atomic
 from coldframe.primitives.base import refuse
 
 
 class Files(Protocol):
     """What a graph's ops may do with files; `node` is named in errors."""
 
-    def open(self, path: bytes, node: str) -> BinaryIO:
-        """Open a file for reading."""
+    def readable(self, path: bytes, node: str) -> str:
+        """Return the path of a file that is to be read; it may be missing."""
 
     def read(self, path: bytes, node: str) -> bytes:
         """Return the bytes of a file."""
@@ -40,18 +39,19 @@ class NamedFiles:
     def __init__(self, paths: Iterable[str | os.PathLike[str]] = ()) -> None:
         self.paths = frozenset(os.path.abspath(p) for p in paths)
 
-    def open(self, path: bytes, node: str) -> BinaryIO:
-        """Open one of them."""
-        return io.BytesIO(self.read(path, node))
-
-    def read(self, path: bytes, node: str) -> bytes:
-        """Return the bytes of one of them."""
+    def readable(self, path: bytes, node: str) -> str:
+        """Return the path of one of them."""
         name = os.path.abspath(os.fsdecode(path))
         if name not in self.paths:
             _forbidden(
                 "graphs may read only the files that belong to their model", path, node,
                 "if you trust the graph, allow the file: Session(graph, files=[...])",
             )  # fmt: skip
+        return name
+
+    def read(self, path: bytes, node: str) -> bytes:
+        """Return the bytes of one of them."""
+        name = self.readable(path, node)
         try:
             return Path(name).read_bytes()
         except OSError as e:
@@ -73,12 +73,12 @@ def _forbidden(what: str, path: bytes, node: str, hint: str) -> NoReturn:
 class AnyFile:
     """Whatever the process itself may read and write."""
 
-    def open(self, path: bytes, node: str) -> BinaryIO:
-        """Open a file; raises as `coldframe.formats.files.open_file`."""
-        return cast(BinaryIO, open_file(os.fsdecode(path)))
+    def readable(self, path: bytes, node: str) -> str:
+        """Return the path."""
+        return os.fsdecode(path)
 
     def read(self, path: bytes, node: str) -> bytes:
-        """Return the bytes of a file."""
+        """Return the bytes of a file; raises as `coldframe.formats.files.read_file`."""
         return read_file(os.fsdecode(path))
 
     def write(self, path: bytes, data: bytes, node: str) -> None:

@@ -1,0 +1,198 @@
+"""What a dataset is: an immutable description of elements, and iterators over it, made as often as wanted.
+
+::
+
+    Dataset.start(work) ──► iterator of elements, each a tuple of tensors
+
+A dataset flows along edges like a tensor (dtype ``variant``). Elements are made when they are asked for. An iterator
+goes on after an error, with the element behind the one that failed, as TensorFlow's do: so an iterator is a step that
+is called again and again (`Steps`), not a generator, which an error would end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from coldframe.errors import CancelledError
+from coldframe.ops.state import State
+from coldframe.primitives.base import refuse
+
+Element = tuple[Any, ...]
+Elements = Iterator[Element]
+INFINITE: Final = -1
+UNKNOWN: Final = -2
+
+
+class Work:
+    """What the iterators of one pipeline share: the session they run functions in, and what ends with them."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state.apart()
+        self._buffers: weakref.WeakSet[_Buffer] = weakref.WeakSet()
+        self._stopped = False
+
+    def call(self, function: Callable[..., list[Any]], *tensors: Any) -> Element:
+        """Run a function of the graph. What it assigns is seen by all runs at once."""
+        view = self.state.apart()
+        made = tuple(function(view, *tensors))
+        view.commit()
+        return made
+
+    def own(self, buffer: _Buffer) -> None:
+        """Have a buffer stopped when the pipeline is given up."""
+        self._buffers.add(buffer)
+        if self._stopped:
+            buffer.stop()
+
+    def stop(self) -> None:
+        """End the threads of the pipeline: it is given up."""
+        self._stopped = True
+        for buffer in list(self._buffers):
+            buffer.stop()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Elements, described.
+
+    Attributes:
+        start: makes an iterator.
+        size: how many elements there are, `INFINITE` or `UNKNOWN`.
+    """
+
+    start: Callable[[Work], Elements]
+    size: int = UNKNOWN
+
+
+class Steps(Iterator[Element]):
+    """An iterator whose every element is made by a call of `step`, which raises StopIteration at the end."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: Callable[[], Element]) -> None:
+        self._step = step
+
+    def __next__(self) -> Element:
+        return self._step()
+
+
+def dataset_of(value: Any) -> Dataset:
+    """Return the dataset that flows along an edge."""
+    found = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if not isinstance(found, Dataset):
+        raise refuse("not a dataset", found=type(found).__name__)
+    return found
+
+
+def number(what: str, value: Any, least: int | None = None) -> int:
+    """Return an integer scalar, at least `least`."""
+    if np.ndim(value):
+        raise refuse(f"`{what}`", expected="a scalar", found=f"shape {list(np.shape(value))}")
+    n = int(value)
+    if least is not None and n < least:
+        raise refuse(f"`{what}`", expected=f"at least {least}", found=n)
+    return n
+
+
+def taken(source: Elements, count: int) -> list[Element]:
+    """Return the next elements, at most `count`."""
+    found: list[Element] = []
+    for _ in range(count):
+        try:
+            found.append(next(source))
+        except StopIteration:
+            break
+    return found
+
+
+def stacked(elements: list[Element]) -> Element:
+    """Return the elements as one, along a new first axis of each component."""
+    return tuple(_stack(column, i) for i, column in enumerate(zip(*elements, strict=True)))
+
+
+def _stack(values: tuple[Any, ...], i: int) -> Any:
+    first = values[0].shape
+    if any(v.shape != first for v in values):
+        other = next(v.shape for v in values if v.shape != first)
+        raise refuse(
+            f"a batch needs elements of one shape, but component {i} differs", expected=list(first), found=list(other),
+            hint="pad them: padded_batch",
+        )  # fmt: skip
+    return np.stack(values)
+
+
+class _Buffer:
+    """Elements that one thread makes and another takes. Errors, and the end, come at their places."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._made: list[Element | BaseException] = []
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End the thread that makes elements, and wake the one that waits."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def fill(self, source: Elements) -> None:
+        """Make elements as long as there is room for them."""
+        while True:
+            with self._changed:
+                while len(self._made) >= self._room and not self._stopped:
+                    self._changed.wait()
+                if self._stopped:
+                    return
+            made = _attempt(source)
+            with self._changed:
+                self._made.append(made)
+                self._changed.notify_all()
+            if isinstance(made, StopIteration):
+                return
+
+    def take(self) -> Element:
+        """Return the next element, waiting for it."""
+        with self._changed:
+            while not self._made and not self._stopped:
+                self._changed.wait()
+            if not self._made:
+                raise CancelledError("the iterator was given up")
+            made = self._made[0]
+            if isinstance(made, StopIteration):
+                raise StopIteration  # and again, whenever asked
+            self._made.pop(0)
+            self._changed.notify_all()
+        if isinstance(made, BaseException):
+            raise made
+        return made
+
+
+class Ahead(Iterator[Element]):
+    """Elements made by a thread of their own, some of them ahead of time. The thread ends when nobody holds this."""
+
+    def __init__(self, source: Elements, room: int, work: Work) -> None:
+        self._source: Elements | None = source
+        self._buffer = _Buffer(room)
+        weakref.finalize(self, self._buffer.stop).atexit = False
+        work.own(self._buffer)
+
+    def __next__(self) -> Element:
+        if self._source is not None:
+            target, source, self._source = self._buffer.fill, self._source, None
+            threading.Thread(target=target, args=(source,), daemon=True, name="coldframe-prefetch").start()
+        return self._buffer.take()
+
+
+def _attempt(source: Elements) -> Element | BaseException:
+    """Return the next element, or why there is none, for another thread to raise."""
+    try:
+        return next(source)
+    except BaseException as e:
+        return e

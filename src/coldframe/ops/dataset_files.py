@@ -1,0 +1,184 @@
+"""Datasets of what is in files, where the session allows reading them; and datasets that remember their elements.
+
+A cache keeps the elements in memory, of the first pass that comes to its end, for later passes over the same dataset.
+Where TensorFlow would keep them in files, they are kept in memory all the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from coldframe import dtypes
+from coldframe.formats.tf_record import read_records
+from coldframe.ops.dataset_core import Dataset, Element, Elements, Steps, Work, dataset_of
+from coldframe.ops.datasets import HINTS
+from coldframe.ops.record_files import fixed_length, lines
+from coldframe.ops.state import Handle, State
+from coldframe.ops.table import Op, alias, op
+from coldframe.primitives.base import refuse
+from coldframe.shapes import Shape
+
+
+def _of_files(filenames: Any, read: Callable[[str], Iterator[bytes]]) -> Dataset:
+    """Return the records of one file after the other; one that cannot be read on is left behind."""
+    paths = np.ravel(filenames).tolist()
+
+    def start(work: Work) -> Elements:
+        left = iter(paths)
+        now: list[Iterator[bytes]] = []
+
+        def step() -> Element:
+            while True:
+                if not now:
+                    now.append(read(work.state.readable(next(left))))
+                try:
+                    return (np.array(next(now[0]), object),)
+                except StopIteration:
+                    now.clear()
+                except BaseException:
+                    now.clear()
+                    raise
+
+        return Steps(step)
+
+    return Dataset(start)
+
+
+def _text(value: Any) -> str:
+    return bytes(np.asarray(value, object).item()).decode("utf-8", "replace")
+
+
+@op("TextLineDataset", stateful=True, ignores=HINTS)
+def text_line_dataset(xp: Any, state: State, filenames: Any, compression_type: Any, buffer_size: Any) -> Any:
+    """Lines of files, without their ends."""
+    compression = _text(compression_type)
+    return _of_files(filenames, lambda path: lines(path, compression))
+
+
+@op("TFRecordDataset", stateful=True, ignores=HINTS)
+def tf_record_dataset(xp: Any, state: State, filenames: Any, compression_type: Any, buffer_size: Any) -> Any:
+    """Records of TFRecord files."""
+    compression = _text(compression_type)
+    return _of_files(filenames, lambda path: read_records(path, compression))
+
+
+@op("TFRecordDatasetV2", stateful=True, ignores=HINTS)
+def tf_record_dataset_v2(
+    xp: Any, state: State, filenames: Any, compression_type: Any, buffer_size: Any, byte_offsets: Any
+) -> Any:
+    """Records of TFRecord files, from their beginnings."""
+    if np.size(byte_offsets):
+        raise refuse("`byte_offsets`", expected="none", found=f"{np.size(byte_offsets)} offsets")
+    compression = _text(compression_type)
+    return _of_files(filenames, lambda path: read_records(path, compression))
+
+
+@op("FixedLengthRecordDatasetV2", stateful=True, ignores=HINTS)
+def fixed_length_record_dataset_v2(
+    xp: Any, state: State, filenames: Any, header_bytes: Any, record_bytes: Any, footer_bytes: Any, buffer_size: Any,
+    compression_type: Any,
+) -> Any:  # fmt: skip
+    """Records of one size, between a header and a footer."""
+    size, header, footer = int(record_bytes), int(header_bytes), int(footer_bytes)
+    if size < 1 or header < 0 or footer < 0:
+        raise refuse("sizes of records", expected="positive", found=[header, size, footer])
+    compression = _text(compression_type)
+    return _of_files(filenames, lambda path: fixed_length(path, size, header, footer, compression=compression))
+
+
+@op("FixedLengthRecordDataset", stateful=True, ignores=HINTS)
+def fixed_length_record_dataset(
+    xp: Any, state: State, filenames: Any, header_bytes: Any, record_bytes: Any, footer_bytes: Any, buffer_size: Any
+) -> Any:
+    """Records of one size, between a header and a footer."""
+    return fixed_length_record_dataset_v2.body(
+        xp, state, filenames, header_bytes, record_bytes, footer_bytes, buffer_size, np.array(b"", object)
+    )
+
+
+# --- remembering ---
+class _Cache:
+    """The elements of a whole pass, once there was one."""
+
+    def __init__(self) -> None:
+        self.elements: list[Element] | None = None
+        self.lock = threading.Lock()
+
+
+@op("CacheDataset", stateful=True, ignores=HINTS)
+def cache_dataset(xp: Any, state: State, input_dataset: Any, filename: Any) -> Any:
+    """The same elements, made once."""
+    return _cached(dataset_of(input_dataset), _Cache())
+
+
+def _cached(source: Dataset, cache: _Cache) -> Dataset:
+    def start(work: Work) -> Elements:
+        if cache.elements is not None:
+            return iter(cache.elements)
+        inner = source.start(work)
+        made: list[Element] = []
+
+        def step() -> Element:
+            try:
+                element = next(inner)
+            except StopIteration:
+                with cache.lock:
+                    if cache.elements is None:
+                        cache.elements = made
+                raise
+            made.append(element)
+            return element
+
+        return Steps(step)
+
+    return Dataset(start, source.size)
+
+
+class CacheHandle(Handle):
+    """A place for the elements of a cached dataset; every dataset has its own."""
+
+
+@op("CacheDatasetV2", stateful=True, ignores=HINTS)
+def cache_dataset_v2(xp: Any, state: State, input_dataset: Any, filename: Any, cache: Any) -> Any:
+    """The same elements, made once."""
+    return _cached(dataset_of(input_dataset), _Cache())
+
+
+@op("DummyMemoryCache", stateful=True)
+def dummy_memory_cache(xp: Any, state: State) -> Any:
+    """No cache: the dataset makes its own."""
+    return CacheHandle(state.node, "cache", dtypes.resource, Shape(()))
+
+
+@op("AnonymousMemoryCache", stateful=True)
+def anonymous_memory_cache(xp: Any, state: State) -> Any:
+    """A place for the elements of a cached dataset."""
+    return CacheHandle(state.node, "cache", dtypes.resource, Shape(())), np.array(0, object)
+
+
+# --- nothing but hints ---
+@op("OptionsDataset", stateful=True, ignores=(*HINTS, "serialized_options"))
+def options_dataset(xp: Any, state: State, input_dataset: Any, *hints: Any) -> Any:
+    """The same elements."""
+    return dataset_of(input_dataset)
+
+
+_HINTS = (
+    *HINTS, "algorithm", "cpu_budget", "ram_budget", "optimization_configs", "has_captured_ref", "auto_shard_policy",
+    "num_replicas", "N",
+)  # fmt: skip
+SAME: list[Op] = [
+    alias(name, options_dataset, ignores=_HINTS)
+    for name in (
+        "ModelDataset", "OptimizeDataset", "OptimizeDatasetV2", "MaxIntraOpParallelismDataset",
+        "PrivateThreadPoolDataset", "NonSerializableDataset", "RewriteDataset", "FinalizeDataset",
+        "LatencyStatsDataset",
+        "BytesProducedStatsDataset", "SetStatsAggregatorDataset", "WrapDatasetVariant", "UnwrapDatasetVariant",
+        "ExperimentalNonSerializableDataset", "ExperimentalPrivateThreadPoolDataset",
+        "ExperimentalMaxIntraOpParallelismDataset",
+    )
+]  # fmt: skip
