@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
-from coldframe.ops import image
+from coldframe.ops import image, inference_nn
 from coldframe.ops.layouts import known
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
@@ -34,7 +34,7 @@ def _check_grid(align_corners: bool, half_pixel_centers: bool) -> None:
 
 
 # --- resizing ---------------------------------------------------------------------------------------------------
-@op("ResizeNearestNeighborGrad", host=_ADDS, heavy=True)
+@op("ResizeNearestNeighborGrad", shape=inference_nn.resize_grad, host=_ADDS, heavy=True)
 def resize_nearest_grad(xp: Any, grads: Array, size: Array, *, align_corners: bool, half_pixel_centers: bool) -> Any:
     """The gradient of ResizeNearestNeighbor for images of `size`: pixels get all that copied them."""
     _check_images(xp, grads, "grads")
@@ -59,7 +59,7 @@ def _added(x: Array, at: Array, n: int, axis: int) -> Array:
     return out
 
 
-@op("ResizeBilinearGrad", no_gradient=True, heavy=True)
+@op("ResizeBilinearGrad", shape=inference_nn.resized_from, no_gradient=True, heavy=True)
 def resize_bilinear_grad(
     xp: Any, grads: Any, original_image: Any, *, align_corners: bool, half_pixel_centers: bool, T: DType
 ) -> Any:
@@ -70,7 +70,7 @@ def resize_bilinear_grad(
     weights = [
         _hats(xp, xp.dim(original_image, i), xp.dim(grads, i), align_corners, half_pixel_centers) for i in (1, 2)
     ]
-    return xp.cast(_transposed(xp, grads, *weights), T)
+    return _transposed(xp, grads, *weights, T)
 
 
 def _hats(xp: Any, n: Any, m: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
@@ -89,14 +89,16 @@ def _hats(xp: Any, n: Any, m: Any, align_corners: bool, half_pixel_centers: bool
     return xp.maximum(xp.subtract(one, apart), zero)
 
 
-def _transposed(xp: Any, grads: Any, rows: Any, columns: Any) -> Any:
-    """``rows.T @ grads @ columns`` for each channel, [n, height, width, channels]."""
+def _transposed(xp: Any, grads: Any, rows: Any, columns: Any, T: DType) -> Any:
+    """``rows.T @ grads @ columns`` for each channel, [n, height, width, channels], added up in float64 if T is that."""
+    work = dtypes.float64 if T is dtypes.float64 else dtypes.float32
+    grads, rows, columns = (xp.cast(v, work) for v in (grads, rows, columns))
     first = xp.transpose(grads, [0, 3, 1, 2])
     out = xp.matmul(xp.matmul(xp.transpose(rows, [1, 0]), first), columns)
-    return xp.transpose(out, [0, 2, 3, 1])
+    return xp.cast(xp.transpose(out, [0, 2, 3, 1]), T)
 
 
-@op("ResizeBicubicGrad", heavy=True)
+@op("ResizeBicubicGrad", shape=inference_nn.resized_from, heavy=True)
 def resize_bicubic_grad(
     xp: Any, grads: Any, original_image: Any, *, align_corners: bool, half_pixel_centers: bool, T: DType
 ) -> Any:
@@ -111,7 +113,7 @@ def resize_bicubic_grad(
             raise Unlowerable("the sizes of the images are not known when compiling")
         matrix = _matrix(image.cubic(n, m, align_corners, half_pixel_centers), n)
         weights.append(xp.asarray(matrix, dtypes.float32))
-    return xp.cast(_transposed(xp, grads, *weights), T)
+    return _transposed(xp, grads, *weights, T)
 
 
 def _matrix(taps: image.Taps, n: int) -> Array:
@@ -163,7 +165,7 @@ class _Crops:
         return np.asarray(row[:, :, None] * width + x.astype(np.int64)[:, None, :])
 
 
-@op("CropAndResizeGradImage", host=_ADDS, heavy=True)
+@op("CropAndResizeGradImage", shape=inference_nn.crop_image_grad, host=_ADDS, heavy=True)
 def crop_and_resize_grad_image(
     xp: Any, grads: Array, boxes: Array, box_ind: Array, image_size: Array, *, method: str, T: DType
 ) -> Any:
@@ -171,8 +173,9 @@ def crop_and_resize_grad_image(
     if image_size.shape != (4,) or (image_size < 0).any():
         raise refuse("`image_size`", expected="batch, height, width and depth", found=image_size.tolist())
     crops = _Crops(boxes, box_ind, grads, tuple(int(v) for v in image_size))
+    work = T.numpy if T is dtypes.float64 else _F32  # what the shares are added up in
     given = np.where(crops.inside, grads, _F32(0))
-    out = np.zeros((int(np.prod(crops.sizes[:3])), crops.sizes[3]), _F32)
+    out = np.zeros((int(np.prod(crops.sizes[:3])), crops.sizes[3]), work)
     if method == "nearest":
         _add_rows(out, crops.rows(np.floor(crops.y + _F32(0.5)), np.floor(crops.x + _F32(0.5))), given)
         return out.reshape(crops.sizes).astype(T.numpy)
@@ -191,16 +194,14 @@ def _add_rows(out: Array, at: Array, rows: Array) -> None:
         return
     order = np.argsort(flat, kind="stable")
     places, starts = np.unique(flat[order], return_index=True)
-    out[places] += np.add.reduceat(rows.reshape(flat.size, -1)[order], starts, axis=0)
+    out[places] += np.add.reduceat(rows.reshape(flat.size, -1)[order], starts, axis=0, dtype=out.dtype)
 
 
-@op("CropAndResizeGradBoxes", host=_ADDS, heavy=True)
+@op("CropAndResizeGradBoxes", shape="[n, h, w, c] [b, x, y, c] [n, 4] [n] -> [n, 4]", host=_ADDS, heavy=True)
 def crop_and_resize_grad_boxes(
     xp: Any, grads: Array, image: Array, boxes: Array, box_ind: Array, *, method: str
 ) -> Any:
     """The gradient of CropAndResize for the corners of its boxes."""
-    if method != "bilinear":
-        raise refuse("the gradient for boxes", expected="method bilinear", found=method)
     _check_images(xp, image, "image")
     crops = _Crops(boxes, box_ind, grads, image.shape)
     flat = image.reshape(-1, image.shape[3]).astype(_F32)
