@@ -52,21 +52,21 @@ def _text(value: Any) -> str:
     return bytes(np.asarray(value, object).item()).decode("utf-8", "replace")
 
 
-@op("TextLineDataset", stateful=True, ignores=HINTS)
+@op("TextLineDataset", shape="-> []", stateful=True, ignores=HINTS)
 def text_line_dataset(xp: Any, state: State, filenames: Any, compression_type: Any, buffer_size: Any) -> Any:
     """Lines of files, without their ends."""
     compression = _text(compression_type)
     return _of_files(filenames, lambda path: lines(path, compression))
 
 
-@op("TFRecordDataset", stateful=True, ignores=HINTS)
+@op("TFRecordDataset", shape="-> []", stateful=True, ignores=HINTS)
 def tf_record_dataset(xp: Any, state: State, filenames: Any, compression_type: Any, buffer_size: Any) -> Any:
     """Records of TFRecord files."""
     compression = _text(compression_type)
     return _of_files(filenames, lambda path: read_records(path, compression))
 
 
-@op("TFRecordDatasetV2", stateful=True, ignores=HINTS)
+@op("TFRecordDatasetV2", shape="-> []", stateful=True, ignores=HINTS)
 def tf_record_dataset_v2(
     xp: Any, state: State, filenames: Any, compression_type: Any, buffer_size: Any, byte_offsets: Any
 ) -> Any:
@@ -77,7 +77,7 @@ def tf_record_dataset_v2(
     return _of_files(filenames, lambda path: read_records(path, compression))
 
 
-@op("FixedLengthRecordDatasetV2", stateful=True, ignores=HINTS)
+@op("FixedLengthRecordDatasetV2", shape="-> []", stateful=True, ignores=HINTS)
 def fixed_length_record_dataset_v2(
     xp: Any, state: State, filenames: Any, header_bytes: Any, record_bytes: Any, footer_bytes: Any, buffer_size: Any,
     compression_type: Any,
@@ -90,7 +90,7 @@ def fixed_length_record_dataset_v2(
     return _of_files(filenames, lambda path: fixed_length(path, size, header, footer, compression=compression))
 
 
-@op("FixedLengthRecordDataset", stateful=True, ignores=HINTS)
+@op("FixedLengthRecordDataset", shape="-> []", stateful=True, ignores=HINTS)
 def fixed_length_record_dataset(
     xp: Any, state: State, filenames: Any, header_bytes: Any, record_bytes: Any, footer_bytes: Any, buffer_size: Any
 ) -> Any:
@@ -109,7 +109,7 @@ class _Cache:
         self.lock = threading.Lock()
 
 
-@op("CacheDataset", stateful=True, ignores=HINTS)
+@op("CacheDataset", shape="-> []", stateful=True, ignores=HINTS)
 def cache_dataset(xp: Any, state: State, input_dataset: Any, filename: Any) -> Any:
     """The same elements, made once."""
     return _cached(dataset_of(input_dataset), _Cache())
@@ -142,26 +142,26 @@ class CacheHandle(Handle):
     """A place for the elements of a cached dataset; every dataset has its own."""
 
 
-@op("CacheDatasetV2", stateful=True, ignores=HINTS)
+@op("CacheDatasetV2", shape="-> []", stateful=True, ignores=HINTS)
 def cache_dataset_v2(xp: Any, state: State, input_dataset: Any, filename: Any, cache: Any) -> Any:
     """The same elements, made once."""
     return _cached(dataset_of(input_dataset), _Cache())
 
 
-@op("DummyMemoryCache", stateful=True)
+@op("DummyMemoryCache", shape="-> []", stateful=True)
 def dummy_memory_cache(xp: Any, state: State) -> Any:
     """No cache: the dataset makes its own."""
     return CacheHandle(state.node, "cache", dtypes.resource, Shape(()))
 
 
-@op("AnonymousMemoryCache", stateful=True)
+@op("AnonymousMemoryCache", shape="-> []", stateful=True)
 def anonymous_memory_cache(xp: Any, state: State) -> Any:
     """A place for the elements of a cached dataset."""
     return CacheHandle(state.node, "cache", dtypes.resource, Shape(())), np.array(0, object)
 
 
 # --- nothing but hints ---
-@op("OptionsDataset", stateful=True, ignores=(*HINTS, "serialized_options"))
+@op("OptionsDataset", shape="-> []", stateful=True, ignores=(*HINTS, "serialized_options"))
 def options_dataset(xp: Any, state: State, input_dataset: Any, *hints: Any) -> Any:
     """The same elements."""
     return dataset_of(input_dataset)

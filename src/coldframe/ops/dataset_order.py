@@ -15,7 +15,7 @@ from coldframe.primitives.base import refuse
 
 
 # --- how many ---
-@op("TakeDataset", stateful=True, ignores=HINTS)
+@op("TakeDataset", shape="-> []", stateful=True, ignores=HINTS)
 def take_dataset(xp: Any, state: State, input_dataset: Any, count: Any) -> Any:
     """The first `count` elements; all of them where that is negative."""
     source, n = dataset_of(input_dataset), number("count", count)
@@ -39,7 +39,7 @@ def _limited(source: Elements, count: int) -> Elements:
     return Steps(step)
 
 
-@op("SkipDataset", stateful=True, ignores=HINTS)
+@op("SkipDataset", shape="-> []", stateful=True, ignores=HINTS)
 def skip_dataset(xp: Any, state: State, input_dataset: Any, count: Any) -> Any:
     """The elements behind the first `count`; none where that is negative."""
     source, n = dataset_of(input_dataset), number("count", count)
@@ -61,7 +61,7 @@ def skip_dataset(xp: Any, state: State, input_dataset: Any, count: Any) -> Any:
     return Dataset(start, source.size if source.size < 0 else max(source.size - n, 0))
 
 
-@op("RepeatDataset", stateful=True, ignores=HINTS)
+@op("RepeatDataset", shape="-> []", stateful=True, ignores=HINTS)
 def repeat_dataset(xp: Any, state: State, input_dataset: Any, count: Any) -> Any:
     """The elements over and over, `count` times; without end where that is negative."""
     source, n = dataset_of(input_dataset), number("count", count)
@@ -94,7 +94,7 @@ def repeat_dataset(xp: Any, state: State, input_dataset: Any, count: Any) -> Any
     return Dataset(start, size if source.size != UNKNOWN or n <= 0 else UNKNOWN)
 
 
-@op("ShardDataset", stateful=True, ignores=(*HINTS, "require_non_empty"))
+@op("ShardDataset", shape="-> []", stateful=True, ignores=(*HINTS, "require_non_empty"))
 def shard_dataset(xp: Any, state: State, input_dataset: Any, num_shards: Any, index: Any) -> Any:
     """Every `num_shards`-th element, from number `index` on."""
     source, n = dataset_of(input_dataset), number("num_shards", num_shards, 1)
@@ -105,7 +105,7 @@ def shard_dataset(xp: Any, state: State, input_dataset: Any, num_shards: Any, in
     return Dataset(lambda work: itertools.islice(source.start(work), at, None, n), size)
 
 
-@op("AssertCardinalityDataset", stateful=True, ignores=HINTS)
+@op("AssertCardinalityDataset", shape="-> []", stateful=True, ignores=HINTS)
 def assert_cardinality_dataset(xp: Any, state: State, input_dataset: Any, cardinality: Any) -> Any:
     """The same elements; an error where there are not `cardinality`."""
     source, want = dataset_of(input_dataset), number("cardinality", cardinality)
@@ -124,7 +124,7 @@ def assert_cardinality_dataset(xp: Any, state: State, input_dataset: Any, cardin
 
 
 # --- several into one ---
-@op("ZipDataset", stateful=True, ignores=(*HINTS, "N"))
+@op("ZipDataset", shape="-> []", stateful=True, ignores=(*HINTS, "N"))
 def zip_dataset(xp: Any, state: State, input_datasets: list[Any]) -> Any:
     """Elements side by side, up to the end of the shortest."""
     sources = [dataset_of(d) for d in input_datasets]
@@ -137,7 +137,7 @@ def zip_dataset(xp: Any, state: State, input_datasets: list[Any]) -> Any:
     return Dataset(start, INFINITE if not sizes else UNKNOWN if UNKNOWN in sizes else min(sizes))
 
 
-@op("ConcatenateDataset", stateful=True, ignores=HINTS)
+@op("ConcatenateDataset", shape="-> []", stateful=True, ignores=HINTS)
 def concatenate_dataset(xp: Any, state: State, input_dataset: Any, another_dataset: Any) -> Any:
     """The elements of one dataset, then those of another."""
     sources = dataset_of(input_dataset), dataset_of(another_dataset)
@@ -146,7 +146,7 @@ def concatenate_dataset(xp: Any, state: State, input_dataset: Any, another_datas
     return Dataset(lambda work: itertools.chain.from_iterable(s.start(work) for s in sources), size)
 
 
-@op("DirectedInterleaveDataset", stateful=True, ignores=(*HINTS, "N"))
+@op("DirectedInterleaveDataset", shape="-> []", stateful=True, ignores=(*HINTS, "N"))
 def directed_interleave_dataset(
     xp: Any, state: State, selector_input_dataset: Any, data_input_datasets: list[Any], *, stop_on_empty_dataset: bool
 ) -> Any:
@@ -225,7 +225,7 @@ def _cycle(value: Any) -> int:
     return n if n > 0 else 10
 
 
-@op("InterleaveDataset", stateful=True, ignores=HINTS)
+@op("InterleaveDataset", shape="-> []", stateful=True, ignores=HINTS)
 def interleave_dataset(
     xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], cycle_length: Any, block_length: Any, *,
     f: Function,
@@ -235,7 +235,7 @@ def interleave_dataset(
     return _interleaved(dataset_of(input_dataset), f, other_arguments, cycle, block)
 
 
-@op("ParallelInterleaveDatasetV2", stateful=True, ignores=HINTS)
+@op("ParallelInterleaveDatasetV2", shape="-> []", stateful=True, ignores=HINTS)
 def parallel_interleave_dataset_v2(
     xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], cycle_length: Any, block_length: Any,
     *hints: Any, f: Function,
@@ -246,7 +246,7 @@ def parallel_interleave_dataset_v2(
 
 
 # --- in groups ---
-@op("WindowDataset", stateful=True, ignores=HINTS)
+@op("WindowDataset", shape="-> []", stateful=True, ignores=HINTS)
 def window_dataset(
     xp: Any, state: State, input_dataset: Any, size: Any, shift: Any, stride: Any, drop_remainder: Any
 ) -> Any:
@@ -287,7 +287,7 @@ def _of(elements: list[Element]) -> Dataset:
     return Dataset(lambda work: iter(elements), len(elements))
 
 
-@op("GroupByWindowDataset", stateful=True, ignores=(
+@op("GroupByWindowDataset", shape="-> []", stateful=True, ignores=(
     *HINTS, "Tkey_func_other_arguments", "Treduce_func_other_arguments", "Twindow_size_func_other_arguments"
 ))  # fmt: skip
 def group_by_window_dataset(

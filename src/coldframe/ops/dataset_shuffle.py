@@ -116,7 +116,7 @@ def _shuffled(source: Dataset, buffer_size: Any, count: int, seeds: SeedGenerato
     return Dataset(lambda work: _Shuffled(source, most, count, seeds, work), size if source.size >= 0 else source.size)
 
 
-@op("ShuffleDataset", stateful=True, ignores=HINTS)
+@op("ShuffleDataset", shape="-> []", stateful=True, ignores=HINTS)
 def shuffle_dataset(
     xp: Any, state: State, input_dataset: Any, buffer_size: Any, seed: Any, seed2: Any, *,
     reshuffle_each_iteration: bool,
@@ -126,7 +126,7 @@ def shuffle_dataset(
     return _shuffled(dataset_of(input_dataset), buffer_size, 1, seeds)
 
 
-@op("ShuffleDatasetV2", stateful=True, ignores=HINTS)
+@op("ShuffleDatasetV2", shape="-> []", stateful=True, ignores=HINTS)
 def shuffle_dataset_v2(xp: Any, state: State, input_dataset: Any, buffer_size: Any, seed_generator: Any) -> Any:
     """The elements in random order, with the seeds of a generator."""
     return _shuffled(
@@ -134,7 +134,7 @@ def shuffle_dataset_v2(xp: Any, state: State, input_dataset: Any, buffer_size: A
     )
 
 
-@op("ShuffleDatasetV3", stateful=True, ignores=HINTS)
+@op("ShuffleDatasetV3", shape="-> []", stateful=True, ignores=HINTS)
 def shuffle_dataset_v3(
     xp: Any, state: State, input_dataset: Any, buffer_size: Any, seed: Any, seed2: Any, seed_generator: Any, *,
     reshuffle_each_iteration: bool,
@@ -144,7 +144,7 @@ def shuffle_dataset_v3(
     return _shuffled(dataset_of(input_dataset), buffer_size, 1, _given(seed_generator) or own)
 
 
-@op("ShuffleAndRepeatDataset", stateful=True, ignores=HINTS)
+@op("ShuffleAndRepeatDataset", shape="-> []", stateful=True, ignores=HINTS)
 def shuffle_and_repeat_dataset(
     xp: Any, state: State, input_dataset: Any, buffer_size: Any, seed: Any, seed2: Any, count: Any, *,
     reshuffle_each_iteration: bool,
@@ -154,7 +154,7 @@ def shuffle_and_repeat_dataset(
     return _shuffled(dataset_of(input_dataset), buffer_size, number("count", count), seeds)
 
 
-@op("ShuffleAndRepeatDatasetV2", stateful=True, ignores=HINTS)
+@op("ShuffleAndRepeatDatasetV2", shape="-> []", stateful=True, ignores=HINTS)
 def shuffle_and_repeat_dataset_v2(
     xp: Any, state: State, input_dataset: Any, buffer_size: Any, seed: Any, seed2: Any, count: Any,
     seed_generator: Any, *, reshuffle_each_iteration: bool,
@@ -174,19 +174,19 @@ def _seeds_handle(state: State, seeds: SeedGenerator | None) -> SeedsHandle:
     return SeedsHandle(state.node, "seeds", dtypes.resource, Shape(()), seeds)
 
 
-@op("DummySeedGenerator", stateful=True)
+@op("DummySeedGenerator", shape="-> []", stateful=True)
 def dummy_seed_generator(xp: Any, state: State) -> Any:
     """No generator: the dataset makes its own."""
     return _seeds_handle(state, None)
 
 
-@op("AnonymousSeedGenerator", stateful=True)
+@op("AnonymousSeedGenerator", shape="-> []", stateful=True)
 def anonymous_seed_generator(xp: Any, state: State, seed: Any, seed2: Any, reshuffle: Any) -> Any:
     """A new generator of seeds."""
     return _seeds_handle(state, SeedGenerator(int(seed), int(seed2), fixed=not bool(reshuffle))), np.array(0, object)
 
 
-@op("AnonymousRandomSeedGenerator", stateful=True)
+@op("AnonymousRandomSeedGenerator", shape="-> []", stateful=True)
 def anonymous_random_seed_generator(xp: Any, state: State, seed: Any, seed2: Any) -> Any:
     """A new generator of seeds."""
     return _seeds_handle(state, SeedGenerator(int(seed), int(seed2), fixed=False)), np.array(0, object)

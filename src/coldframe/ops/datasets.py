@@ -43,13 +43,13 @@ _AUTOTUNE: Final = 2  # elements made ahead, where the program leaves it to us
 
 
 # --- sources ---
-@op("TensorDataset", stateful=True, ignores=HINTS)
+@op("TensorDataset", shape="-> []", stateful=True, ignores=HINTS)
 def tensor_dataset(xp: Any, state: State, components: list[Any]) -> Any:
     """One element."""
     return Dataset(lambda work: iter([tuple(components)]), 1)
 
 
-@op("TensorSliceDataset", stateful=True, ignores=HINTS)
+@op("TensorSliceDataset", shape="-> []", stateful=True, ignores=HINTS)
 def tensor_slice_dataset(xp: Any, state: State, components: list[Any]) -> Any:
     """The slices of tensors along their first axis."""
     sizes = {np.shape(c)[:1] for c in components}
@@ -61,7 +61,7 @@ def tensor_slice_dataset(xp: Any, state: State, components: list[Any]) -> Any:
     return Dataset(lambda work: (tuple(c[i, ...] for c in components) for i in range(size)), size)
 
 
-@op("SparseTensorSliceDataset", stateful=True, ignores=HINTS)
+@op("SparseTensorSliceDataset", shape="-> []", stateful=True, ignores=HINTS)
 def sparse_tensor_slice_dataset(xp: Any, state: State, indices: Any, values: Any, dense_shape: Any) -> Any:
     """The slices of a sparse tensor: indices, values and shape of each."""
 
@@ -73,7 +73,7 @@ def sparse_tensor_slice_dataset(xp: Any, state: State, indices: Any, values: Any
     return Dataset(start, int(dense_shape[0]))
 
 
-@op("RangeDataset", stateful=True, ignores=("output_shapes", *HINTS[2:]))
+@op("RangeDataset", shape="-> []", stateful=True, ignores=("output_shapes", *HINTS[2:]))
 def range_dataset(xp: Any, state: State, start: Any, stop: Any, step: Any, *, output_types: tuple[DType, ...]) -> Any:
     """Numbers from `start` up to but without `stop`."""
     if not int(step):
@@ -83,13 +83,18 @@ def range_dataset(xp: Any, state: State, start: Any, stop: Any, step: Any, *, ou
     return Dataset(lambda work: ((np.array(n, kind),) for n in numbers), len(numbers))
 
 
-@op("RandomDataset", stateful=True, ignores=HINTS)
+@op("RandomDataset", shape="-> []", stateful=True, ignores=HINTS)
 def random_dataset(xp: Any, state: State, seed: Any, seed2: Any) -> Any:
     """Endless 32-bit random numbers, as int64."""
     return Dataset(lambda work: ((np.array(w, np.int64),) for w in single_words(int(seed), int(seed2))), INFINITE)
 
 
-@op("GeneratorDataset", stateful=True, ignores=(*HINTS, "Tinit_func_args", "Tnext_func_args", "Tfinalize_func_args"))
+@op(
+    "GeneratorDataset",
+    shape="-> []",
+    stateful=True,
+    ignores=(*HINTS, "Tinit_func_args", "Tnext_func_args", "Tfinalize_func_args"),
+)
 def generator_dataset(
     xp: Any, state: State, init_func_other_args: list[Any], next_func_other_args: list[Any],
     finalize_func_other_args: list[Any], *, init_func: Function, next_func: Function, finalize_func: Function,
@@ -127,14 +132,14 @@ def _mapped(source: Dataset, f: Function, others: list[Any], size: int) -> Datas
     return Dataset(start, size)
 
 
-@op("MapDataset", stateful=True, ignores=HINTS)
+@op("MapDataset", shape="-> []", stateful=True, ignores=HINTS)
 def map_dataset(xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], *, f: Function) -> Any:
     """A function of each element."""
     source = dataset_of(input_dataset)
     return _mapped(source, f, other_arguments, source.size)
 
 
-@op("ParallelMapDataset", stateful=True, ignores=HINTS)
+@op("ParallelMapDataset", shape="-> []", stateful=True, ignores=HINTS)
 def parallel_map_dataset(
     xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], num_parallel_calls: Any, *, f: Function
 ) -> Any:
@@ -143,7 +148,7 @@ def parallel_map_dataset(
     return _mapped(source, f, other_arguments, source.size)
 
 
-@op("FlatMapDataset", stateful=True, ignores=HINTS)
+@op("FlatMapDataset", shape="-> []", stateful=True, ignores=HINTS)
 def flat_map_dataset(xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], *, f: Function) -> Any:
     """The elements of the dataset that a function makes of each element, one dataset after the other."""
     source = dataset_of(input_dataset)
@@ -173,7 +178,7 @@ def _filtered(source: Dataset, predicate: Function, others: list[Any]) -> Datase
     return Dataset(start, 0 if source.size == 0 else UNKNOWN)
 
 
-@op("FilterDataset", stateful=True, ignores=HINTS)
+@op("FilterDataset", shape="-> []", stateful=True, ignores=HINTS)
 def filter_dataset(
     xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], *, predicate: Function
 ) -> Any:
@@ -181,7 +186,7 @@ def filter_dataset(
     return _filtered(dataset_of(input_dataset), predicate, other_arguments)
 
 
-@op("ParallelFilterDataset", stateful=True, ignores=HINTS)
+@op("ParallelFilterDataset", shape="-> []", stateful=True, ignores=HINTS)
 def parallel_filter_dataset(
     xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], num_parallel_calls: Any, *,
     predicate: Function,
@@ -190,7 +195,7 @@ def parallel_filter_dataset(
     return _filtered(dataset_of(input_dataset), predicate, other_arguments)
 
 
-@op("FilterByLastComponentDataset", stateful=True, ignores=HINTS)
+@op("FilterByLastComponentDataset", shape="-> []", stateful=True, ignores=HINTS)
 def filter_by_last_component_dataset(xp: Any, state: State, input_dataset: Any) -> Any:
     """The elements whose last component, which is left out, holds."""
     source = dataset_of(input_dataset)
@@ -202,7 +207,7 @@ def filter_by_last_component_dataset(xp: Any, state: State, input_dataset: Any) 
     return Dataset(start)
 
 
-@op("TakeWhileDataset", stateful=True, ignores=HINTS)
+@op("TakeWhileDataset", shape="-> []", stateful=True, ignores=HINTS)
 def take_while_dataset(
     xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], *, predicate: Function
 ) -> Any:
@@ -215,7 +220,7 @@ def take_while_dataset(
     )
 
 
-@op("ScanDataset", stateful=True, ignores=HINTS)
+@op("ScanDataset", shape="-> []", stateful=True, ignores=HINTS)
 def scan_dataset(
     xp: Any, state: State, input_dataset: Any, initial_state: list[Any], other_arguments: list[Any], *, f: Function
 ) -> Any:
@@ -236,7 +241,7 @@ def scan_dataset(
     return Dataset(start, source.size)
 
 
-@op("IgnoreErrorsDataset", stateful=True, ignores=HINTS)
+@op("IgnoreErrorsDataset", shape="-> []", stateful=True, ignores=HINTS)
 def ignore_errors_dataset(xp: Any, state: State, input_dataset: Any) -> Any:
     """The elements that can be made."""
     source = dataset_of(input_dataset)
@@ -274,19 +279,19 @@ def _batched(source: Dataset, size: int, drop: bool, make: Callable[[list[Elemen
     return Dataset(start, source.size if source.size < 0 else source.size // size if drop else -(-source.size // size))
 
 
-@op("BatchDataset", stateful=True, ignores=HINTS)
+@op("BatchDataset", shape="-> []", stateful=True, ignores=HINTS)
 def batch_dataset(xp: Any, state: State, input_dataset: Any, batch_size: Any) -> Any:
     """Elements stacked, so many at a time; the last batch may be smaller."""
     return _batched(dataset_of(input_dataset), number("batch_size", batch_size, 1), False, stacked)
 
 
-@op("BatchDatasetV2", stateful=True, ignores=HINTS)
+@op("BatchDatasetV2", shape="-> []", stateful=True, ignores=HINTS)
 def batch_dataset_v2(xp: Any, state: State, input_dataset: Any, batch_size: Any, drop_remainder: Any) -> Any:
     """Elements stacked, so many at a time; a smaller last batch may be left out."""
     return _batched(dataset_of(input_dataset), number("batch_size", batch_size, 1), bool(drop_remainder), stacked)
 
 
-@op("ParallelBatchDataset", stateful=True, ignores=HINTS)
+@op("ParallelBatchDataset", shape="-> []", stateful=True, ignores=HINTS)
 def parallel_batch_dataset(
     xp: Any, state: State, input_dataset: Any, batch_size: Any, num_parallel_calls: Any, drop_remainder: Any
 ) -> Any:
@@ -294,7 +299,7 @@ def parallel_batch_dataset(
     return _batched(dataset_of(input_dataset), number("batch_size", batch_size, 1), bool(drop_remainder), stacked)
 
 
-@op("MapAndBatchDataset", stateful=True, ignores=HINTS)
+@op("MapAndBatchDataset", shape="-> []", stateful=True, ignores=HINTS)
 def map_and_batch_dataset(
     xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], batch_size: Any, num_parallel_calls: Any,
     drop_remainder: Any, *, f: Function,
@@ -325,7 +330,7 @@ def _filled_column(i: int, values: tuple[Any, ...], shape: Any, fill: Any, dtype
     return padded(values, dtype, dims, fill.item())
 
 
-@op("PaddedBatchDataset", stateful=True, ignores=("output_shapes", "N"))
+@op("PaddedBatchDataset", shape="-> []", stateful=True, ignores=("output_shapes", "N"))
 def padded_batch_dataset(
     xp: Any, state: State, input_dataset: Any, batch_size: Any, padded_shapes: list[Any], padding_values: list[Any], *,
     Toutput_types: tuple[DType, ...],
@@ -335,7 +340,7 @@ def padded_batch_dataset(
     return _batched(dataset_of(input_dataset), number("batch_size", batch_size, 1), False, make)
 
 
-@op("PaddedBatchDatasetV2", stateful=True, ignores=("output_shapes", "N", "metadata", "parallel_copy"))
+@op("PaddedBatchDatasetV2", shape="-> []", stateful=True, ignores=("output_shapes", "N", "metadata", "parallel_copy"))
 def padded_batch_dataset_v2(
     xp: Any, state: State, input_dataset: Any, batch_size: Any, padded_shapes: list[Any], padding_values: list[Any],
     drop_remainder: Any, *, Toutput_types: tuple[DType, ...],
@@ -345,7 +350,7 @@ def padded_batch_dataset_v2(
     return _batched(dataset_of(input_dataset), number("batch_size", batch_size, 1), bool(drop_remainder), make)
 
 
-@op("UnbatchDataset", stateful=True, ignores=HINTS)
+@op("UnbatchDataset", shape="-> []", stateful=True, ignores=HINTS)
 def unbatch_dataset(xp: Any, state: State, input_dataset: Any) -> Any:
     """The slices of elements along their first axis."""
     source = dataset_of(input_dataset)
@@ -369,7 +374,7 @@ def unbatch_dataset(xp: Any, state: State, input_dataset: Any) -> Any:
 
 
 # --- looking ahead ---
-@op("PrefetchDataset", stateful=True, ignores=HINTS)
+@op("PrefetchDataset", shape="-> []", stateful=True, ignores=HINTS)
 def prefetch_dataset(xp: Any, state: State, input_dataset: Any, buffer_size: Any) -> Any:
     """The same elements, some of them made ahead by a thread of their own."""
     source = dataset_of(input_dataset)

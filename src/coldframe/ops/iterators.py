@@ -20,6 +20,7 @@ from coldframe import dtypes
 from coldframe.errors import CancelledError, EndOfInputError, NotInitializedError
 from coldframe.ops.dataset_core import Dataset, Element, Elements, Work, dataset_of
 from coldframe.ops.datasets import Function
+from coldframe.ops.known import Attrs, Dims
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
@@ -100,14 +101,19 @@ def _place(handle: Any) -> Place:
     return handle.place
 
 
+def _held(a: Attrs, *inputs: Any) -> list[Dims]:
+    """The shapes that the node's attributes tell of elements."""
+    return [s.dims for s in a["output_shapes"]]
+
+
 # --- making ---
-@op("IteratorV2", stateful=True, ignores=_KINDS)
+@op("IteratorV2", shape="-> []", stateful=True, ignores=_KINDS)
 def iterator_v2(xp: Any, state: State, *, shared_name: str) -> Any:
     """An iterator."""
     return _handle(state, shared_name or state.node)
 
 
-@op("OneShotIterator", stateful=True, ignores=_KINDS)
+@op("OneShotIterator", shape="-> []", stateful=True, ignores=_KINDS)
 def one_shot_iterator(xp: Any, state: State, *, dataset_factory: Function, shared_name: str) -> Any:
     """An iterator over the dataset that a function makes, from its beginning to its end, once."""
     handle = _handle(state, shared_name or state.node)
@@ -117,13 +123,13 @@ def one_shot_iterator(xp: Any, state: State, *, dataset_factory: Function, share
     return handle
 
 
-@op("AnonymousIteratorV3", stateful=True, ignores=_KINDS)
+@op("AnonymousIteratorV3", shape="-> []", stateful=True, ignores=_KINDS)
 def anonymous_iterator_v3(xp: Any, state: State) -> Any:
     """An iterator that is gone with its handle."""
     return IteratorHandle(state.node, "iterator", dtypes.resource, Shape(()), Place(state.node))
 
 
-@op("AnonymousIteratorV2", stateful=True, ignores=_KINDS)
+@op("AnonymousIteratorV2", shape="-> []", stateful=True, ignores=_KINDS)
 def anonymous_iterator_v2(xp: Any, state: State) -> Any:
     """An iterator that is gone with its handle."""
     return anonymous_iterator_v3.body(xp, state), np.array(0, object)
@@ -136,20 +142,20 @@ def make_iterator(xp: Any, state: State, dataset: Any, iterator: Any) -> None:
 
 
 # --- using ---
-@op("IteratorGetNext", stateful=True, ignores=("output_shapes", "output_types"))
+@op("IteratorGetNext", shape=_held, stateful=True, ignores=("output_shapes", "output_types"))
 def iterator_get_next(xp: Any, state: State, iterator: Any) -> list[Any]:
     """The next element."""
     return list(_place(iterator).next())
 
 
-@op("IteratorToStringHandle", stateful=True)
+@op("IteratorToStringHandle", shape="-> []", stateful=True)
 def iterator_to_string_handle(xp: Any, state: State, resource_handle: Any) -> Any:
     """The iterator's name, a string."""
     _place(resource_handle)
     return np.array(resource_handle.name.encode(), object)
 
 
-@op("IteratorFromStringHandleV2", stateful=True, ignores=("output_types", "output_shapes"))
+@op("IteratorFromStringHandleV2", shape="-> []", stateful=True, ignores=("output_types", "output_shapes"))
 def iterator_from_string_handle_v2(xp: Any, state: State, string_handle: Any) -> Any:
     """The iterator with a name."""
     name = bytes(np.asarray(string_handle, object).item()).decode("utf-8", "replace")
@@ -166,7 +172,7 @@ def delete_iterator(xp: Any, state: State, handle: Any, deleter: Any) -> None:
 
 
 # --- whole datasets ---
-@op("DatasetToSingleElement", stateful=True, ignores=("output_types", "output_shapes", "metadata"))
+@op("DatasetToSingleElement", shape=_held, stateful=True, ignores=("output_types", "output_shapes", "metadata"))
 def dataset_to_single_element(xp: Any, state: State, dataset: Any) -> list[Any]:
     """The only element."""
     work = Work(state)
@@ -180,7 +186,7 @@ def dataset_to_single_element(xp: Any, state: State, dataset: Any) -> list[Any]:
     return list(found[0])
 
 
-@op("ReduceDataset", stateful=True, ignores=(
+@op("ReduceDataset", shape=_held, stateful=True, ignores=(
     "output_types", "output_shapes", "metadata", "Targuments", "Tstate", "use_inter_op_parallelism"
 ))  # fmt: skip
 def reduce_dataset(
@@ -196,7 +202,7 @@ def reduce_dataset(
     return held
 
 
-@op("DatasetCardinality", stateful=True, ignores=("cardinality_options",))
+@op("DatasetCardinality", shape="-> []", stateful=True, ignores=("cardinality_options",))
 def dataset_cardinality(xp: Any, state: State, input_dataset: Any) -> Any:
     """How many elements there are, an int64 scalar; -1 for no end, -2 where that is not known."""
     return np.array(dataset_of(input_dataset).size, np.int64)

@@ -174,7 +174,7 @@ def queue_is_closed_v2(xp: Any, state: State, handle: Any) -> Any:
 
 
 OLD: list[Op] = [
-    alias(o.name.removesuffix("V2"), o)
+    alias(o.name.removesuffix("V2"), o, shape="-> [2]" if o.name.endswith("QueueV2") else o.shape)
     for o in (
         fifo_queue_v2, padding_fifo_queue_v2, random_shuffle_queue_v2, priority_queue_v2, queue_enqueue_v2,
         queue_enqueue_many_v2, queue_dequeue_v2, queue_dequeue_many_v2, queue_dequeue_up_to_v2, queue_close_v2,

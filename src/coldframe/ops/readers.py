@@ -203,7 +203,7 @@ def reader_reset_v2(xp: Any, state: State, reader_handle: Any) -> None:
 
 
 OLD: list[Op] = [
-    alias(o.name.removesuffix("V2"), o)
+    alias(o.name.removesuffix("V2"), o, shape="-> [2]" if o.name.endswith("ReaderV2") else o.shape)
     for o in (
         whole_file_reader_v2, identity_reader_v2, text_line_reader_v2, tf_record_reader_v2, reader_read_v2,
         reader_read_up_to_v2, reader_num_records_produced_v2, reader_num_work_units_completed_v2, reader_reset_v2,
@@ -211,7 +211,7 @@ OLD: list[Op] = [
 ]  # fmt: skip
 
 
-@op("FixedLengthRecordReader", stateful=True, ignores=_IGNORES)
+@op("FixedLengthRecordReader", shape="-> [2]", stateful=True, ignores=_IGNORES)
 def fixed_length_record_reader(
     xp: Any, state: State, *, header_bytes: int, record_bytes: int, footer_bytes: int, hop_bytes: int, shared_name: str
 ) -> Any:

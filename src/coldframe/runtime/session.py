@@ -117,6 +117,10 @@ class Session:
                 self._fed[name] = found
         return found
 
+    def close(self) -> None:
+        """Wake whoever waits in a queue, in any thread, with a `CancelledError`, and end input pipelines."""
+        self.state.close()
+
     def tensor(self, name: Any) -> TensorRef:
         """Return the tensor meant by a name or by an object with one."""
         return find_tensor(self.graph, getattr(name, "name", name))

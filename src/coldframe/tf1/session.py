@@ -148,7 +148,7 @@ class BaseSession:
         threads = int(getattr(config, "intra_op_parallelism_threads", 0) or 0)
         chosen = engine or os.environ.get(ENGINE_VARIABLE, "") or "auto"
         self._runtime = Runtime(self._graph.ir, chosen, threads=threads, files=AnyFile())
-        self._runtime.state.registry = self._graph.registry  # type: ignore[attr-defined]
+        self._runtime.state.functions = self._graph.registry
         self._fetches: dict[Any, _Fetches] = {}
         self._closed = False
 
