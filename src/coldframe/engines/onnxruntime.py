@@ -124,6 +124,8 @@ class _Trace:
             except ColdframeError as e:  # the op refuses its constants: that is for the run to report
                 raise Unlowerable(e.what) from e
             return [self.xp.constant(a, d) for a, (_, d) in zip(folded, call.outputs, strict=True)]
+        if call.op.host:
+            raise Unlowerable(call.op.host)
         args: list[Any] = list(inputs)
         for i in call.static_inputs():
             args[i] = self.xp.static(inputs[i], f"input `{call.inputs[i][0].name}`")

@@ -99,7 +99,7 @@ class XlaEngine:
                 raise EngineFailure(str(e)[:_SHOWN]) from e
             run = _Program(program, [self._device.put(a) for a in trace.weights], trace.forms, self._device)
         inputs = (*(island.inputs[r] for r in trace.fed), *pinned)
-        return Compiled(trace.done, trace.refused, inputs, trace.outputs, trace.constants, run)
+        return Compiled(trace.done, trace.refused, inputs, trace.outputs, trace.constants, run, fresh=True)
 
 
 def _folded(island: Island) -> dict[TensorRef, Any]:
@@ -133,7 +133,8 @@ class _Trace:
         done, refused: what it runs, and why it does not run the others.
         touched: the tensors that what it runs reads.
         outputs, constants: what it returns, and what turned out known.
-        forms: how each output is to be handed out.
+        forms: of each output that is a list, what is known of it; of others, whether it is an argument as it is,
+            whose memory may be the caller's.
     """
 
     def __init__(self, island: Island, known: Mapping[TensorRef, Any], only: set[TensorRef] | None = None) -> None:
@@ -195,8 +196,9 @@ class _Trace:
         self.constants = {r: read_only(np.asarray(v)) for r in wanted if not traced(v := scope.values[r])}
         self.outputs = tuple(r for r in wanted if r not in self.constants)
         results = [whole(v) if isinstance(v, JaxList) else v for v in (scope.values[r] for r in self.outputs)]
-        self.forms = [r if isinstance(r, JaxList) else None for r in results]
-        self.forms = [f and dataclasses.replace(f, buffer=None, length=0) for f in self.forms]
+        given = {id(v) for v in fed}
+        self.forms = [dataclasses.replace(r, buffer=None, length=0) if isinstance(r, JaxList)
+                      else id(r) in given for r in results]  # fmt: skip
         ok = None
         for p in xp.promises:
             ok = p if ok is None else ok & p
@@ -369,7 +371,9 @@ class _Program:
             return [self._out(m, f) for m, f in zip(made, self._forms, strict=True)]
 
     def _out(self, made: Any, form: Any) -> Any:
-        return self._device.take(made) if form is None else _host_list(form, made)
+        if not isinstance(form, bool):
+            return _host_list(form, made)
+        return np.array(made) if form else self._device.take(made)
 
 
 def _host_list(form: Any, made: Any) -> Any:

@@ -96,6 +96,19 @@ def sparse_softmax_cross_entropy_with_logits(xp: Any, features: Any, labels: Any
     return xp.cast(xp.squeeze(loss, [1]), T), xp.cast(e / total - here, T)
 
 
+@sparse_softmax_cross_entropy_with_logits.rule("jax")
+def _(xp: Any, features: Any, labels: Any, *, T: DType) -> Any:
+    _check_sparse(xp, features, labels)
+    classes = xp.dim(features, 1)
+    xp.promise((labels >= 0) & (labels < classes))
+    x = xp.cast(features, float32) if T.width == 2 else features
+    low, e, total = _shifted(xp, x)
+    here = xp.one_hot(labels, classes)
+    loss = xp.log(total) - xp.sum(xp.where(here, low, xp.zeros_like(low)), axis=(1,), keepdims=True)
+    here = xp.cast(here, from_numpy(xp.dtype(x)))
+    return xp.cast(xp.squeeze(loss, [1]), T), xp.cast(e / total - here, T)
+
+
 @sparse_softmax_cross_entropy_with_logits.onnx
 def _(xp: Any, features: Any, labels: Any, *, T: DType) -> Any:
     _check_sparse(xp, features, labels)

@@ -19,7 +19,7 @@ from coldframe.ops.backward import index as back
 from coldframe.ops.table import Op, rules
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
-from coldframe.primitives.numpy_shape import dims
+from coldframe.primitives.numpy_shape import combine_cells, dims
 
 Array = npt.NDArray[Any]
 _SORTED = "the number of segments is in the data"
@@ -54,7 +54,7 @@ class _Fold:
         if isinstance(self.end, str) and data.dtype.kind in "fV" and np.isnan(data).any():
             self._row_by_row(out, wide, ids)
         else:
-            self.ufunc.at(out, ids, wide)
+            combine_cells(self.ufunc, out, (ids,), wide)
         if self.average:
             count = np.maximum(np.bincount(ids, minlength=segments), 1).reshape([-1] + [1] * (data.ndim - 1))
             out = _divided(out, count**self.average if self.average != 1 else count)
@@ -148,18 +148,28 @@ def _unsorted(name: str) -> Op:
             raise refuse("segment ids go with the leading dimensions", expected=list(data.shape), found=list(ids.shape))
         if ids.size and ids.max() >= n:
             raise refuse("a segment id is too large", expected=f"less than {n}", found=int(ids.max()))
-        flat, keep = ids.ravel(), ids.ravel() >= 0
-        rows = data.reshape(ids.size, *data.shape[ids.ndim :])
-        return fold.over(rows[keep], flat[keep], n)
+        flat, rows = ids.ravel(), data.reshape(ids.size, *data.shape[ids.ndim :])
+        if ids.size and ids.min() < 0:
+            keep = flat >= 0
+            flat, rows = flat[keep], rows[keep]
+        return fold.over(rows, flat, n)
+
+    def on_xla(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
+        n = _count(xp.static(num_segments, "the number of segments"))
+        if data.shape[: ids.ndim] != ids.shape:
+            raise refuse("segment ids go with the leading dimensions", expected=list(data.shape), found=list(ids.shape))
+        return xp.segments(data, ids, n, fold.ufunc.__name__, fold.start(np.dtype(data.dtype)))
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each segment, in any order; negative ids drop rows."
-    return Op(
+    made = Op(
         f"UnsortedSegment{name}",
         run,
         rules=rules(gradient=back.UNSORTED[name]),
         shape=inference_index.segment_v2,
         host=_ANY,
     )
+    made.rules["jax"] = on_xla
+    return made
 
 
 def _picked(data: Array, indices: Array, ids: Array) -> Array:

@@ -226,8 +226,11 @@ def _(
         return xp.pad(out, np.array(fixed, np.int64).reshape(-1, 2)) if any(map(any, fixed)) else out
     if None in known:
         raise Unlowerable("the shape to write to is not known when compiling")
-    zeros = xp.full(list(known), xp.asarray(0, dy.dtype))
+    zeros = xp.full(list(known), xp.asarray(0, dtype_of(xp, dy)))
     return _written(xp, zeros, [d or 0 for d in known], spec, masks, dy)
+
+
+strided_slice_grad.rules["jax"] = strided_slice_grad.rules["onnx"]
 
 
 def _margins(dim: int | None, item: Item, spec: Spec) -> tuple[int, int] | None:

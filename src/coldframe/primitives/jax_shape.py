@@ -16,7 +16,7 @@ from jax import lax
 
 from coldframe.dtypes import DType
 from coldframe.primitives.base import Unlowerable, refuse
-from coldframe.primitives.jax_base import JaxBase, JaxList, Known, fixed, folding, ints, sizes, traced, uniform
+from coldframe.primitives.jax_base import JaxBase, JaxList, Known, fixed, folding, ints, sizes, traced, uniform, widened
 from coldframe.primitives.numpy_shape import dims, inferred
 
 _BOUNDED = "promise_in_bounds"  # XLA clamps; `JaxBase.promise` tells of indices that are out of range
@@ -270,7 +270,22 @@ class GatherJax(LayoutJax):
 
 
 class ShapeJax(GatherJax):
-    """Shape and layout verbs."""
+    """Shape and layout verbs; the last two are for ``jax`` rules."""
+
+    def segments(self, data: Any, ids: Any, n: int, how: str, start: Any) -> Any:
+        """Fold rows into `n` rows by their ids, from `start` on; negative ids drop rows.
+
+        `how` is one of add, multiply, maximum, minimum.
+        """
+        self.promise(ids < n)
+        if how in ("maximum", "minimum") and data.dtype.kind in "fV":
+            self.promise(~jnp.isnan(data))
+        wide = widened(data)
+        rows = wide.reshape(ids.size, *data.shape[ids.ndim :])
+        flat = ids.ravel()
+        at = jnp.full((n, *rows.shape[1:]), start, wide.dtype).at[jnp.where(flat < 0, np.asarray(n, ids.dtype), flat)]
+        fold = {"add": at.add, "multiply": at.multiply, "maximum": at.max, "minimum": at.min}[how]
+        return fold(rows, mode="drop").astype(data.dtype)
 
     def vector(self, shape: Any) -> tuple[Any, tuple[int | None, ...]]:
         """Return a vector of integers, and its elements as far as they are known."""
