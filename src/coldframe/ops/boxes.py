@@ -178,7 +178,7 @@ def _(xp: Any, boxes: Any, scores: Any, max_output_size: Any, iou_threshold: Any
     return _emit(xp, boxes, scores, max_output_size, iou_threshold, score_threshold)
 
 
-@op("NonMaxSuppressionV4", shape="[n, 4] [n] -> [?] []", heavy=True)
+@op("NonMaxSuppressionV4", shape=inference_nn.suppression, heavy=True)
 def non_max_suppression_v4(
     xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array, score_threshold: Array,
     *, pad_to_max_output_size: bool,
@@ -205,7 +205,7 @@ def _(
     return index, xp.cast(n, dtypes.int32)
 
 
-@op("NonMaxSuppressionV5", shape="[n, 4] [n] -> [?] [?] []", host="ONNX has no soft suppression")
+@op("NonMaxSuppressionV5", shape=inference_nn.suppression, host="ONNX has no soft suppression")
 def non_max_suppression_v5(
     xp: Any, boxes: Array, scores: Array, max_output_size: Array, iou_threshold: Array, score_threshold: Array,
     soft_nms_sigma: Array, *, pad_to_max_output_size: bool,

@@ -252,19 +252,19 @@ def _set(xp: Any, x: Any, diagonal: Any, low: int, high: int, align: str) -> Any
     return _lookup(xp, [x, diagonal], batch, np.where(where < 0, own, where + band.rows * band.cols))
 
 
-@op("MatrixSetDiag", gradient=back.matrix_set_diag, shape="x -> x")
+@op("MatrixSetDiag", gradient=back.matrix_set_diag, shape=inference_index.matrix_set_diag)
 def matrix_set_diag(xp: Any, x: Any, diagonal: Any) -> Any:
     """Matrices with another main diagonal."""
     return _set(xp, x, diagonal, 0, 0, "LEFT_LEFT")
 
 
-@op("MatrixSetDiagV2", gradient=back.matrix_set_diag_v2, shape="x -> x", static=("k",))
+@op("MatrixSetDiagV2", gradient=back.matrix_set_diag_v2, shape=inference_index.matrix_set_diag, static=("k",))
 def matrix_set_diag_v2(xp: Any, x: Any, diagonal: Any, k: Any) -> Any:
     """Matrices with another band of diagonals."""
     return _set(xp, x, diagonal, *_limits(k), "LEFT_LEFT")
 
 
-@op("MatrixSetDiagV3", gradient=back.matrix_set_diag_v3, shape="x -> x", static=("k",))
+@op("MatrixSetDiagV3", gradient=back.matrix_set_diag_v3, shape=inference_index.matrix_set_diag, static=("k",))
 def matrix_set_diag_v3(xp: Any, x: Any, diagonal: Any, k: Any, *, align: str) -> Any:
     """Matrices with another band of diagonals, whose short ones are aligned."""
     return _set(xp, x, diagonal, *_limits(k), align)

@@ -17,6 +17,7 @@ from coldframe.ops.table import Op, op
 from coldframe.primitives import windows
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import widened
+from coldframe.primitives.numpy_shape import combine_cells
 from coldframe.primitives.numpy_windows import lowest
 
 Array = npt.NDArray[Any]
@@ -47,7 +48,7 @@ def _within(numbers: Array, size: int, what: str) -> None:
 
 def _added(rows: Array, at: Array, size: int, dtype: Any) -> Array:
     out = np.zeros((size, *rows.shape[1:]), rows.dtype)
-    np.add.at(out, at, rows)
+    combine_cells(np.add, out, (at,), rows)
     return out.astype(dtype)
 
 

@@ -35,7 +35,7 @@ def infer(call: Call, inputs: Sequence[Known]) -> list[Known]:
         GraphError: shapes are known not to fit; TensorFlow refuses such a node too.
     """
     outs = _by_rule(call, inputs)
-    if inputs and call.op.pure and any(o.value is None for o in outs) and _small(inputs):
+    if inputs and call.op.pure and call.op.role != "default" and any(o.value is None for o in outs) and _small(inputs):
         return _worked_out(call, inputs, outs)
     return outs
 

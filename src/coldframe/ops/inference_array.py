@@ -132,7 +132,8 @@ def reshape(a: Attrs, x: Known, sizes: Known) -> Known:
 def _filled(x: Known, out: list[Dim], asked: int) -> tuple[Dim, ...]:
     if asked > 1:
         raise GraphError("a shape has more than one -1", found=Shape(tuple(out)))
-    total, dims = x.shape.size, x.dims
+    dims = x.dims
+    total = 0 if dims is not None and 0 in dims else x.shape.size
     known = math.prod(d for d in out if d is not None)
     if total is not None:
         if out.count(None) == 1 and (asked or total):
@@ -193,7 +194,7 @@ def broadcast_to(a: Attrs, x: Known, sizes: Known) -> Dims:
     if out is not None and x.dims is not None:
         if len(x.dims) > len(out):
             raise GraphError("a tensor is broadcast to a lower rank", expected=f"at most {len(out)}", found=len(x.dims))
-        broadcast(x.dims, tuple(None if d is None else d for d in out))
+        out = broadcast(x.dims, out)
     return out
 
 

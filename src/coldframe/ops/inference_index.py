@@ -376,6 +376,17 @@ def matrix_diag_part_v2(a: Attrs, x: Known, k: Known, padding: Known) -> Dims:
     return (*x.dims[:-2], longest) if low == high else (*x.dims[:-2], high - low + 1, longest)
 
 
+def matrix_set_diag(a: Attrs, x: Known, diagonal: Known, *k: Known) -> Dims:
+    """MatrixSetDiag, V2, V3: the shape of the input, of whose batch the diagonal knows too."""
+    at_least(x.dims, 2)
+    at_least(diagonal.dims, 1)
+    band = vector_of(k[0]) if k else [0]
+    if x.dims is None or diagonal.dims is None or band is None or len(x.dims) < 2:
+        return x.dims
+    own = 1 if band[0] == band[-1] else 2
+    return (*(merge(x.dims[:-2], diagonal.dims[: len(diagonal.dims) - own]) or ()), *x.dims[-2:])
+
+
 def matrix_diag_part(a: Attrs, x: Known) -> Dims:
     """MatrixDiagPart: the main diagonal."""
     at_least(x.dims, 2)

@@ -39,7 +39,12 @@ def compare(a: Attrs, x: Known, y: Known) -> Dims:
     """Equal and NotEqual, which may also compare shapes."""
     if a["incompatible_shape_error"]:
         return broadcast(x.shape.dims, y.shape.dims)
-    return merge(x.dims, y.dims) if x.shape.is_static and x.dims == y.dims else None
+    if x.dims is None or y.dims is None:
+        return None
+    for m, n in zip(x.dims[::-1], y.dims[::-1], strict=False):
+        if (m != n and 1 not in (m, n)) or (m is None and n is None):
+            return None  # they may be unequal in shape, and the result is a scalar
+    return broadcast(x.dims, y.dims)
 
 
 def select(a: Attrs, condition: Known, x: Known, y: Known) -> Dims:

@@ -284,6 +284,14 @@ def crop_and_resize(a: Attrs, image: Known, boxes: Known, at: Known, size: Known
     return (n, h, w, channels)
 
 
+def suppression(a: Attrs, boxes: Known, scores: Known, most: Known, *more: Known) -> list[Dims]:
+    """NonMaxSuppressionV4, V5: the boxes chosen, in V5 their scores, and how many count."""
+    merge_dim(with_rank(boxes.dims, 2)[0], with_rank(scores.dims, 1)[0])
+    merge_dim(with_rank(boxes.dims, 2)[1], 4)
+    n = (scalar_of(most) if a["pad_to_max_output_size"] else None,)
+    return [n, n, ()] if len(more) == 3 else [n, ()]
+
+
 def combined_suppression(
     a: Attrs, boxes: Known, scores: Known, per_class: Known, total: Known, *more: Known
 ) -> list[Dims]:

@@ -312,7 +312,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.LRNGrad(dy, op.inputs[0], op.outputs[0], **same)
 
 
-@define("LRNGrad", shape="x -> x", heavy=True)
+@define("LRNGrad", shape="x x x -> x", heavy=True)
 def lrn_grad(
     xp: Any, input_grads: Any, input_image: Any, output_image: Any,
     *, depth_radius: int, bias: float, alpha: float, beta: float, T: DType,

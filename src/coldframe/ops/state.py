@@ -61,7 +61,7 @@ class State(Protocol):
     def adopt(self, handle: Handle, value: Array) -> None:
         """Like `assign`, of an array that was just made: nobody else holds it, so it need not be copied."""
 
-    def assign_rows(self, handle: Handle, rows: Any, values: Array) -> None:
+    def assign_rows(self, handle: Handle, rows: Array, values: Array) -> None:
         """Give some rows of a variable new values: ``variable[rows] = values``, in place where nobody can see that."""
 
     def is_initialized(self, handle: Handle) -> bool:

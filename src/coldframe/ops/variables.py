@@ -203,7 +203,7 @@ def _rows(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, how
     at = np.asarray(indices).ravel()
     check_range(at, len(old), 0)
     rows, place = np.unique(at, return_inverse=True)
-    changed = xp.scatter_nd(old[rows], place.reshape(-1, 1), updates.reshape(-1, *old.shape[1:]), how)
+    changed = xp.scatter_nd(old[rows], place.reshape(-1, 1), updates.reshape(len(at), *old.shape[1:]), how)
     del old  # nothing here holds the variable now, so that its rows may be changed in place
     state.assign_rows(handle, rows, changed)
 
