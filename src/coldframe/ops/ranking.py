@@ -99,6 +99,8 @@ def _numbered(rows: Array) -> tuple[Array, Array, Array]:
     """Number rows by first appearance: where each number first occurs, the number of each row, how often it occurs."""
     if rows.dtype.kind == "O":
         return _numbered_objects(rows)
+    if rows.ndim == 1 and rows.dtype.kind in "iu":
+        return _numbered_integers(rows)
     flat = widened(rows).reshape(len(rows), -1) if rows.size else np.zeros((len(rows), 1), np.int8)
     keys = flat[:, 0] if flat.shape[1] == 1 else flat
     found = np.unique(keys, return_index=True, return_inverse=True, return_counts=True, axis=0, equal_nan=False)
@@ -106,6 +108,21 @@ def _numbered(rows: Array) -> tuple[Array, Array, Array]:
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     return found[1][order], place[found[2].ravel()], found[3][order]
+
+
+def _numbered_integers(x: Array) -> tuple[Array, Array, Array]:
+    order = np.argsort(x, kind="stable")
+    ordered = x[order]
+    fresh = np.ones(len(x), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    starts = np.flatnonzero(fresh)
+    first = order[starts]
+    by_appearance = np.argsort(first)
+    place = np.empty_like(by_appearance)
+    place[by_appearance] = np.arange(len(first))
+    which = np.empty_like(order)
+    which[order] = place[np.cumsum(fresh) - 1]
+    return first[by_appearance], which, np.diff(starts, append=len(x))[by_appearance]
 
 
 def _numbered_objects(rows: Array) -> tuple[Array, Array, Array]:

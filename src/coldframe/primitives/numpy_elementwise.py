@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from coldframe.dtypes import DType
+from coldframe.dtypes import DType, bfloat16, float16
 from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
 Axes = Sequence[int] | None
 
-_NARROW = ("float16", "bfloat16")
+_NARROW = (float16.numpy, bfloat16.numpy)
 
 
 def widened(x: Array) -> Array:
     """Return half-precision `x` as float32, in which TensorFlow's kernels accumulate; others as they are."""
-    return x.astype(np.float32) if x.dtype.name in _NARROW else x
+    return x.astype(np.float32) if x.dtype in _NARROW else x
 
 
 def _vectorized(fn: Any) -> Any:

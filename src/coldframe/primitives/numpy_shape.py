@@ -15,6 +15,7 @@ from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
 LIMIT = 2**40  # elements; a shape beyond it is a mistake or an attack, not a tensor
+_WIDE = 4096  # numbers of a cell from which on numpy's own way with cells is as fast
 
 
 def dims(shape: Any) -> tuple[int, ...]:
@@ -258,7 +259,7 @@ class ShapeNumpy:
             out[at] = updates
         else:
             ufunc = np.true_divide if how == "divide" and x.dtype.kind not in "iu" else getattr(np, _UFUNCS[how])
-            ufunc.at(out, at, updates.astype(x.dtype))
+            combine_cells(ufunc, out, at, updates.astype(x.dtype))
         return out
 
     def one_hot(self, indices: Array, depth: int, axis: int = -1) -> Any:
@@ -287,6 +288,28 @@ _UFUNCS = {
 def _descending(x: Array) -> Array:
     """Keys that grow where `x` falls; no lowest number overflows, and NaN stays last."""
     return ~x if x.dtype.kind in "iub" else -x.astype(np.float64)
+
+
+def combine_cells(ufunc: Any, out: Array, at: tuple[Array, ...], values: Array) -> None:
+    """``ufunc.at(out, at, values)``, in order, which numpy does fast for single numbers only.
+
+    Args:
+        ufunc: what combines two numbers.
+        out: a contiguous array, written into.
+        at: indices of its first dimensions, in range.
+        values: what is combined with each cell, of the full shape.
+    """
+    k = len(at)
+    if not values.size:
+        return
+    width = values.size // at[0].size if k else 1
+    if not k or width >= _WIDE:
+        ufunc.at(out, at, values)
+        return
+    cells = at[0].ravel() if k == 1 else np.ravel_multi_index(at, out.shape[:k]).ravel()
+    if width > 1:
+        cells = (cells.astype(np.int64)[:, None] * width + np.arange(width)).ravel()
+    ufunc.at(out.reshape(-1), cells, values.reshape(-1))
 
 
 def check_range(indices: Array, size: int, axis: int) -> None:

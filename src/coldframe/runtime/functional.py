@@ -59,12 +59,14 @@ class Variables:
 
     Attributes:
         handles: by tensor: those that variable ops make, and those that updates hand on.
+        written: whether any node may write variables in an island.
     """
 
     def __init__(self, nodes: Sequence[BoundNode], fed: Iterable[TensorRef], state: RunState, *, writes: bool) -> None:
         self.handles: dict[TensorRef, Handle] = {}
         self._calls: dict[str, Call] = {}
         self._first: dict[str, TensorRef] = {}
+        self.written = False
         self._writes = writes
         skip = set(fed)
         for b in nodes:
@@ -91,6 +93,7 @@ class Variables:
         if call is None or not (self._writes or b.call.op.role == "read"):
             return
         self._calls[b.name] = call
+        self.written = self.written or b.call.op.role == "update"
         for slot, (arg, _) in enumerate(b.call.outputs):
             ref = b.node.out(slot)
             if arg.is_ref and ref not in skip:

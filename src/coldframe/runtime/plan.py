@@ -26,8 +26,9 @@ from coldframe.runtime.regions import Region
 from coldframe.runtime.state import RunState
 
 Env = dict[TensorRef, Any]
-_VARIANTS: Final = 8  # compiled forms of one island, before it is left to numpy
+_VARIANTS: Final = 32  # compiled forms of one island, before it is left to numpy
 _FREE: Final = ("identity", "read", "assign", "noop")  # roles of nodes that move values at most
+_LITTLE: Final = "too little work to compile"
 _WORTH: Final = 10  # nodes; a smaller island without dense work starts and runs faster on numpy
 
 
@@ -234,8 +235,7 @@ class PlanBuilder:
         self._regions = list(task.regions)
         # Nodes that have not run yet, those of regions too.
         self._pending = {*self._left, *(b.name for r in task.regions for b in r.members)}
-        pure = map(self._variables.call, self._left.values())
-        self._host = {b.name: why for b in pure if (why := task.engine.declines(b))}
+        self._host = {b.name: why for b in self._left.values() if (why := self._declined(b))}
         self._wanted = set(task.fetches)
         self._consumers: dict[TensorRef, set[str]] = {}
         for b in [*task.nodes, *(b for r in task.regions for b in r.members)]:
@@ -260,6 +260,18 @@ class PlanBuilder:
         skip = frozenset(r for r in self._feeds if r in made)
         self._env, self._feeds = {}, {}  # recompiling islands keep this builder, not the tensors of its run
         return Plan(self._steps, self._task.fetches, self._known, skip), results
+
+    def _declined(self, bound: BoundNode) -> str:
+        """Return why the engine would not try a node.
+
+        Gradients ask for shapes and compute with them on numpy. Where steps train, islands are compiled for the sizes
+        that they get, and so most of this is folded: the engine is to try.
+        """
+        b = self._variables.call(bound)
+        why = self._task.engine.declines(b)
+        if self._variables.written and why == b.call.op.host and b.call.op.pure:
+            return ""
+        return why
 
     def _ready(self, inputs: Iterable[TensorRef], controls: Iterable[str], also: set[str]) -> bool:
         for r in inputs:
@@ -296,7 +308,7 @@ class PlanBuilder:
         if not nodes:
             return
         if self._task.selective and not _worth_compiling(nodes):
-            self._host.update(dict.fromkeys(names, "too little work to compile"))
+            self._host.update(dict.fromkeys(names, _LITTLE))
             return
         pure = self._variables.functional(nodes)
         sources = self._sources(pure.nodes, names)
@@ -306,8 +318,11 @@ class PlanBuilder:
             self._host.update(dict.fromkeys(names, f"{self._task.engine.name} failed: {e}"))
             return
         self._host.update(compiled.refused)
-        if compiled.nodes:
-            self._do(self._island(pure, compiled), compiled.nodes)
+        taken = [self._left[b.name] for b in compiled.nodes]
+        if compiled.refused and self._task.selective and not _worth_compiling(taken):
+            self._host.update(dict.fromkeys((b.name for b in taken), _LITTLE))
+        elif taken:
+            self._do(self._island(pure, compiled), taken)
 
     def _island(self, pure: Functional, compiled: Compiled) -> IslandStep:
         covered = {b.name for b in compiled.nodes}

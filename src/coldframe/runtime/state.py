@@ -39,14 +39,20 @@ _ALONE: Final = _references({"x": object()}, "x")
 
 
 def _only_here(holder: Mapping[str, Any], name: str) -> bool:
-    """Whether `holder` alone refers to its array called `name`, which owns its memory: views count as references."""
-    return _references(holder, name) <= _ALONE and holder[name].base is None and holder[name].flags.owndata
+    """Whether `holder` alone refers to its array called `name` and to that memory: views count as references."""
+    if _references(holder, name) > _ALONE:
+        return False
+    array = holder[name]
+    return array.base is None or (not isinstance(array.base, np.ndarray) and array.flags.writeable)
 
 
 def _write(array: Array, rows: Any, values: Any) -> None:
-    array.setflags(write=True)
+    locked = not array.flags.writeable
+    if locked:
+        array.setflags(write=True)
     array[rows] = values
-    array.setflags(write=False)
+    if locked:
+        array.setflags(write=False)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -58,7 +64,7 @@ class _Loan:
 
     def restore(self, array: Array) -> None:
         for rows, values in reversed(self.before):
-            array[rows] = values
+            _write(array, rows, values)
 
 
 class SessionState:
@@ -124,7 +130,7 @@ class SessionState:
                 return False
             array = self.variables[name]
             loan = loan or self._lent.setdefault(name, _Loan(run))
-            loan.before.append((rows, array[rows].copy()))
+            loan.before.append((rows, array[rows]))
             _write(array, rows, values)
             return True
 
@@ -132,10 +138,7 @@ class SessionState:
         """Undo what `run` changed in place."""
         with self._lock:
             for name in [n for n, loan in self._lent.items() if loan.run is run]:
-                array = self.variables[name]
-                array.setflags(write=True)
-                self._lent.pop(name).restore(array)
-                array.setflags(write=False)
+                self._lent.pop(name).restore(self.variables[name])
 
     def begin(self) -> RunState:
         """Return a view for one run."""
@@ -222,6 +225,9 @@ class RunState:
                 f"variable `{handle.name}` has no value",
                 hint="restore a checkpoint or run the graph's initializer before reading it",
             )
+        if value.flags.writeable:
+            value = value.view()
+            value.setflags(write=False)
         return value  # type: ignore[no-any-return]
 
     def assign(self, handle: Handle, value: Array) -> None:
@@ -230,7 +236,8 @@ class RunState:
 
     def adopt(self, handle: Handle, value: Array) -> None:
         """Note a new value that nobody else holds."""
-        value.setflags(write=False)
+        if value.base is None or isinstance(value.base, np.ndarray):  # an engine's memory could not be unlocked again
+            value.setflags(write=False)
         self._written[handle.name] = value
 
     def assign_rows(self, handle: Handle, rows: Any, values: Array) -> None:
@@ -238,7 +245,7 @@ class RunState:
 
         Args:
             handle: the variable.
-            rows: what selects them in ``array[rows] = values``, each once.
+            rows: their numbers, each once.
             values: the new values.
         """
         name = handle.name
