@@ -332,11 +332,11 @@ class ResourceVariable(Variable):
     """A variable behind a resource handle (``VarHandleOp``)."""
 
     def _make(self, initial: Any, dtype: DType | None, shape: Any, validate: bool, scope: str, graph: Graph) -> None:
-        with _colocated(scope, graph, initial), graph.name_scope("Initializer") if callable(initial) else _nothing():
-            value = convert_to_tensor(initial() if callable(initial) else initial, dtype, name="initial_value")
+        value = _first_value(initial, dtype, scope, graph)
         static = as_static(shape) if shape is not None else value.static_shape
         attrs = {"shape": static, "dtype": value.dtype, "shared_name": scope.rstrip("/")}
-        self._ref = raw_op("VarHandleOp", [], attrs, scope)
+        with _colocated(scope, graph, initial):
+            self._ref = raw_op("VarHandleOp", [], attrs, scope)
         self._ref.known = Known(self._ref.dtype, as_static([]), None, None, (value.dtype, static))
         self._dtype, self._static = value.dtype, static
         self._initial_value = value
@@ -344,7 +344,7 @@ class ResourceVariable(Variable):
             self._is_initialized = raw_op("VarIsInitializedOp", [self._ref], {}, None)
         with graph.name_scope("Assign") as assign:
             self._initializer = raw_op("AssignVariableOp", [self._ref, value], {"validate_shape": False}, assign)
-        with graph.name_scope("Read"), colocate_with(self._ref.op):
+        with graph.name_scope("Read"):
             self._snapshot = raw_op("ReadVariableOp", [self._ref], {"dtype": value.dtype}, None)
 
     def _from_proto(self, proto: Any, scope: str | None) -> None:

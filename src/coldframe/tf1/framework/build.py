@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from coldframe import dtypes
 from coldframe.errors import ColdframeError, GraphError, MisuseError
 from coldframe.graph.ir import Node
 from coldframe.graph.signatures import ArgDef, AttrDef, OpSignature, expand, signature
@@ -140,7 +141,8 @@ def _input(sig: OpSignature, arg: ArgDef, value: Any, attrs: dict[str, Any]) -> 
     if dtype is None and arg.type_attr is not None and sig.attrs[arg.type_attr].has_default:
         preferred = sig.attrs[arg.type_attr].default
     try:
-        tensor = convert.convert_to_tensor(value, dtype, arg.name, preferred, as_ref=arg.is_ref)
+        by_handle = arg.is_ref or arg.type is dtypes.resource
+        tensor = convert.convert_to_tensor(value, dtype, arg.name, preferred, as_ref=by_handle)
     except (TypeError, ValueError) as e:
         raise type(e)(f"Input '{arg.name}' of '{sig.name}' Op: {e}") from None
     if arg.type_attr is not None:

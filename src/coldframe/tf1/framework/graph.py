@@ -316,7 +316,7 @@ class Graph:
                 device = ""
             else:
                 device = (d(op) or device) if callable(d) else merge_devices(device, d)
-        groups: set[bytes] = set(op.node.attrs.get("_class", ()))  # type: ignore[arg-type]
+        groups: set[bytes] = set()
         for target in self._colocations:
             groups.update(target.colocation_groups())
             device = target.device
