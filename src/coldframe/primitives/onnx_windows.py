@@ -138,7 +138,9 @@ class WindowsOnnx(GatherOnnx, LinearOnnx):
         return self.reshape(self.stack(parts, 3), [o, c // groups, *taps])
 
     def _dense_filter(self, cells: Sequence[OnnxValue], dy: OnnxValue, c: int, o: int) -> OnnxValue:
-        """[o, c, taps], by products over all images and positions that read channels last, where they lie."""
+        """[o, c, taps], by products over all images and positions."""
+        if dy.dtype is dtypes.float32:
+            return self._filter_by_image(cells, dy, c, o)
         left = self._rows(dy, o)
         if c < _FEW_CHANNELS:  # one product for all taps
             right = self._rows(self.concat(cells, 1), c * len(cells))
@@ -146,6 +148,23 @@ class WindowsOnnx(GatherOnnx, LinearOnnx):
             return self.transpose(self.reshape(out, [o, len(cells), c]), [0, 2, 1])  # type: ignore[no-any-return]
         parts = [self.typed("Gemm", [left, self._rows(v, c)], dims=(o, c), transA=1) for v in cells]
         return self.stack(parts, 2)  # type: ignore[no-any-return]
+
+    def _filter_by_image(self, cells: Sequence[OnnxValue], dy: OnnxValue, c: int, o: int) -> OnnxValue:
+        """Products within each image, which run in parallel and read channels first, where they lie; then their sum."""
+        n = dy.dims[0]
+        batch = self.dim(dy, 0)
+        left = self.reshape(dy, [batch, o, -1])
+
+        def product_with(x: OnnxValue, channels: int) -> OnnxValue:
+            right = self.reshape(x, [batch, channels, -1])
+            dims = (n, o, channels)
+            each = self.node("FusedMatMul", [left, right], dtype=dy.dtype, dims=dims, domain="com.microsoft", transB=1)
+            return self.sum(each, (0,))  # type: ignore[no-any-return]
+
+        if c < _FEW_CHANNELS:  # one product for all taps
+            out = product_with(self.concat(cells, 1), c * len(cells))
+            return self.transpose(self.reshape(out, [o, len(cells), c]), [0, 2, 1])  # type: ignore[no-any-return]
+        return self.stack([product_with(v, c) for v in cells], 2)  # type: ignore[no-any-return]
 
     def _rows(self, x: OnnxValue, channels: int) -> OnnxValue:
         """[n, c, *t] as [n * t, c]."""
