@@ -40,7 +40,7 @@ def _exact() -> Iterator[None]:
     """64-bit numbers stay 64 bits wide."""
     import jax
 
-    with jax.enable_x64(True):  # noqa: FBT003
+    with jax.enable_x64(True):
         yield
 
 
@@ -97,7 +97,8 @@ class XlaEngine:
                 program = lowered.compile()
             except Exception as e:  # XLA's failures share no base of their own
                 raise EngineFailure(str(e)[:_SHOWN]) from e
-            run = _Program(program, [self._device.put(a) for a in trace.weights], trace.forms, self._device)
+            weights = [self._device.put(a) for a in trace.weights]
+            run = _Program(program, weights, len(trace.fed), trace.forms, self._device)
         inputs = (*(island.inputs[r] for r in trace.fed), *pinned)
         return Compiled(trace.done, trace.refused, inputs, trace.outputs, trace.constants, run, fresh=True)
 
@@ -308,7 +309,7 @@ class _Functions:
 
     def trips(self, condition: Any, body: Any, values: Sequence[Any]) -> int | None:
         test, step = _body(condition), _body(body)
-        state = [v if isinstance(v, (np.ndarray, np.generic)) else None for v in values]
+        state: list[Any] = [v if isinstance(v, (np.ndarray, np.generic)) else None for v in values]
         for n in range(_MOST_TRIPS):
             go = _partly(test, state)[0]
             if go is not None and not self.xp.holds(go):
@@ -354,20 +355,20 @@ def _body(function: Any) -> FunctionBody:
 class _Program:
     """A compiled program on its device."""
 
-    def __init__(self, program: Any, weights: list[Any], forms: list[Any], device: _Device) -> None:
+    def __init__(self, program: Any, weights: list[Any], count: int, forms: list[Any], device: _Device) -> None:
         self._program, self._weights, self._forms, self._device = program, weights, forms, device
+        self._count = count
 
     def __call__(self, values: list[Any]) -> list[Any]:
-        count = len(self._program.in_avals[0][1])
+        given = [self._device.get(v) for v in values[: self._count]]  # pinned guards follow unfed
         with _exact():
             try:
-                made, ok = self._program(self._weights, [self._device.get(v) for v in values[:count]])
-                if ok is not None and not bool(ok):
-                    raise EngineFailure("an op refuses its inputs")
-            except EngineFailure:
-                raise
+                made, ok = self._program(self._weights, given)
+                kept = ok is None or bool(ok)
             except Exception as e:  # XLA's failures share no base of their own
                 raise EngineFailure(str(e)[:_SHOWN]) from e
+            if not kept:
+                raise EngineFailure("an op refuses its inputs")
             return [self._out(m, f) for m, f in zip(made, self._forms, strict=True)]
 
     def _out(self, made: Any, form: Any) -> Any:

@@ -167,7 +167,7 @@ def _truncated(x: Any, target: np.dtype[Any]) -> Any:
     if target == np.uint64:  # its upper half has no signed carrier
         low = _truncated(x, np.dtype(np.int64)).astype(target)
         return jnp.where(x >= np.asarray(2.0**63, x.dtype), x.astype(target), low) if x.dtype.itemsize > 2 else low
-    carrier = np.dtype(np.int64 if target in (np.int64, np.uint32) else np.int32)
+    carrier = np.int64 if target in (np.int64, np.uint32) else np.int32
     wide = widened(x)
     low = np.iinfo(carrier).min
     edge = np.asarray(-float(low), wide.dtype)

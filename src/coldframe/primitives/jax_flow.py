@@ -10,6 +10,7 @@ Promises made inside come out as one more variable: a loop ends when one is brok
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -47,13 +48,16 @@ class FlowJax(JaxBase):
             return self.call(functions[k if 0 <= k < len(functions) else -1], args)
         last, index = len(functions) - 1, index.astype(np.int32)
         at = jnp.where((index < 0) | (index > last), last, index)
-        scopes = [self._scoped(lambda _, f=f: self.call(f, args)) for f in functions]
+        scopes = [self._scoped(functools.partial(self._applied, f, args)) for f in functions]
         forms = [jax.eval_shape(s, 0) for s in scopes]
         if any(jax.tree.structure(f) != jax.tree.structure(forms[0]) for f in forms):
             scopes = [_open(s) for s in scopes]
         ok, out = lax.switch(at, scopes, 0)
         self.promise(ok)
         return list(out)
+
+    def _applied(self, function: Any, args: Sequence[Any], _: Any) -> Values:
+        return self.call(function, args)
 
     def holds(self, condition: Any) -> Any:
         """Whether a scalar is not zero, or any other tensor has elements."""
@@ -99,7 +103,7 @@ class FlowJax(JaxBase):
                 raise Unlowerable("a loop variable changes its form")
             return state[0] & ok, fitted
 
-        ok, out = lax.while_loop(again, once, (jnp.asarray(True), start))  # noqa: FBT003
+        ok, out = lax.while_loop(again, once, (jnp.asarray(True), start))
         ok = ok & tested(out)[0]  # what the last test promised
         self.promise(ok)
         return full(out)
@@ -122,7 +126,7 @@ class FlowJax(JaxBase):
             outer, self.promises = self.promises, []
             try:
                 out = [_array(v) for v in fn(arg)]
-                ok = jnp.asarray(True)  # noqa: FBT003
+                ok = jnp.asarray(True)
                 for p in self.promises:
                     ok = ok & p
             finally:

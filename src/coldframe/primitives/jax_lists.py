@@ -119,17 +119,17 @@ class ListsJax(ReduceJax):
             self.promise(x.length == y.length)
         if x.every is not None and y.every is not None:
             return dataclasses.replace(x, every=Known.of(x.every.array() + y.every.array()))
-        x, y = written_out(x), written_out(y)
-        for a, b in ((x, y), (y, x)):
+        pair: tuple[JaxList, JaxList] = written_out(x), written_out(y)
+        for a, b in (pair, pair[::-1]):
             if b.buffer is None and b.single is None:  # zeros
                 return a
             if b.single is not None and a.buffer is not None:
                 index, item = b.single
                 return dataclasses.replace(a, buffer=_written(a.buffer, _row(a.buffer, index) + item, index))
-        x, y = whole(x), whole(y)
-        if x.buffer.shape != y.buffer.shape:
+        first, second = whole(pair[0]), whole(pair[1])
+        if first.buffer.shape != second.buffer.shape:
             raise Unlowerable("the buffers of lists to add up differ")
-        return dataclasses.replace(x, buffer=x.buffer + y.buffer)
+        return dataclasses.replace(first, buffer=first.buffer + second.buffer)
 
     def list_resize(self, x: Any, size: Any) -> JaxList:
         """The list, cut off or with zeros added so that there are `size`."""
@@ -207,7 +207,7 @@ def _check(x: JaxList, item: Any) -> None:
 
 
 def _sized(x: JaxList, shape: Any, capacity: int | None = None) -> JaxList:
-    """Return the list with a buffer for `capacity` rows (or as many as it has now), once its elements' shape is known."""
+    """Return the list with a buffer for `capacity` rows (None: its length), once its elements' shape is known."""
     if shape is None or any(d is None or d < 0 for d in shape):
         return x
     dims = tuple(int(d) for d in shape)

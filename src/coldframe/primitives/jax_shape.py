@@ -38,7 +38,8 @@ class LayoutJax(JaxBase):
 
     def dtype(self, x: Any) -> np.dtype[Any]:
         """The numpy dtype of `x`."""
-        return np.dtype(x.dtype)
+        dtype: np.dtype[Any] = np.dtype(x.dtype)
+        return dtype
 
     def rank(self, x: Any) -> int:
         return int(x.ndim)
