@@ -50,7 +50,7 @@ def identity(xp: Any, input: Any) -> Any:
 
 IDENTITIES = [
     alias("RefIdentity", identity, gradient=passed),
-    alias("PreventGradient", identity, gradient=back.prevent_gradient),
+    alias("PreventGradient", identity, gradient=back.prevent_gradient, ignores=("message",)),
     alias("StopGradient", identity, no_gradient=True),
     alias("GuaranteeConst", identity),
 ]

@@ -265,7 +265,7 @@ def _stitch(name: str) -> Op:
         return xp.scatter_nd(empty, xp.expand_dims(at, [1]), xp.concat(rows, 0), "update")
 
     body.__doc__ = "One tensor of the slices of several, each placed where indices say; the last one wins."
-    return Op(name, body, shape=inference_index.dynamic_stitch)
+    return Op(name, body, rules=rules(gradient=back.dynamic_stitch), shape=inference_index.dynamic_stitch)
 
 
 def _number(xp: Any, x: Any) -> Any:

@@ -53,8 +53,9 @@ def _by_rule(call: Call, inputs: Sequence[Known]) -> list[Known]:
     except GraphError as e:
         shapes = ", ".join(str(i.shape) for i in inputs)
         raise GraphError(
-            f"{e.what} for `{call.op.name}` with input shapes {shapes}", expected=e.expected, found=e.found, hint=e.hint
-        ) from None
+            f"{e.what} (input shapes {shapes})", where=f"for `{call.op.name}`", expected=e.expected, found=e.found,
+            hint=e.hint,
+        ) from None  # fmt: skip
     if not isinstance(result, list):
         result = [result] * len(outputs)
     elif len(result) < len(outputs):

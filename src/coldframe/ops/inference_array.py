@@ -130,8 +130,6 @@ def reshape(a: Attrs, x: Known, sizes: Known) -> Known:
 
 
 def _filled(x: Known, out: list[Dim], asked: int) -> tuple[Dim, ...]:
-    if asked > 1:
-        raise GraphError("a shape has more than one -1", found=Shape(tuple(out)))
     dims = x.dims
     total = 0 if dims is not None and 0 in dims else x.shape.size
     known = math.prod(d for d in out if d is not None)
@@ -229,8 +227,9 @@ def transpose(a: Attrs, x: Known, perm: Known) -> Dims:
     dims = with_rank(x.dims, rank)
     if order is None:
         return (None,) * rank if rank > 1 else dims
-    if sorted(o % max(rank, 1) if -rank <= o < rank else o for o in order) != list(range(rank)):
-        raise GraphError("perm is no permutation", expected=f"each of 0 to {rank - 1}", found=order)
+    for o in order:
+        if not -rank <= o < rank:
+            raise GraphError("perm has a dimension out of range", expected=f"{-rank} to {rank - 1}", found=o)
     return tuple(dims[o] for o in order)
 
 

@@ -263,7 +263,7 @@ def quantize_and_dequantize_v4_grad(
 
 @quantize_and_dequantize_v4_grad.gradient
 def _(g: Any, op: Any, d2y: Any, *_: Any) -> Any:
-    return *g.QuantizeAndDequantizeV4Grad(d2y, *op.inputs[1:], **attrs_of(op, "axis")), None
+    return g.QuantizeAndDequantizeV4Grad(d2y, *op.inputs[1:], **attrs_of(op, "axis"))[0], None, None, None
 
 
 @op("QuantizeAndDequantizeV3", shape="x -> x", lenient="a least value above the greatest", static=("num_bits",))
