@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -62,17 +64,23 @@ def compare(graph_def: Any) -> Report:
     for node in graph_def.node:
         node.attr.pop("_output_shapes", None)
         node.attr.pop("_class", None)
+        if node.op == "Placeholder" and graph_def.versions.producer < 24 and not node.attr["shape"].shape.dim:
+            node.attr["shape"].shape.unknown_rank = True  # so old that a shape left out says nothing
     with tf.Graph().as_default() as graph:
         tf.graph_util.import_graph_def(graph_def, name="")
     # what TensorFlow has after importing has all defaults filled in
     return compare_graph(graph)
 
 
-def compare_graph(graph: Any) -> Report:
-    """Infer all shapes of a graph that TensorFlow built, and hold them against TensorFlow's."""
+def compare_graph(graph: Any, *, told: Collection[str] = ()) -> Report:
+    """Infer all shapes of a graph that TensorFlow built, and hold them against TensorFlow's.
+
+    Outputs of the ops `told` get their shapes from TensorFlow first: there its Python functions set what they know.
+    """
     proto = messages.GraphDef()
     proto.ParseFromString(graph.as_graph_def().SerializeToString())
-    ours, report = shapes_of(from_graph_def(proto))
+    set_ = {o.name: [_theirs(t) for t in o.outputs] for o in graph.get_operations() if o.type in told}
+    ours, report = shapes_of(from_graph_def(proto), set_)
     for op in graph.get_operations():
         for i, out in enumerate(op.outputs):
             found = ours.get((op.name, i))
@@ -91,7 +99,9 @@ def _op(graph: Any, line: str) -> Any:
     return graph.get_operation_by_name(line.split(" ", 1)[0].rpartition(":")[0])
 
 
-def shapes_of(graph: Graph) -> tuple[dict[tuple[str, int], Known], Report]:
+def shapes_of(
+    graph: Graph, told: Mapping[str, list[Shape]] = MappingProxyType({})
+) -> tuple[dict[tuple[str, int], Known], Report]:
     """Infer node by node; what a node refuses is noted."""
     have: dict[tuple[str, int], Known] = {}
     report, ops = Report(), table()
@@ -100,16 +110,17 @@ def shapes_of(graph: Graph) -> tuple[dict[tuple[str, int], Known], Report]:
             have.update(_open(node))
             continue
         call = bind(ops[node.op], node.attrs)
-        inputs = [
-            have.get((r.node, r.slot), Known(dtype, Shape(None)))
-            for r, (_, dtype) in zip(node.inputs, call.inputs, strict=True)
-        ]
+        # a loop is built with its start in the place of what comes back
+        inputs = [have.get((r.node, r.slot), have.get((node.inputs[0].node, node.inputs[0].slot))) for r in node.inputs]
         try:
-            outs = infer(call, inputs)
+            outs = infer(call, [i for i in inputs if i is not None])
         except Exception as e:
             report.refused.append(f"{node.name} ({node.op}): {type(e).__name__} {e}")
+            have.update(_open(node))
             continue
         assert len(outs) == len(call.outputs)
+        if node.name in told:
+            outs = [dataclasses.replace(o, shape=o.shape.merge(t)) for o, t in zip(outs, told[node.name], strict=True)]
         have.update({(node.name, i): o for i, o in enumerate(outs)})
     return have, report
 

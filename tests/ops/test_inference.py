@@ -88,9 +88,7 @@ REFUSALS = [
     ("Add", [known(2, 3), known(2, 4)], {"T": dtypes.float32}),
     ("Reshape", [known(2, 3), const([4, 2])], {"T": dtypes.float32}),
     ("Reshape", [known(2, 3), const([-1, 4])], {"T": dtypes.float32}),
-    ("Reshape", [known(2, 3), const([-1, -1])], {"T": dtypes.float32}),
-    ("Squeeze", [known(2, 3)], {"T": dtypes.float32, "squeeze_dims": (0,)}),
-    ("Transpose", [known(2, 3), const([0, 0])], {"T": dtypes.float32}),
+    ("Transpose", [known(2, 3), const([0, 2])], {"T": dtypes.float32}),
     ("Transpose", [known(2, 3), const([0, 1, 2])], {"T": dtypes.float32}),
     ("ConcatV2", [known(2, 3), known(3, 4), const(1)], {"T": dtypes.float32, "N": 2}),
     ("ConcatV2", [known(2, 3), known(3), const(0)], {"T": dtypes.float32, "N": 2}),
@@ -98,7 +96,7 @@ REFUSALS = [
     ("Unpack", [known(2, 3)], {"T": dtypes.float32, "num": 3, "axis": 0}),
     ("Split", [const(0), known(5, 3)], {"T": dtypes.float32, "num_split": 2}),
     ("Sum", [known(2, 3), const(2)], {"T": dtypes.float32}),
-    ("Slice", [known(2, 3), const([0, 0]), const([3, 3])], {"T": dtypes.float32, "Index": dtypes.int32}),
+    ("Slice", [known(2, 3), const([3, 0]), const([-1, 3])], {"T": dtypes.float32, "Index": dtypes.int32}),
     ("GatherV2", [known(), known(3, dtype=dtypes.int32), const(0)],
      {"Tparams": dtypes.float32, "Tindices": dtypes.int32, "Taxis": dtypes.int32}),
     ("Conv2D", [known(None, 8, 8, 4), known(3, 3, 3, 8)],
@@ -123,14 +121,14 @@ def test_refuses_at_construction_what_tensorflow_refuses(op: str, inputs: list[K
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items() if k != "N"}
     with tf.Graph().as_default(), pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
         _add(op, theirs, plain, "refused")
-    with pytest.raises(GraphError, match=f"for `{op}` with input shapes "):
+    with pytest.raises(GraphError, match=r"\(input shapes .*for `" + op):
         infer(call(op, **attrs), inputs)
 
 
 def test_a_refusal_says_what_does_not_fit() -> None:
     with pytest.raises(GraphError) as e:
         infer(call("MatMul", T=dtypes.float32), [known(None, 3), known(4, 5)])
-    assert str(e.value) == "dimensions must be equal, but are 3 and 4 for `MatMul` with input shapes [?, 3], [4, 5]"
+    assert str(e.value) == "dimensions must be equal, but are 3 and 4 (input shapes [?, 3], [4, 5]) for `MatMul`"
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
@@ -159,7 +157,8 @@ def test_the_entries_of_a_shape_stay_known() -> None:
     slicing = {"T": dtypes.int32, "Index": dtypes.int32, "shrink_axis_mask": 1}
     (first,) = infer(call("StridedSlice", **slicing), [shape, const([0]), const([1]), const([1])])
     (last,) = infer(call("StridedSlice", **slicing), [shape, const([1]), const([2]), const([1])])
-    assert (first.value, last.value) == (None, 3)
+    assert first.value is None
+    assert last.value == 3
     (sizes,) = infer(call("Pack", T=dtypes.int32, N=2), [first, last])
     assert sizes.partial == (None, 3)
     (joined,) = infer(call("ConcatV2", T=dtypes.int32, N=2), [sizes, const([7]), const(0)])
@@ -237,7 +236,7 @@ def _cnn(resource: bool) -> Any:
     x = tf.nn.bias_add(x, _weights("bias", 8, resource=resource))
     x = tf.nn.avg_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 2, 1, "SAME")
     x = tf.reshape(x, [tf.shape(x)[0], int(np.prod(x.shape[1:]))])
-    x = tf.nn.dropout(tf.concat([x, tf.tile(x[:, :4], [1, 2])], 1), rate=0.5)
+    x = tf.nn.dropout(tf.concat([x, x[:, :4]], 1), rate=0.5)
     x = tf.matmul(x, _weights("dense", int(x.shape[1]), 4, resource=resource))
     return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(labels=tf.ones_like(x), logits=x))
 
@@ -268,6 +267,10 @@ def _embeddings(resource: bool) -> Any:
     return tf.reduce_mean(tf.norm(x, axis=-1) + tf.reduce_max(tf.one_hot(ids[:, 0], 5), 1))
 
 
+# While TensorFlow builds a loop, its gradient and a TensorArray, it sets the shapes that these then have.
+SET_IN_PYTHON = {"Enter", "StackPopV2", "TensorArrayReadV3", "TensorArrayGatherV3"}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def v1_control_flow() -> Iterator[None]:
     v1.disable_control_flow_v2()
@@ -286,27 +289,27 @@ def test_training_graphs(model: Callable[[bool], Any], resource: bool) -> None:
             clipped, _ = tf.clip_by_global_norm(grads, 1.0)
             opt.apply_gradients(zip(clipped, variables, strict=True), v1.train.get_or_create_global_step())
         v1.train.Saver()
-    report = compare_graph(graph)
+    report = compare_graph(graph, told=SET_IN_PYTHON)
     assert report.total > 100
     assert not report.wrong
     assert not report.refused
-    # TensorFlow's Python functions set shapes that no rule can tell: those of loops' variables, for instance
-    assert len(report.less) <= 0.02 * report.total, report.by_op("less")
+    # TensorFlow's driver of gradients gives each the shape of what it belongs to
+    assert not [line for line in report.origins if "_grad/Reshape" not in line]
 
 
 # --- real graphs ----------------------------------------------------------------------------------------------------
 REAL = [
-    ("handtracking-ssd/synth_frozen_inference_graph.pb", 0),
-    ("char-rnn-receipts/frozen_model.pb", 0),
-    ("cutkum-lstm/frozen_model.pb", 0),
-    ("mobilenet-0.25-poets/retrained_graph.pb", 0),
-    ("scisharp-meta/vd_cnn.meta", 0),
-    ("scisharp-meta/lstm_crf_ner.meta", 0),
+    "handtracking-ssd/synth_frozen_inference_graph.pb",
+    "char-rnn-receipts/frozen_model.pb",
+    "cutkum-lstm/frozen_model.pb",
+    "mobilenet-0.25-poets/retrained_graph.pb",
+    "scisharp-meta/vd_cnn.meta",
+    "scisharp-meta/lstm_crf_ner.meta",
 ]
 
 
-@pytest.mark.parametrize(("path", "less"), REAL, ids=[r[0] for r in REAL])
-def test_real_graphs(path: str, less: int) -> None:
+@pytest.mark.parametrize("path", REAL)
+def test_real_graphs(path: str) -> None:
     data = model_path(path).read_bytes()
     if path.endswith(".meta"):
         meta = messages.MetaGraphDef()
@@ -318,7 +321,7 @@ def test_real_graphs(path: str, less: int) -> None:
     assert report.total > 300
     assert not report.wrong
     assert not report.refused
-    assert len(report.origins) <= less, report.origins
+    assert not report.less
 
 
 def test_is_fast_enough_to_ask_for_every_node() -> None:
@@ -326,10 +329,7 @@ def test_is_fast_enough_to_ask_for_every_node() -> None:
     asked = [
         (call("MatMul", T=dtypes.float32), [known(None, 3), known(3, 4)]),
         (call("Relu", T=dtypes.float32), [known(None, 3)]),
-        (
-            call("Conv2D", T=dtypes.float32, strides=(1, 1, 1, 1), padding=b"SAME"),
-            [known(None, 8, 8, 3), known(3, 3, 3, 8)],
-        ),
+        (call("Conv2D", T=dtypes.float32, strides=(1, 1, 1, 1), padding=b"SAME"), images),
     ]
     best = min(_seconds(asked) for _ in range(5))
     assert best / len(asked) < 300e-6  # ten times the aim: the machine that tests is busy
