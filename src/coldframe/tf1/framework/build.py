@@ -138,8 +138,8 @@ def _convert(sig: OpSignature, inputs: Sequence[Any], attrs: dict[str, Any]) -> 
 def _input(sig: OpSignature, arg: ArgDef, value: Any, attrs: dict[str, Any]) -> Tensor:
     dtype = arg.type or attrs.get(arg.type_attr or "")
     preferred = None
-    if dtype is None and arg.type_attr is not None and sig.attrs[arg.type_attr].has_default:
-        preferred = sig.attrs[arg.type_attr].default
+    if dtype is None and arg.type_attr is not None:
+        preferred = _preferred(sig.attrs[arg.type_attr], value)
     try:
         by_handle = arg.is_ref or arg.type is dtypes.resource
         tensor = convert.convert_to_tensor(value, dtype, arg.name, preferred, as_ref=by_handle)
@@ -148,6 +148,17 @@ def _input(sig: OpSignature, arg: ArgDef, value: Any, attrs: dict[str, Any]) -> 
     if arg.type_attr is not None:
         attrs.setdefault(arg.type_attr, tensor.dtype)
     return tensor
+
+
+def _preferred(spec: AttrDef, value: Any) -> Any:
+    """Return the dtype a constant should get: the default, unless what it is by itself is one of those allowed."""
+    if not spec.has_default or not spec.allowed:
+        return spec.default if spec.has_default else None
+    try:
+        natural = dtypes.from_numpy(convert.as_array(value).dtype)
+    except (ColdframeError, TypeError, ValueError):
+        return spec.default
+    return None if natural in spec.allowed else spec.default
 
 
 def _list_input(sig: OpSignature, arg: ArgDef, value: Any, attrs: dict[str, Any]) -> list[Tensor]:
