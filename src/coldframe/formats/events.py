@@ -53,6 +53,11 @@ class EventFile:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the file is finished."""
+        return self._records.closed
+
     def write(self, event: Any) -> None:
         """Append an `Event`.
 
