@@ -183,6 +183,9 @@ def tensor_list_scatter(xp: Any, tensor: Any, indices: Any, element_shape: Any, 
     return TensorList(element_dtype, shape, tuple(_scattered([], _rows(tensor, shape), indices)))
 
 
+tensor_list_scatter.gradient(back.gathered)
+
+
 @op("TensorListScatterV2", shape=inference_state.list_of, host=_HOST)
 def tensor_list_scatter_v2(
     xp: Any, tensor: Any, indices: Any, element_shape: Any, num_elements: Any, *, element_dtype: DType
