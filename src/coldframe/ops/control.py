@@ -84,7 +84,15 @@ def _(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None:
     xp.promise(condition)
 
 
-@op("Print", gradient=passed, effect=True, host="it prints", role="print", ignores=("first_n",))
+@op(
+    "Print",
+    gradient=passed,
+    shape=inference_array.printed,
+    effect=True,
+    host="it prints",
+    role="print",
+    ignores=("first_n",),
+)
 def print_(xp: Any, input: Any, data: list[Any], *, message: str, summarize: int) -> Any:
     """Its input; prints `message` and `data` to standard error."""
     sys.stderr.write(message + "".join(f"[{_shown(d, summarize)}]" for d in data) + "\n")

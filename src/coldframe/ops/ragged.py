@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
-from coldframe.ops import inference_text
+from coldframe.ops import inference_math, inference_text
 from coldframe.ops.backward import sparse as back
 from coldframe.ops.counting import bins
 from coldframe.ops.sparse_math import counted_rows
@@ -290,7 +290,7 @@ def _length(values: Array) -> int:
 
 
 # --- counting and filling ---
-@op("RaggedBincount", host=_HOST)
+@op("RaggedBincount", shape=inference_math.ragged_bincount, host=_HOST)
 def ragged_bincount(xp: Any, splits: Array, values: Array, size: Any, weights: Array, *, binary_output: bool) -> Any:
     """How often each of 0 to size - 1 occurs in each row; larger values are left out."""
     n = bins(size)

@@ -98,7 +98,7 @@ def random_shuffle(xp: Any, state: State, value: Any, *, seed: int, seed2: int) 
     rows = np.shape(value)[0] if np.ndim(value) else 0
     if np.size(value) == 0 or rows < 2:
         return value
-    return value[philox.permutation(_reserve(state, seed, seed2, rows // 4), rows)]
+    return value[philox.permutation(_reserve(state, seed, seed2, (rows + 2) // 4), rows)]
 
 
 def weights(logits: Any, num_samples: Any) -> int:

@@ -197,7 +197,7 @@ EXTREMES = [
 
 
 # --- counting ---
-@op("SparseBincount", host=_HOST)
+@op("SparseBincount", shape=inference_math.sparse_bincount, host=_HOST)
 def sparse_bincount(
     xp: Any, indices: Array, values: Array, dense_shape: Array, size: Any, weights: Array, *, binary_output: bool
 ) -> Any:

@@ -26,6 +26,8 @@ _TAILS = tuple(
 )
 _SHIFT = 10  # recurrences carry arguments beyond this, where asymptotic series have all digits
 _STEPS = 5000  # bound of the iterations
+_STEP = 1e-20  # of derivatives, in the imaginary direction
+Number = Any  # float or complex
 
 
 def _lgamma(v: float) -> float:
@@ -100,7 +102,9 @@ def _igamma(a: float, x: float) -> float:
         return math.nan if math.isinf(x) and math.isinf(a) else 0.0
     if math.isinf(x):
         return 1.0
-    return _lower_series(a, x) if x <= 1 or x <= a else 1 - _upper_fraction(a, x)
+    scale = _scale(a, x)
+    part: float = _lower_series(a, x) * scale if x <= 1 or x <= a else 1 - _upper_fraction(a, x) * scale
+    return part
 
 
 def _igammac(a: float, x: float) -> float:
@@ -111,27 +115,44 @@ def _igammac(a: float, x: float) -> float:
         return math.nan if math.isinf(x) and math.isinf(a) else 1.0
     if math.isinf(x):
         return 0.0
-    return 1 - _lower_series(a, x) if x < 1 or x < a else _upper_fraction(a, x)
+    scale = _scale(a, x)
+    part: float = 1 - _lower_series(a, x) * scale if x < 1 or x < a else _upper_fraction(a, x) * scale
+    return part
+
+
+def _igamma_slope(a: float, x: float) -> float:
+    """The derivative of `_igamma` for a: that of the series and of the fraction by a complex step, which is exact."""
+    if x < 0 or a <= 0 or math.isnan(a) or math.isnan(x):
+        return math.nan
+    if x == 0 or math.isinf(a) or math.isinf(x):
+        return math.nan if math.isinf(x) and math.isinf(a) else 0.0
+    below = x <= 1 or x <= a
+    moved = (_lower_series if below else _upper_fraction)(complex(a, _STEP), x)
+    of_scale = math.log(x) - float(digamma(np.array([a]))[0])
+    slope: float = _scale(a, x) * (moved.real * of_scale + moved.imag / _STEP)
+    return slope if below else -slope
 
 
 def _scale(a: float, x: float) -> float:
     return math.exp(max(a * math.log(x) - x - math.lgamma(a), -745.0))
 
 
-def _lower_series(a: float, x: float) -> float:
+def _lower_series(a: Number, x: float) -> Number:
+    """The function over `_scale`."""
     term = total = 1 / a
     for k in range(1, _STEPS):
         term *= x / (a + k)
         total += term
-        if term < total * 1e-17:
+        if abs(term) < abs(total) * 1e-17:
             break
-    return total * _scale(a, x)
+    return total
 
 
-def _upper_fraction(a: float, x: float) -> float:
-    """By Lentz's method."""
+def _upper_fraction(a: Number, x: float) -> Number:
+    """The function's complement over `_scale`, by Lentz's method."""
     b = x + 1 - a
-    c, d = 1e300, 1 / b
+    c: Any = 1e300
+    d: Any = 1 / b
     h = d
     for k in range(1, _STEPS):
         n = -k * (k - a)
@@ -141,7 +162,7 @@ def _upper_fraction(a: float, x: float) -> float:
         h *= d * c
         if abs(d * c - 1) < 1e-16:
             break
-    return h * _scale(a, x)
+    return h
 
 
 def _betainc(a: float, b: float, x: float) -> float:
@@ -257,6 +278,7 @@ SPECIAL = [
     _special("Zeta", zeta, 2, "Hurwitz's zeta function of x and q"),
     _special("Igamma", _each(_igamma), 2, "the regularized lower incomplete gamma function of a and x"),
     _special("Igammac", _each(_igammac), 2, "the regularized upper incomplete gamma function of a and x"),
+    _special("IgammaGradA", _each(_igamma_slope), 2, "the derivative of Igamma for a"),
     _special("Betainc", _each(_betainc), 3, "the regularized incomplete beta function of a, b and x"),
     _special("Ndtri", ndtri, 1, "the quantile of the standard normal distribution"),
     _special("Erfinv", erfinv, 1, "the inverse of the error function"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import DType
+from coldframe.errors import EndOfInputError
 from coldframe.ops import gather, inference_index, inference_state, slicing
 from coldframe.ops.backward import index as back
 from coldframe.ops.backward import passed
@@ -329,7 +330,7 @@ def count_up_to(xp: Any, state: State, ref: Handle, *, limit: int) -> Any:
     """The variable's value, which then grows by one; refused at `limit`."""
     old = state.read(ref)
     if old >= limit:
-        raise refuse(f"variable `{ref.name}` reached its limit", found=limit)
+        raise EndOfInputError(f"variable `{ref.name}` reached its limit", found=limit)
     state.assign(ref, old + old.dtype.type(1))
     return old
 

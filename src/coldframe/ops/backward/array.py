@@ -33,9 +33,13 @@ def identity_n(g: Any, op: Any, *dys: Any) -> Any:
     return list(dys)
 
 
+class ForbiddenGradientError(MisuseError, LookupError):
+    """A program that builds a graph asks for a gradient which the graph says must not be asked for."""
+
+
 def prevent_gradient(g: Any, op: Any, dy: Any) -> Any:
     message = op.get_attr("message")
-    raise MisuseError(
+    raise ForbiddenGradientError(
         "a gradient is asked for that the graph forbids", where=f"at node `{op.name}`",
         found=message.decode("utf-8", "replace") if isinstance(message, bytes) else message,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from coldframe.dtypes import DType, complex64, complex128, float32
 from coldframe.ops.backward import (
     conj,
     filled,
@@ -31,6 +32,10 @@ def _zero_of(g: Any, x: Any) -> Any:
     return g.constant(0, x.dtype)
 
 
+def _complex_of(x: Any) -> DType:
+    return complex64 if x.dtype is float32 else complex128
+
+
 def _square(g: Any, x: Any, dy: Any) -> Any:
     return g.Mul(dy, g.Mul(x, g.constant(2.0, x.dtype)))
 
@@ -46,20 +51,25 @@ def _gauss(g: Any, x: Any, dy: Any, factor: float) -> Any:
 
 
 def complex_abs(g: Any, op: Any, dy: Any) -> Any:
-    y = op.outputs[0]
+    y, wide = op.outputs[0], op.inputs[0].dtype
     return g.DivNoNan(
-        g.Complex(dy, zeros_like(g, dy)) * op.inputs[0], g.Complex(y, zeros_like(g, y)), name="div_no_nan"
+        g.Complex(dy, zeros_like(g, dy), Tout=wide) * op.inputs[0],
+        g.Complex(y, zeros_like(g, y), Tout=wide),
+        name="div_no_nan",
     )
 
 
 def angle(g: Any, op: Any, dy: Any) -> Any:
-    real, imag = g.Real(op.inputs[0]), g.Imag(op.inputs[0])
-    z = g.Reciprocal(g.Complex(imag, real))
-    return -g.Complex(dy, _zero_of(g, dy)) * z
+    x = op.inputs[0]
+    real, imag = g.Real(x, Tout=dy.dtype), g.Imag(x, Tout=dy.dtype)
+    z = g.Reciprocal(g.Complex(imag, real, Tout=x.dtype))
+    return -g.Complex(dy, _zero_of(g, dy), Tout=x.dtype) * z
 
 
 def complex_(g: Any, op: Any, dy: Any) -> Any:
-    return unbroadcast(g, op.inputs[0], op.inputs[1], g.Real(dy), g.Imag(dy))
+    return unbroadcast(
+        g, op.inputs[0], op.inputs[1], g.Real(dy, Tout=op.inputs[0].dtype), g.Imag(dy, Tout=op.inputs[0].dtype)
+    )
 
 
 @takes_slices
@@ -236,11 +246,11 @@ def reciprocal(g: Any, op: Any, dy: Any) -> Any:
 
 
 def real(g: Any, op: Any, dy: Any) -> Any:
-    return g.Complex(dy, _zero_of(g, dy))
+    return g.Complex(dy, _zero_of(g, dy), Tout=_complex_of(dy))
 
 
 def imag(g: Any, op: Any, dy: Any) -> Any:
-    return g.Complex(_zero_of(g, dy), dy)
+    return g.Complex(_zero_of(g, dy), dy, Tout=_complex_of(dy))
 
 
 def conjugate(g: Any, op: Any, dy: Any) -> Any:
