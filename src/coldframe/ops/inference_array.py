@@ -482,3 +482,8 @@ def placeholder_with_default(a: Attrs, x: Known) -> Dims:
     shape: Shape = a["shape"]
     merge(x.dims, shape.dims)
     return shape.dims
+
+
+def printed(a: Attrs, x: Known, data: list[Known]) -> Known:
+    """Print: the first input, whose value is not worked out again."""
+    return Known(x.dtype, x.shape, None, x.partial, x.handle)

@@ -385,3 +385,18 @@ def sparse_reduce(a: Attrs, indices: Known, values: Known, sizes: Known, axes: K
     if dims is None or axes.value is None or sizes.value is None:
         return None
     return reduce(a, Known(values.dtype, Shape(dims)), axes)
+
+
+def sparse_bincount(a: Attrs, indices: Known, values: Known, sizes: Known, size: Known, weights: Known) -> Dims:
+    """SparseBincount: of a vector, or of each row of a matrix."""
+    rank, n = with_rank(sizes.dims, 1)[0], scalar_of(size)
+    entries = entries_of(sizes)
+    if rank is None:
+        return None
+    return (n,) if rank == 1 else (entries[0] if entries else None, n)
+
+
+def ragged_bincount(a: Attrs, splits: Known, values: Known, size: Known, weights: Known) -> Dims:
+    """RaggedBincount: of each row."""
+    rows = with_rank(splits.dims, 1)[0]
+    return (None if rows is None else rows - 1, scalar_of(size))

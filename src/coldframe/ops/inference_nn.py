@@ -203,13 +203,7 @@ def patches(a: Attrs, x: Known) -> Dims:
 
 # --- normalization and biases -------------------------------------------------------------------------------------
 def batch_norm(a: Attrs, x: Known, *params: Known) -> list[Dims]:
-    """FusedBatchNorm: y, then statistics per channel."""
-    dims, channels = _normed(a, x, params[: 4 if not a["is_training"] else 2])
-    return [dims, *[(channels,)] * 4, (None,)] if "U" in a else [dims, *[(channels,)] * 4]
-
-
-def batch_norm_v3(a: Attrs, x: Known, *params: Known) -> list[Dims]:
-    """FusedBatchNormV3: with one more reserved output, of open shape."""
+    """FusedBatchNorm: y, then statistics per channel; in V3 one more reserved output, of open shape."""
     dims, channels = _normed(a, x, params[: 4 if not a["is_training"] else 2])
     return [dims, *[(channels,)] * 4, None]
 
@@ -335,11 +329,6 @@ def resized_from(a: Attrs, dy: Known, image: Known) -> Dims:
 def crop_image_grad(a: Attrs, dy: Known, boxes: Known, at: Known, size: Known) -> Dims:
     """CropAndResizeGradImage: the shape given."""
     return with_rank(described(size), 4)
-
-
-def like_third(a: Attrs, x: Known, y: Known, z: Known, *others: Known) -> Dims:
-    """The shape of the third input."""
-    return z.dims
 
 
 def pool_grad_grad(a: Attrs, x: Known, y: Known, dy: Known, *others: Known) -> Dims:

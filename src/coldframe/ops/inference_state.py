@@ -66,11 +66,6 @@ def update(a: Attrs, ref: Known, value: Known) -> Dims:
     return merge(ref.dims, value.dims)
 
 
-def nothing(a: Attrs, *inputs: Any) -> list[Dims]:
-    """No outputs."""
-    return []
-
-
 # --- TensorArray and TensorList -----------------------------------------------------------------------------------
 def tensor_array(a: Attrs, size: Known) -> list[Known | Dims]:
     """TensorArrayV3: a handle, and the flow."""
@@ -209,20 +204,10 @@ def while_(a: Attrs, inputs: list[Known]) -> list[Known | Dims]:
     return [Known(i.dtype, s, handle=i.handle) for i, s in zip(inputs, shapes, strict=False)]
 
 
-def gradient_flow(a: Attrs, *inputs: Any) -> Dims:
-    """A flow, which is a scalar."""
-    return ()
-
-
 # --- optimizers ---------------------------------------------------------------------------------------------------
 def apply_dense(a: Attrs, ref: Known, *others: Known) -> Dims:
     """An update of a ref variable: its shape."""
     return ref.dims
-
-
-def count_up(a: Attrs, ref: Known) -> Dims:
-    """CountUpTo."""
-    return with_rank(ref.dims, 0)
 
 
 def list_reserve(a: Attrs, shape: Known, n: Known) -> Known:
@@ -268,11 +253,6 @@ def held_shapes(a: Attrs, *inputs: Any) -> list[Dims] | None:
 def split_list(a: Attrs, x: Known, shape: Known, lengths: Known) -> Known:
     """TensorListSplit: a list of elements of a shape."""
     return Known(dtypes.variant, _SCALAR, handle=(a["element_dtype"], Shape(_given(shape))))
-
-
-def read_record(a: Attrs, *inputs: Any) -> list[Dims]:
-    """ReaderRead: a key and a value."""
-    return [(), ()]
 
 
 def _given(shape: Known) -> Dims:

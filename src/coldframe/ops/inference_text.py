@@ -48,12 +48,6 @@ def decode_csv(a: Attrs, records: Known, defaults: list[Known]) -> list[Dims]:
     return [records.dims] * len(defaults)
 
 
-def decode_image(a: Attrs, contents: Known) -> Dims:
-    """Decoded images: height and width are open, channels are where the attribute says."""
-    with_rank(contents.dims, 0)
-    return (None, None, int(a["channels"]) or None)
-
-
 # --- examples -----------------------------------------------------------------------------------------------------
 def parse_example(a: Attrs, serialized: Known, names: Known, *others: Any) -> list[Dims]:
     """ParseExample: sparse features, then dense ones per example."""

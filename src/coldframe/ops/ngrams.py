@@ -36,7 +36,7 @@ def _of_width(tokens: list[bytes], width: int, pads: int, left: bytes, right: by
     return [separator.join(padded[i : i + width]) for i in range(len(padded) - width + 1)]
 
 
-@op("StringNGrams", host="strings")
+@op("StringNGrams", shape="[n] [s] -> [?] [s]", host="strings")
 def string_n_grams(
     xp: Any, data: Any, data_splits: Any, *, separator: str, ngram_widths: tuple[int, ...], left_pad: str,
     right_pad: str, pad_width: int, preserve_short_sequences: bool, Tsplits: DType,

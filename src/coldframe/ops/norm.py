@@ -259,7 +259,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.BatchNormWithGlobalNormalizationGrad(t, m, v, gamma, dy, **same)
 
 
-@define("BatchNormWithGlobalNormalizationGrad", heavy=True)
+@define("BatchNormWithGlobalNormalizationGrad", shape=inference_nn.global_norm_grad, heavy=True)
 def batch_norm_with_global_normalization_grad(
     xp: Any, t: Any, m: Any, v: Any, gamma: Any, backprop: Any,
     *, variance_epsilon: float, scale_after_normalization: bool, T: DType,

@@ -262,7 +262,7 @@ def _layer_grad(name: str, order: tuple[int, ...]) -> Op:
                     total += part
         return dx, dcs, dh, dw, *dpeepholes, db
 
-    return Op(name, run, host=_STEPS, heavy=True)
+    return Op(name, run, shape=inference_nn.block_lstm_grad, host=_STEPS, heavy=True)
 
 
 LAYER_GRADIENTS = [_layer_grad("BlockLSTMGrad", _ICFO), _layer_grad("BlockLSTMGradV2", _IFCO)]

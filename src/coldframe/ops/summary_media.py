@@ -36,7 +36,7 @@ def _written(summary: Any) -> Array:
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------
-@op("ImageSummary", host=_HOST)
+@op("ImageSummary", shape="-> []", host=_HOST)
 def image_summary(xp: Any, tag: Any, tensor: Any, *, max_images: int, bad_color: Any) -> Any:
     """The first images of a batch, as PNG. Floats are scaled to what a byte holds; NaN and infinity get a colour."""
     base, shape = _base(tag), np.shape(tensor)
@@ -82,13 +82,13 @@ def _bytes(image: Array, bad_color: Array) -> Array:
 
 
 # --- sound --------------------------------------------------------------------------------------------------------
-@op("AudioSummary", host=_HOST)
+@op("AudioSummary", shape="-> []", host=_HOST)
 def audio_summary(xp: Any, tag: Any, tensor: Any, *, sample_rate: float, max_outputs: int) -> Any:
     """The first sounds of a batch, as WAV."""
     return _audio(tag, tensor, np.float32(sample_rate), max_outputs)
 
 
-@op("AudioSummaryV2", host=_HOST)
+@op("AudioSummaryV2", shape="-> []", host=_HOST)
 def audio_summary_v2(xp: Any, tag: Any, tensor: Any, sample_rate: Any, *, max_outputs: int) -> Any:
     """The first sounds of a batch, as WAV; frames per second are an input."""
     if np.size(sample_rate) != 1:
