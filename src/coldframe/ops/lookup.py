@@ -224,7 +224,7 @@ def lookup_table_size_v2(xp: Any, state: State, table_handle: Any) -> Any:
     return np.int64(len(_entries(state, _table(table_handle))))
 
 
-@op("LookupTableExportV2", stateful=True)
+@op("LookupTableExportV2", shape="-> [k] ?", stateful=True)
 def lookup_table_export_v2(xp: Any, state: State, table_handle: Any, *, Tkeys: DType, Tvalues: DType) -> Any:
     """All keys and their values, in the order they were added."""
     table = _table(table_handle, Tkeys, Tvalues)
@@ -370,7 +370,8 @@ def _first_generation() -> list[Op]:
         lookup_table_size_v2, lookup_table_export_v2, lookup_table_insert_v2, lookup_table_import_v2,
         initialize_table_v2, initialize_table_from_text_file_v2,
     ]  # fmt: skip
-    return [alias(o.name.removesuffix("V2"), o) for o in old]
+    handles = {"shape": "-> [2]"}
+    return [alias(o.name.removesuffix("V2"), o, **(handles if "HashTable" in o.name else {})) for o in old]
 
 
 FIRST_GENERATION = _first_generation()
