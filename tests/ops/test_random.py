@@ -56,7 +56,7 @@ def test_normal(op: str, dtype: str, rtol: float) -> None:
     check(build, runs=3, rtol=rtol)
 
 
-@pytest.mark.parametrize("shape", [[1], [9], [5, 3], [4, 2, 2], [], [0], [3, 0]], ids=str)
+@pytest.mark.parametrize("shape", [[1], [9], [5, 3], [4, 2, 2], [6], [11], [], [0], [3, 0]], ids=str)
 def test_shuffle(shape: list[int]) -> None:
     value = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
     check(lambda: tf.raw_ops.RandomShuffle(value=value, seed=3, seed2=4), runs=3)
