@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from coldframe.errors import FeedError, MisuseError, NotFoundError, near_names
@@ -14,7 +14,7 @@ from coldframe.graph.names import is_tensor_name
 from coldframe.graph.traverse import needed
 from coldframe.runtime import ends
 from coldframe.runtime.session import Session
-from coldframe.runtime.source import Signature, Source, open_source, read_variable
+from coldframe.runtime.source import Signature, Source, Stored, open_source
 from coldframe.shapes import TensorSpec
 
 _SERVING: Final = "serving_default"
@@ -39,7 +39,7 @@ class Model:
             constant_variables=True,
             files=[*source.assets.values(), *source.asset_variables.values()],
         )
-        self.session.state.stored = _Stored(source)
+        self.session.state.stored = Stored(source)
         self._lock = threading.Lock()
         self._initialized = not source.init_ops
 
@@ -147,25 +147,6 @@ def _guess(graph: Graph) -> Signature:
     used = needed(graph, [e.ref.node for e in outputs])
     inputs = [e for e in ends.inputs(graph) if e.ref.node in used]
     return Signature(_GUESSED, ends.specs_by_node(graph, inputs), ends.specs_by_node(graph, outputs))
-
-
-class _Stored(Mapping[str, Any]):
-    """The values of a source's variables, read when asked for."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def __getitem__(self, name: str) -> Any:
-        return read_variable(self._source, name)
-
-    def __contains__(self, name: object) -> bool:
-        return self._source.checkpoint is not None and name in self._source.variables
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._source.variables)
-
-    def __len__(self) -> int:
-        return len(self._source.variables)
 
 
 def load(

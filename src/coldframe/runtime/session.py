@@ -37,10 +37,12 @@ class Session:
             ``xla``); ``reference`` runs everything on numpy.
         threads: threads within an op; 0 lets the engine choose.
         constant_variables: compile the variables' values in. Faster where they seldom change.
+        checkpoint: where variables' values are: a checkpoint's prefix, or its folder for the latest one. Training goes
+            on from there.
         files: files that the graph may read, such as vocabularies of its tables; it can touch no others, unless this
             is `coldframe.runtime.files.AnyFile()`.
 
-    Variables start without values; run the graph's initializer, or give them with `set_variables`.
+    Without a checkpoint variables start without values; run the graph's initializer, or give them with `set_variables`.
     """
 
     def __init__(
@@ -50,10 +52,11 @@ class Session:
         *,
         threads: int = 0,
         constant_variables: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
         files: Iterable[str | os.PathLike[str]] | Files = (),
     ) -> None:
-        self.graph = source if isinstance(source, Graph) else _graph_of(source)
-        self.state = SessionState(files=files)
+        self.graph, stored = _opened(source, checkpoint)
+        self.state = SessionState(stored, files)
         weakref.finalize(self, self.state.close).atexit = False  # ends the threads of its input pipelines
         self._fetched: dict[Any, _Fetches] = {}
         self._fed: dict[str, TensorRef] = {}
@@ -135,10 +138,14 @@ class Session:
         return [plan.report() for plan in self._program.plans()]
 
 
-def _graph_of(source: Any) -> Graph:
-    from coldframe.runtime.source import open_source
+def _opened(source: Any, checkpoint: str | os.PathLike[str] | None) -> tuple[Graph, Mapping[str, Any] | None]:
+    """Return the graph, and the values of its variables where they are given."""
+    if isinstance(source, Graph) and checkpoint is None:
+        return source, None
+    from coldframe.runtime.source import Stored, open_source  # here, since programs make graphs without files
 
-    return open_source(source).graph
+    opened = open_source(source, checkpoint=checkpoint)
+    return opened.graph, None if checkpoint is None else Stored(opened)
 
 
 def settings(engine: str, *, threads: int = 0, pin: bool = False) -> Settings:

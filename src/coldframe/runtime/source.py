@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -341,6 +341,25 @@ def _init_ops(meta: Any) -> tuple[str, ...]:
         if key in meta.collection_def:
             names += [n.partition(":")[0] for n in meta.collection_def[key].node_list.value]
     return tuple(dict.fromkeys(n for n in names if n))
+
+
+class Stored(Mapping[str, Any]):
+    """The values of a source's variables, read when asked for."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __getitem__(self, name: str) -> Any:
+        return read_variable(self._source, name)
+
+    def __contains__(self, name: object) -> bool:
+        return self._source.checkpoint is not None and name in self._source.variables
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source.variables)
+
+    def __len__(self) -> int:
+        return len(self._source.variables)
 
 
 def read_variable(source: Source, name: str) -> Array:
