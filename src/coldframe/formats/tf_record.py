@@ -41,8 +41,8 @@ def encode_record(payload: Chunk) -> bytes:
 
 
 class _Source(Protocol):
-    def take(self, size: int) -> bytes:
-        """Return the next `size` bytes, fewer at the end; allocate no more than there are."""
+    def more(self, size: int) -> bytes:
+        """Return the next bytes, `size` of them or some other number; none at the end. Allocate no more than exist."""
 
 
 class _Plain:
@@ -51,10 +51,10 @@ class _Plain:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    def take(self, size: int) -> bytes:
+    def more(self, size: int) -> bytes:
         if size > _CHUNK:  # a file object allocates what it is asked for
             size = min(size, os.fstat(self._file.fileno()).st_size - self._file.tell())
-        return self._file.read(max(size, 0))
+        return self._file.read(max(size, _CHUNK))
 
 
 class _Inflated:
@@ -64,24 +64,10 @@ class _Inflated:
         self._file, self._compression, self._name = file, compression, name
         self._inflater = zlib.decompressobj(_WBITS[compression])
         self._pending = b""  # read, not inflated
-        self._ready, self._at = b"", 0  # inflated, and how much of it was taken
         self._inside = False  # a stream has begun and not ended
 
-    def take(self, size: int) -> bytes:
-        parts = [self._ready[self._at : self._at + size]]
-        self._at += size
-        left = size - len(parts[0])
-        while left:
-            self._ready = self._more()
-            if not self._ready:
-                break
-            parts.append(self._ready[:left])
-            self._at = len(parts[-1])
-            left -= self._at
-        return b"".join(parts)
-
-    def _more(self) -> bytes:
-        """Return some more inflated bytes; none at the end."""
+    def more(self, size: int) -> bytes:
+        del size
         while True:
             if not self._pending:
                 self._pending = self._file.read(_CHUNK)
@@ -137,6 +123,7 @@ class RecordReader:
         self.offset = 0
         self._compression = compression
         self._file = open_file(path)
+        self._buffer, self._at = b"", 0  # bytes of records, and where in them the next record begins
         self._source: _Source = _Inflated(self._file, compression, self.name) if compression else _Plain(self._file)
 
     def __enter__(self) -> Self:
@@ -161,37 +148,69 @@ class RecordReader:
             CorruptError: the compressed stream is damaged.
             WrongFileError: the file is compressed, and the reader was not told.
         """
-        header = self._source.take(_HEADER.size)
-        if not header:
-            raise StopIteration
-        if len(header) < _HEADER.size:
-            raise self._truncated("the header of a record", _HEADER.size, header)
-        size, stored = _HEADER.unpack(header)
-        if crc32c.mask(crc32c.value(header[:8])) != stored:
-            raise self._not_a_header(header)
-        framed = self._source.take(size + _FOOTER.size)
-        if len(framed) < size + _FOOTER.size:
-            raise self._truncated("a record", size + _FOOTER.size, framed, header)
-        payload = framed[:-4]
-        crc32c.check(
-            int.from_bytes(framed[-4:], "little"),
-            crc32c.value(payload),
-            where=f"of a record of {size} bytes in {self.name}, at byte {self.offset}",
-        )
-        self.offset += _HEADER.size + len(framed)
+        if not self._have(_HEADER.size):
+            if self._at == len(self._buffer):
+                raise StopIteration
+            raise self._truncated("the header of a record", _HEADER.size)
+        size, stored = _HEADER.unpack_from(self._buffer, self._at)
+        header = self._buffer[self._at : self._at + 8]
+        if crc32c.masked(header) != stored:
+            raise self._not_a_header(header, stored)
+        if not self._have(_HEADER.size + size + _FOOTER.size):
+            raise self._truncated("a record", _HEADER.size + size + _FOOTER.size)
+        begin = self._at + _HEADER.size
+        payload = self._buffer[begin : begin + size]
+        (stored,) = _FOOTER.unpack_from(self._buffer, begin + size)
+        if crc32c.masked(payload) != stored:
+            where = f"of a record of {size} bytes in {self.name}, at byte {self.offset}"
+            crc32c.check(stored, crc32c.value(payload), where=where)
+        self._at = begin + size + _FOOTER.size
+        self.offset += _HEADER.size + size + _FOOTER.size
         return payload
 
-    def _truncated(self, what: str, size: int, *got: bytes) -> TruncatedError:
-        if not self._compression:
-            self._file.seek(self.offset)  # the writer may not have finished
+    def at_hand(self) -> Iterator[bytes]:
+        """Yield the next records as long as they are sound and no more of the file must be read; never raises."""
+        buffer, at = self._buffer, self._at
+        last = len(buffer) - _HEADER.size - _FOOTER.size
+        unpack, masked = _HEADER.unpack_from, crc32c.masked
+        while at <= last:
+            size, stored = unpack(buffer, at)
+            begin = at + 12
+            end = begin + size
+            if size > last - at or masked(buffer[at : at + 8]) != stored:
+                return
+            payload = buffer[begin:end]
+            if masked(payload).to_bytes(4, "little") != buffer[end : end + 4]:
+                return
+            self.offset += end + 4 - at
+            self._at = at = end + 4
+            yield payload
+            if self._buffer is not buffer or self._at != at:
+                return  # somebody read on meanwhile
+
+    def _have(self, size: int) -> bool:
+        """Fill the buffer until it has `size` bytes of the next record; say whether there are as many."""
+        have = len(self._buffer) - self._at
+        if have >= size:
+            return True
+        parts = [self._buffer[self._at :]]
+        try:
+            while have < size and (part := self._source.more(size - have)):
+                parts.append(part)
+                have += len(part)
+        finally:
+            self._buffer, self._at = b"".join(parts), 0
+        return have >= size
+
+    def _truncated(self, what: str, size: int) -> TruncatedError:
         return TruncatedError(
             f"{what} is cut off",
             where=f"in {self.name}, at byte {self.offset}",
             expected=f"{size} bytes",
-            found=len(got[0]),
+            found=len(self._buffer) - self._at,
         )
 
-    def _not_a_header(self, header: bytes) -> Exception:
+    def _not_a_header(self, header: bytes, stored: int) -> Exception:
         if not self._compression and self.offset == 0 and header.startswith(_GZIP_MAGIC):
             return WrongFileError(
                 f"`{self.name}` is compressed",
@@ -202,8 +221,8 @@ class RecordReader:
         return ChecksumError(
             "the size of a record does not match its checksum",
             where=f"in {self.name}, at byte {self.offset}",
-            expected=f"crc32c {crc32c.unmask(int.from_bytes(header[8:], 'little')):#010x}",
-            found=f"{crc32c.value(header[:8]):#010x}",
+            expected=f"crc32c {crc32c.unmask(stored):#010x}",
+            found=f"{crc32c.value(header):#010x}",
             hint="is it a file of records, and not compressed?" if self.offset == 0 and not self._compression else "",
         )
 
@@ -211,7 +230,12 @@ class RecordReader:
 def read_records(path: PathLike, compression: str = "") -> Iterator[bytes]:
     """Yield the payloads of the records in a file; it is opened at the first one. Raises as `RecordReader`."""
     with RecordReader(path, compression) as reader:
-        yield from reader
+        while True:
+            yield from reader.at_hand()
+            record = next(reader, None)
+            if record is None:
+                return
+            yield record
 
 
 def check_compression(compression: str) -> None:

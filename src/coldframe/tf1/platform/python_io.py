@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Final, Self
 
 from coldframe.errors import ColdframeError
-from coldframe.formats.tf_record import RecordReader, RecordWriter
+from coldframe.formats.tf_record import RecordWriter, read_records
 from coldframe.tf1 import errors
 from coldframe.tf1.platform.compat import as_bytes
 from coldframe.tf1.platform.file_io import local_path
@@ -133,8 +133,7 @@ def tf_record_iterator(path: Any, options: Any = None) -> Iterator[bytes]:
     """
     compression = TFRecordOptions.get_compression_type_string(options)
     try:
-        with RecordReader(local_path(path), compression) as reader:
-            yield from reader
+        yield from read_records(local_path(path), compression)
     except errors.OpError:
         raise
     except ColdframeError as e:
