@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from coldframe.ops.known import (
     with_rank,
 )  # fmt: skip
 from coldframe.shapes import Shape
+
+MAX_CONSTANT: Final = 1 << 16
+"""Elements up to which the value of a constant counts as known."""
 
 
 # --- shapes as tensors --------------------------------------------------------------------------------------------
@@ -87,9 +91,9 @@ def placeholder(a: Attrs) -> Dims:
 
 
 def constant(a: Attrs) -> Known:
-    """Const: its attribute `value`."""
-    value = a["value"]
-    return Known(value.dtype, Shape(tuple(value.array.shape)), value.array)
+    """Const: its attribute `value`; weights are not decoded for it."""
+    value, shape = a["value"], a["value"].shape
+    return Known(value.dtype, shape, value.array if shape.size <= MAX_CONSTANT else None)
 
 
 def range_(a: Attrs, start: Known, limit: Known, delta: Known) -> Dims:

@@ -198,7 +198,7 @@ def _array(table: TableHandle, values: list[Any], count: tuple[int, ...]) -> Any
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
-@op("LookupTableFindV2", shape=inference_state.table_find, stateful=True)
+@op("LookupTableFindV2", no_gradient=True, shape=inference_state.table_find, stateful=True)
 def lookup_table_find_v2(
     xp: Any, state: State, table_handle: Any, keys: Any, default_value: Any, *, Tin: DType, Tout: DType
 ) -> Any:
