@@ -44,7 +44,7 @@ def call(op: str, **attrs: Any) -> Call:
 MORE = {
     "ApproximateEqual", "ReciprocalGrad", "SigmoidGrad", "ExpandDims", "Transpose", "StridedSlice", "UniqueV2",
     "Conv2DBackpropInput", "FusedBatchNormV3", "FusedBatchNormGradV3", "ResizeBilinearGrad", "CropAndResizeGradBoxes",
-    "SparseReduceSumSparse", "SparseSparseMaximum", "SetSize", "EditDistance",
+    "SparseReduceSumSparse", "SparseSparseMaximum", "SetSize", "EditDistance", "RaggedBincount",
 }  # fmt: skip
 
 
