@@ -94,7 +94,7 @@ def _worked_out(call: Call, inputs: Sequence[Known], outs: list[Known]) -> list[
 
 
 def _with_value(known: Known, value: Any) -> Known:
-    array = np.asarray(value, known.dtype.numpy)
+    array = np.asarray(value, known.dtype.numpy).view()
     if array.size > MAX_FOLDED or not known.shape.accepts(array.shape):
         return known
     array.setflags(write=False)
