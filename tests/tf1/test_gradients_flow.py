@@ -5,6 +5,7 @@ A program is a function of `call(op, *inputs, **attrs)` and its inputs; it runs 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,8 +50,20 @@ def in_coldframe(op: str, *inputs: Any, **attrs: Any) -> Any:
     return getattr(raw, op)(*inputs, **attrs)
 
 
+@contextlib.contextmanager
+def first_generation() -> Iterator[None]:
+    """TensorFlow's rules for tensor arrays are those of TensorFlow 1 only without the control flow of TensorFlow 2."""
+    before = v1.control_flow_v2_enabled()
+    v1.disable_control_flow_v2()
+    try:
+        yield
+    finally:
+        if before:
+            v1.enable_control_flow_v2()
+
+
 def tensorflow_gradients(program: Program, values: list[Any], order: int) -> list[Any]:
-    with tf.Graph().as_default(), v1.Session() as session:
+    with first_generation(), tf.Graph().as_default(), v1.Session() as session:
         xs = [v1.placeholder(v.dtype, v.shape) for v in values]
         ys = program(in_tensorflow, *xs)
         for _ in range(order):
