@@ -7,7 +7,7 @@ A `Row` is one call of an op. `tensorflow_answers` builds all rows into one Tens
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -185,15 +185,19 @@ def _tf_forward(row: Row, feeds: dict[Any, Any], session: Any) -> tuple[list[Any
             feeds[inputs[-1]] = value
         else:
             inputs.append(tf.constant(value))
-    sig = signature(row.op)
-    told = {n for a in sig.inputs for n in (a.type_attr, a.number_attr, a.type_list_attr)}
-    attrs = {n: _tf_attr(a.default) for n, a in sig.attrs.items() if a.has_default and n not in told}
-    attrs |= {k: v for k, v in row.attrs.items() if k not in told}
-    out = apply_op(
-        row.op, name=None, **dict(zip([a.name for a in sig.inputs], row.grouped(inputs), strict=True)), **attrs
-    )
+    out = tensorflow_op(row.op, row.grouped(inputs), row.attrs)
     flat = tf.nest.flatten(out)
     return inputs, list(flat[0].op.outputs)
+
+
+def tensorflow_op(name: str, inputs: Sequence[Any], attrs: Mapping[str, Any], node: str | None = None) -> Any:
+    """Build a node in TensorFlow's default graph: what `raw` does in coldframe's."""
+    sig = signature(name)
+    told = {n for a in sig.inputs for n in (a.type_attr, a.number_attr, a.type_list_attr)}
+    full = {n: _tf_attr(a.default) for n, a in sig.attrs.items() if a.has_default and n not in told}
+    full |= {k: v for k, v in attrs.items() if k not in told}
+    named = dict(zip([a.name for a in sig.inputs], inputs, strict=True))
+    return apply_op(name, name=node, **named, **full)
 
 
 def _tf_attr(value: Any) -> Any:

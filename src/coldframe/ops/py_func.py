@@ -16,7 +16,7 @@ from coldframe.ops.state import State
 from coldframe.ops.table import Op, alias, op
 
 
-@op("PyFunc", stateful=True, effect=True)
+@op("PyFunc", no_gradient=True, stateful=True, effect=True)
 def py_func(xp: Any, state: State, input: list[Any], *, token: str, Tout: tuple[DType, ...]) -> list[Any]:
     """What a Python function returns for the inputs as arrays (strings: ``bytes``, or arrays of them)."""
     function = state.python_function(token)
@@ -69,6 +69,6 @@ def _plain(a: Any, dtype: DType) -> bool:
 
 
 OTHERS: list[Op] = [
-    alias("PyFuncStateless", py_func),
-    alias("EagerPyFunc", py_func, ignores=("is_async",)),
+    alias("PyFuncStateless", py_func, no_gradient=True),
+    alias("EagerPyFunc", py_func, no_gradient=False, ignores=("is_async",)),
 ]

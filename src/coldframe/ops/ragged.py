@@ -248,6 +248,27 @@ def _boxes(items: list[Ragged]) -> Array:
     return out
 
 
+@op("RaggedTensorToVariantGradient", host=_HOST)
+def ragged_tensor_to_variant_gradient(
+    xp: Any, encoded_ragged_grad: Any, row_splits: Array, dense_values_shape: Array, *, Tvalues: DType
+) -> Any:
+    """The values of the variants, joined; zeros for the rows of those that no gradient reached."""
+    shape = tuple(int(n) for n in dense_values_shape)
+    boxed = isinstance(encoded_ragged_grad, np.ndarray)
+    pieces = []
+    for k, item in enumerate(encoded_ragged_grad.ravel().tolist() if boxed else [encoded_ragged_grad]):
+        if not isinstance(item, Ragged):
+            pieces.append(np.zeros((int(row_splits[k + 1] - row_splits[k]), *shape[1:]), Tvalues.numpy))
+        elif item.values.dtype != Tvalues.numpy:
+            raise refuse("values of a variant", expected=Tvalues, found=item.values.dtype)
+        else:
+            pieces.append(item.values)
+    joined = np.concatenate([np.atleast_1d(p) for p in pieces] or [np.zeros(0, Tvalues.numpy)])
+    if joined.size != math.prod(shape):
+        raise refuse("the number of values", expected=math.prod(shape), found=joined.size)
+    return joined.reshape(shape)
+
+
 @op("RaggedTensorFromVariant", gradient=back.ragged_tensor_from_variant, host=_HOST)
 def ragged_tensor_from_variant(
     xp: Any, encoded_ragged: Any, *, input_ragged_rank: int, output_ragged_rank: int, Tvalues: DType, Tsplits: DType

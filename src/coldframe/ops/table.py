@@ -152,15 +152,15 @@ def rules(**aspects: Body | None) -> dict[str, Body]:
     return {aspect: rule for aspect, rule in aspects.items() if rule is not None}
 
 
-def alias(name: str, of: Op, *, gradient: Body | None = None, no_gradient: bool = False, **fields: Any) -> Op:
+def alias(name: str, of: Op, **fields: Any) -> Op:
     """Return an op called `name` that does what `of` does (TensorFlow keeps old names of an op).
 
-    Its gradient is that of `of` too, unless one of `gradient` and `no_gradient` says otherwise.
+    Its gradient is that of `of` too, unless one of `gradient` (a rule) and `no_gradient` says otherwise.
     """
-    aspects = of.rules | rules(gradient=gradient)
-    if no_gradient:
+    aspects = of.rules | rules(gradient=fields.pop("gradient", None))
+    if fields.get("no_gradient"):
         aspects.pop("gradient", None)
-    return dataclasses.replace(of, name=name, rules=aspects, no_gradient=no_gradient, **fields)
+    return dataclasses.replace(of, name=name, rules=aspects, **fields)
 
 
 class OpTable(Mapping[str, Op]):

@@ -161,11 +161,6 @@ def is_slices(dy: Any) -> bool:
     return hasattr(dy, "dense_shape")
 
 
-def dense(g: Any, dy: Any) -> Any:
-    """A gradient as a tensor: rows at the same index are added."""
-    return g.UnsortedSegmentSum(dy.values, dy.indices, dy.dense_shape[0]) if is_slices(dy) else dy
-
-
 def negative(g: Any, dy: Any) -> Any:
     """The gradient with the other sign, sparse if it was."""
     return g.IndexedSlices(-dy.values, dy.indices, dy.dense_shape) if is_slices(dy) else -dy
@@ -197,7 +192,7 @@ def unbroadcast(g: Any, x: Any, y: Any, dx: Any, dy: Any) -> tuple[Any, Any]:
 
 
 def _summed(g: Any, dy: Any, axes: Any, shape: Any) -> Any:
-    return None if dy is None else g.Reshape(g.Sum(dense(g, dy), axes, keep_dims=True), shape)
+    return None if dy is None else g.Reshape(g.Sum(dy, axes, keep_dims=True), shape)
 
 
 def _broadcast_axes(

@@ -53,7 +53,7 @@ def scatter_into_existing_list(g: Any, op: Any, dlist: Any) -> Any:
 def split(g: Any, op: Any, dlist: Any) -> Any:
     """Making a list of pieces: join their gradients."""
     tensor, _, lengths = op.inputs
-    shape = g.ConcatV2([g.constant([-1], int32), _row_shape(g, tensor)], 0, name="concat")
+    shape = g.ConcatV2([np.array([-1], np.int32), _row_shape(g, tensor)], 0, name="concat")
     return g.TensorListConcatV2(dlist, shape, lengths, element_dtype=tensor.dtype)[0], None, None
 
 
