@@ -282,6 +282,9 @@ class Graph:
     def add(self, node: ir.Node, inputs: Sequence[Tensor]) -> Operation:
         """Append a node made by a program: scopes give it controls, colocation, device and attributes."""
         self._check_not_finalized()
+        if self.control_flow_context is not None:
+            inputs = self.control_flow_context.enter(node, inputs)
+            node.inputs = [t.ref for t in inputs]
         waits = self.waits_for(inputs)
         if waits:
             node.controls = list(dict.fromkeys([*node.controls, *(o.name for o in waits)]))

@@ -1,0 +1,1 @@
+"""`tf.train`: optimizers, schedules, saving, sessions that train."""

@@ -86,7 +86,7 @@ class GradientDescentOptimizer(_OneOp):
 
 
 class MomentumOptimizer(_OneOp):
-    """``accumulation = momentum * accumulation + gradient; var -= learning_rate * accumulation``; or Nesterov's form."""
+    """``acc = momentum * acc + gradient; var -= learning_rate * acc``, or Nesterov's form."""
 
     _op, _slot_names = "Momentum", ("momentum",)
 

@@ -1,0 +1,277 @@
+"""Gradients of ops that call functions: loops and calls.
+
+A loop is differentiated by a second loop that runs backwards. Its body runs one iteration of the forward body again,
+from the loop variables that the iteration began with, and backpropagates through it. Only those loop variables, and
+random numbers, which a second run would not draw again, are kept by the forward loop: in TensorLists that it gets as
+additional loop variables when its gradient is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.graph.ir import Function, FunctionArg, Node
+from coldframe.graph.ir import Graph as IR
+from coldframe.graph.names import TensorRef
+from coldframe.graph.traverse import needed
+from coldframe.graph.values import FuncRef
+from coldframe.ops import table
+from coldframe.ops.inference import Known
+from coldframe.shapes import Shape
+from coldframe.tf1.framework.build import raw, raw_op
+from coldframe.tf1.framework.convert import constant, convert_to_tensor
+from coldframe.tf1.framework.functions import FuncGraph, _free_name
+from coldframe.tf1.framework.graph import get_default_graph
+from coldframe.tf1.framework.importing import copy_nodes, inline_function
+from coldframe.tf1.framework.tensor import Operation, Tensor
+
+
+@dataclasses.dataclass(slots=True)
+class _Saved:
+    """A tensor of the forward body that the backward body needs as it was."""
+
+    ref: TensorRef  # in the forward body
+    dtype: DType
+    shape: Shape
+    argument: Tensor  # the list, in the backward body
+    popped: Tensor  # the list without its last element, in the backward body
+
+
+class _Backward:
+    """The backward loop of one forward loop, while it is built."""
+
+    def __init__(self, op: Operation) -> None:
+        self.op = op
+        self.graph = get_default_graph()
+        self.library = self.graph.ir.functions
+        self.forward: Function = self.library[op.node.attrs["body"].name]  # type: ignore[union-attr]
+        self.args = [TensorRef(a.name) for a in self.forward.args]
+        self.fixed = [r == a for r, a in zip(self.forward.returns, self.args, strict=True)]
+        if not self.args or op.inputs[0].dtype is not dtypes.int32 or op.inputs[0].static_shape.rank != 0:
+            raise LookupError(
+                f"No gradient defined for the loop '{op.name}': its first loop variable is no counter. Loops made by "
+                f"tf.while_loop have one."
+            )
+
+    def moving(self) -> list[int]:
+        """The loop variables that change and that gradients flow through."""
+        return [i for i, t in enumerate(self.op.inputs) if i > 0 and not self.fixed[i] and t.dtype.kind in "fco"]
+
+    def constant(self) -> list[int]:
+        """The loop variables that never change and that gradients flow through."""
+        return [i for i, t in enumerate(self.op.inputs) if self.fixed[i] and t.dtype.kind in "fco"]
+
+    def run(self, dys: Sequence[Any]) -> list[Any]:
+        moving, fixed = self.moving(), self.constant()
+        body = FuncGraph(f"{self.op.name.replace('/', '_')}_grad_body", self.graph)
+        count = body.argument("iterations_left", dtypes.int32, [])
+        arriving = [self._argument(body, f"grad_{i}", dys[i]) for i in moving]
+        zeros = [_zeros_like(self.op.inputs[i]) for i in fixed]
+        sums = [self._argument(body, f"sum_{i}", z) for i, z in zip(fixed, zeros, strict=True)]
+        with body.as_default():
+            saved, results = self._body(body, moving, fixed, arriving, sums)
+            left = raw.Sub(count, constant(1))
+        saved = self._prune(body, [left, *results], saved)
+        body.outputs = [left, *results, *(s.popped for s in saved)]
+        lists = self._keep(saved)
+        first = [raw.Identity(self.op.outputs[0]), *(dys[i] for i in moving), *zeros, *lists]
+        outputs = self._loop(body, first)
+        grads: list[Any] = [None] * len(self.op.inputs)
+        for i, t in zip([*moving, *fixed], outputs[1:], strict=False):
+            grads[i] = t
+        return grads
+
+    def _argument(self, body: FuncGraph, name: str, like: Tensor) -> Tensor:
+        return body.argument(name, like.dtype, like.static_shape, like.known)
+
+    # --- the body ---------------------------------------------------------------------------------------------
+    def _body(
+        self, body: FuncGraph, moving: list[int], fixed: list[int], arriving: list[Tensor], sums: list[Tensor]
+    ) -> tuple[list[_Saved], list[Tensor]]:
+        from coldframe.tf1.gradients import gradients
+
+        given: dict[TensorRef, Tensor] = {}
+        saved: list[_Saved] = []
+        for i, ref in enumerate(self.args):
+            if self.fixed[i]:
+                given[ref] = body.capture(self.op.inputs[i])
+            else:
+                s = self._pop(body, ref, self.op.inputs[i].dtype, self.op.outputs[i].static_shape)
+                saved.append(s)
+                given[ref] = s.popped.op.outputs[1]
+        for ref, dtype in self._drawn():
+            s = self._pop(body, ref, dtype, Shape.unknown())
+            saved.append(s)
+            given[ref] = s.popped.op.outputs[1]
+        made = copy_nodes(body, self.forward.body, given, lambda n: body.unique_name(f"again/{n}"))
+        ends = [_at(self.forward.returns[i], given, made) for i in moving]
+        starts = [given[self.args[i]] for i in (*moving, *fixed)]
+        found = gradients(ends, starts, arriving) if ends else [None] * len(starts)
+        results = []
+        for x, g in zip(starts[: len(moving)], found[: len(moving)], strict=True):
+            results.append(raw.ZerosLike(x) if g is None else convert_to_tensor(g))
+        for total, g in zip(sums, found[len(moving) :], strict=True):
+            results.append(total if g is None else raw.AddN([total, convert_to_tensor(g)]))
+        return saved, results
+
+    def _pop(self, body: FuncGraph, ref: TensorRef, dtype: DType, shape: Shape) -> _Saved:
+        argument = body.argument(f"kept_{ref.node.replace('/', '_')}", dtypes.variant, [])
+        popped, value = raw.TensorListPopBack(argument, _shape_tensor(shape), element_dtype=dtype)
+        value.known = Known(dtype, shape, None, None, value.known.handle)
+        return _Saved(ref, dtype, shape, argument, popped)
+
+    def _drawn(self) -> list[tuple[TensorRef, DType]]:
+        """The random numbers of the forward body."""
+        ops = table()
+        found = []
+        for node in self.forward.body:
+            row = ops.get(node.op)
+            if row is not None and row.random:
+                dtype = node.attrs.get("dtype", node.attrs.get("output_dtype", node.attrs.get("Tout", dtypes.float32)))
+                found.append((TensorRef(node.name), dtype))
+        return found  # type: ignore[return-value]
+
+    def _prune(self, body: FuncGraph, results: list[Tensor], saved: list[_Saved]) -> list[_Saved]:
+        """Leave out what the gradients do not need, effects of the forward body among it."""
+        names = needed(body.ir, [t.op.name for t in results])
+        used = [s for s in saved if s.popped.op.name in names]
+        names |= {t.op.name for t in body.inputs if t not in {s.argument for s in saved} - {s.argument for s in used}}
+        dropped = {s.argument for s in saved} - {s.argument for s in used}
+        body.inputs = [t for t in body.inputs if t not in dropped]
+        body.ir.nodes = {n: node for n, node in body.ir.nodes.items() if n in names}
+        for node in body.ir:
+            node.controls = [c for c in node.controls if c in body.ir.nodes]
+        return used
+
+    # --- the forward loop, which keeps what is needed ------------------------------------------------------------
+    def _keep(self, saved: list[_Saved]) -> list[Tensor]:
+        """Let the forward loop keep tensors in lists, and return the lists."""
+        if not saved:
+            return []
+        limit = self.op.inputs[1] if len(self.op.inputs) > 1 and self._limited() else constant(-1)
+        empties = [
+            raw.EmptyTensorList(_shape_tensor(s.shape), limit, element_dtype=s.dtype, name="kept") for s in saved
+        ]
+        self._extend(saved)
+        op = self.op
+        first = len(op.outputs)
+        for k, empty in enumerate(empties):
+            op.inputs.append(empty)
+            op.node.inputs.append(empty.ref)
+            empty.consumer_ops.append(op)
+            op.outputs.append(Tensor(op, first + k, Known(dtypes.variant, Shape(()))))
+        return op.outputs[first:]
+
+    def _limited(self) -> bool:
+        return self.forward.args[1].name.startswith("maximum_iterations")
+
+    def _extend(self, saved: list[_Saved]) -> None:
+        attrs = self.op.node.attrs
+        condition = self.library[attrs["cond"].name]  # type: ignore[union-attr]
+        lists = tuple(FunctionArg(_fresh(f"kept_{k}", self.forward.body), dtypes.variant) for k in range(len(saved)))
+        pushes = [
+            Node(
+                _fresh(f"keep_{k}", self.forward.body), "TensorListPushBack",
+                [TensorRef(a.name), s.ref], [], {"element_dtype": s.dtype},
+            )
+            for k, (s, a) in enumerate(zip(saved, lists, strict=True))
+        ]  # fmt: skip
+        body = self.forward.body.with_nodes([*self.forward.body, *pushes])
+        attrs["body"] = self._add(self.forward, lists, body, tuple(p.out() for p in pushes))
+        attrs["cond"] = self._add(condition, lists, condition.body, ())
+        attrs["T"] = (*attrs["T"], *(dtypes.variant,) * len(saved))  # type: ignore[misc]
+        attrs["output_shapes"] = (*attrs["output_shapes"], *(Shape(()),) * len(saved))  # type: ignore[misc]
+
+    def _add(
+        self, function: Function, more: tuple[FunctionArg, ...], body: IR, returns: tuple[TensorRef, ...]
+    ) -> FuncRef:
+        name = _free_name(f"{function.name}_kept", self.library)
+        results = (*function.results, *(FunctionArg(f"kept_out_{k}", dtypes.variant) for k in range(len(returns))))
+        self.library[name] = dataclasses.replace(
+            function, name=name, args=(*function.args, *more), body=body, results=results,
+            returns=(*function.returns, *returns), extra=None,
+        )  # fmt: skip
+        return FuncRef(name, {})
+
+    # --- the backward loop --------------------------------------------------------------------------------------
+    def _loop(self, body: FuncGraph, first: list[Tensor]) -> list[Tensor]:
+        count = len(first)
+        # Arguments come before captures, and lists before what was captured while the body was built.
+        captured = list(body.captures)
+        own = [t for t in body.inputs if t not in set(body.captures.values())]
+        body.inputs = [*own, *(body.captures[t] for t in captured)]
+        body.outputs = [*body.outputs, *body.inputs[count:]]
+        sources = [body._sources[t] for t in captured]
+        inputs = [*first, *sources]
+        condition = FuncGraph(f"{self.op.name.replace('/', '_')}_grad_cond", self.graph)
+        for t in body.inputs:
+            condition.argument(t.op.name, t.dtype, t.static_shape)
+        with condition.as_default():
+            more = raw.Greater(condition.inputs[0], constant(0))
+        condition_ref, body_ref = condition.finish([more]), body.finish(body.outputs)
+        attrs = {
+            "cond": condition_ref, "body": body_ref, "output_shapes": [t.static_shape for t in inputs],
+            "parallel_iterations": self.op.node.attrs.get("parallel_iterations", 10),
+        }  # fmt: skip
+        kind = "While" if self.library[body_ref.name].is_stateful else "StatelessWhile"
+        outputs: list[Tensor] = raw_op(kind, [inputs], attrs, "While")
+        return outputs
+
+
+def _at(ref: TensorRef, given: dict[TensorRef, Tensor], made: dict[str, Operation]) -> Tensor:
+    return given[ref] if ref in given else made[ref.node].outputs[ref.slot]
+
+
+def _fresh(name: str, body: IR) -> str:
+    taken = body.nodes
+    n = 0
+    while f"{name}_{n}" in taken:
+        n += 1
+    return f"{name}_{n}"
+
+
+def _shape_tensor(shape: Shape) -> Tensor:
+    """Return a shape as TensorList ops take it: a vector with -1 for what is open, or the scalar -1."""
+    if shape.dims is None:
+        return constant(-1, dtypes.int32)
+    return constant(np.array([-1 if d is None else d for d in shape.dims], np.int32))
+
+
+def _zeros_like(tensor: Tensor) -> Tensor:
+    """Return zeros to sum the gradients of `tensor` in; of a resource variable, of its value."""
+    if tensor.dtype is dtypes.resource:
+        made: Tensor = raw.ZerosLike(raw.ReadVariableOp(tensor, dtype=tensor.known.handle[0]))  # type: ignore[index]
+        return made
+    zeros: Tensor = raw.ZerosLike(tensor)
+    zeros.known = Known(tensor.dtype, tensor.static_shape, None, None, tensor.known.handle)
+    return zeros
+
+
+def while_gradient(op: Operation, *dys: Any) -> list[Any]:
+    """Build the backward loop of a While node."""
+    return _Backward(op).run(dys)
+
+
+def call_gradient(op: Operation, *dys: Any) -> list[Any]:
+    """Backpropagate through a copy of the called function's body."""
+    from coldframe.tf1.gradients import gradients
+
+    function = op.node.attrs["f"].name if "f" in op.node.attrs else op.type  # type: ignore[union-attr]
+    inputs = [raw.Identity(t) for t in op.inputs]
+    outputs, _ = inline_function(get_default_graph(), function, inputs, "again")
+    pairs = [(y, dy) for y, dy in zip(outputs, dys, strict=True) if dy is not None]
+    return gradients([y for y, _ in pairs], inputs, [dy for _, dy in pairs])
+
+
+RULES: Final[dict[str, Callable[..., Any]]] = {
+    "While": while_gradient,
+    "StatelessWhile": while_gradient,
+    "PartitionedCall": call_gradient,
+    "StatefulPartitionedCall": call_gradient,
+}
