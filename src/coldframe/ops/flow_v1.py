@@ -37,7 +37,7 @@ def _(g: Any, op: Any, dfalse: Any, dtrue: Any) -> Any:
         return None, None
     # The switches see to it that only one of both is alive: zeros may be constants, which always are.
     sides = [g.Switch(dfalse, pred)[0], g.Switch(dtrue, pred)[1]]
-    return g.Merge(sides, name="cond_grad")[0], None
+    return g.Merge(sides)[0], None
 
 
 ref_switch = alias("RefSwitch", switch)
@@ -60,7 +60,7 @@ def _(g: Any, op: Any, dy: Any, _: Any) -> Any:
     if any(t.op.type in (next_iteration.name, ref_next_iteration.name) for t in op.inputs):
         _loop(g, op)
     taken = op.outputs[1]
-    return [g.Switch(dy, g.Equal(taken, i), name="cond_grad")[1] for i in range(len(op.inputs))]
+    return [g.Switch(dy, g.Equal(taken, i))[1] for i in range(len(op.inputs))]
 
 
 def _loop(g: Any, op: Any, *dys: Any) -> Any:
