@@ -16,8 +16,8 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.graph import ir
 from coldframe.graph.ir import Function, FunctionArg, Node
-from coldframe.graph.ir import Graph as IR
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import needed
 from coldframe.graph.values import FuncRef
@@ -189,7 +189,7 @@ class _Backward:
         attrs["output_shapes"] = (*attrs["output_shapes"], *(Shape(()),) * len(saved))  # type: ignore[misc]
 
     def _add(
-        self, function: Function, more: tuple[FunctionArg, ...], body: IR, returns: tuple[TensorRef, ...]
+        self, function: Function, more: tuple[FunctionArg, ...], body: ir.Graph, returns: tuple[TensorRef, ...]
     ) -> FuncRef:
         name = _free_name(f"{function.name}_kept", self.library)
         results = (*function.results, *(FunctionArg(f"kept_out_{k}", dtypes.variant) for k in range(len(returns))))
@@ -228,7 +228,7 @@ def _at(ref: TensorRef, given: dict[TensorRef, Tensor], made: dict[str, Operatio
     return given[ref] if ref in given else made[ref.node].outputs[ref.slot]
 
 
-def _fresh(name: str, body: IR) -> str:
+def _fresh(name: str, body: ir.Graph) -> str:
     taken = body.nodes
     n = 0
     while f"{name}_{n}" in taken:

@@ -67,7 +67,7 @@ def while_loop(
         op = loop.build(condition, step, [counter, limit], parallel_iterations)
         results = loop.unpacked(op.outputs[2 : 2 + len(loop.values)])
     packed = nest.pack_sequence_as(structure, results)
-    return packed if return_same_structure or len(structure) > 1 or (not single and len(structure) != 1) else packed[0]
+    return packed if return_same_structure or len(structure) > 1 else packed[0]
 
 
 class _Loop:
