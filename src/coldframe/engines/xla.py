@@ -32,11 +32,11 @@ _SMALL: Final = 4096  # elements; larger constants are handed over instead of be
 _MOST_OUTPUTS: Final = 1000  # of one node; beyond it compiling takes longer than running
 _MOST_TRIPS: Final = 10_000  # of a loop that is counted before it is compiled
 _SHOWN: Final = 300  # characters of a reason
-_FAILURES: Final = (*REFUSALS, NotImplementedError, AttributeError, AssertionError)
+FAILURES: Final = (*REFUSALS, NotImplementedError, AttributeError, AssertionError)
 
 
 @contextlib.contextmanager
-def _exact() -> Iterator[None]:
+def exact() -> Iterator[None]:
     """64-bit numbers stay 64 bits wide."""
     import jax
 
@@ -79,7 +79,7 @@ class XlaEngine:
         """Trace what can be traced and compile it."""
         import jax
 
-        with _exact(), jax.numpy_dtype_promotion("strict"), jax.default_matmul_precision("highest"):
+        with exact(), jax.numpy_dtype_promotion("strict"), jax.default_matmul_precision("highest"):
             known = _folded(island)
             trace = _Trace(island, known)
             lowered = trace.lower()
@@ -213,7 +213,7 @@ class _Trace:
             reason = str(e)
         except ColdframeError as e:  # an op that refuses its shapes reports that when it is run
             reason = str(e)
-        except _FAILURES as e:  # so does one given what no body expects
+        except FAILURES as e:  # so does one given what no body expects
             reason = f"lowering failed: {type(e).__name__}: {e}"
         else:
             return ""
@@ -361,7 +361,7 @@ class _Program:
 
     def __call__(self, values: list[Any]) -> list[Any]:
         given = [self._device.get(v) for v in values[: self._count]]  # pinned guards follow unfed
-        with _exact():
+        with exact():
             try:
                 made, ok = self._program(self._weights, given)
                 kept = ok is None or bool(ok)

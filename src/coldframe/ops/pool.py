@@ -148,6 +148,17 @@ def max_pool_grad(
     return from_first(xp, out, data_format)
 
 
+@max_pool_grad.rule("jax")
+def _(
+    xp: Any, orig_input: Any, orig_output: Any, grad: Any,
+    *, ksize: Ints, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str,
+) -> Any:  # fmt: skip
+    pads = window_padding(padding, explicit_paddings, check_rank(xp, orig_input, [4], "the input"), data_format)
+    window, options = _window(xp, ksize, strides, pads, 4, data_format)
+    x, dy = to_first(xp, orig_input, data_format), to_first(xp, grad, data_format)
+    return from_first(xp, xp.max_pool_grad(x, dy, window, **options), data_format)
+
+
 @max_pool_grad.gradient
 def _(g: Any, op: Any, dy: Any) -> Any:
     x, y, _ = op.inputs

@@ -103,9 +103,7 @@ class JaxList:
 def traced(*values: Any) -> bool:
     """Whether any of `values`, or of the items of lists among them, is not known when compiling."""
     for v in values:
-        if isinstance(v, (jax.Array, JaxList)):
-            return True
-        if isinstance(v, (list, tuple)) and any(isinstance(i, (jax.Array, JaxList)) for i in v):
+        if isinstance(v, (jax.Array, JaxList)) or (isinstance(v, (list, tuple)) and traced(*v)):
             return True
     return False
 
@@ -113,7 +111,7 @@ def traced(*values: Any) -> bool:
 def folding(family: C) -> C:
     """Decorate a family of verbs: where all tensors are known, the numpy interpreter's verb of that name runs."""
     for name, verb in list(vars(family).items()):
-        if inspect.isfunction(verb) and not name.startswith("_"):
+        if inspect.isfunction(verb) and hasattr(NUMPY, name):
             setattr(family, name, _folded(name, verb))
     return family
 

@@ -80,6 +80,32 @@ class WindowsJax(JaxBase):
             best, where = jnp.where(better, values, best), jnp.where(better, at, where)
         return where
 
+    def max_pool_grad(self, x: Any, dy: Any, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
+        """The gradient of `max_pool`, for the op's ``jax`` rule: it goes to the first largest cell of each window.
+
+        Tap by tap, since XLA scatters one element at a time.
+        """
+        pad, out = _pool(x.shape[2:], ksize, strides, padding)
+        if dy.shape != (*x.shape[:2], *out):
+            raise Unlowerable("the gradient has not the shape of the pooled result")
+        best = jnp.full((*x.shape[:2], *out), lowest(x.dtype), x.dtype)
+        won = jnp.full(best.shape, -1, np.int32)
+        padded = _padded(x, pad, 0)
+        for n, tap in enumerate(_taps(ksize)):
+            values = _tap(padded, tap, out, strides, (1,) * len(ksize))
+            _, inside = _plane(tap, x.shape[2:], out, strides, pad)
+            better = inside & ((values > best) | (won < 0))
+            best, won = jnp.where(better, values, best), jnp.where(better, np.int32(n), won)
+        total = jnp.zeros(padded.shape, dy.dtype)
+        zero = np.zeros((), dy.dtype)
+        for n, tap in enumerate(_taps(ksize)):
+            part = jnp.where(won == n, dy, zero)
+            spread = [(k, m - k - (t - 1) * s - 1, s - 1)
+                      for k, m, t, s in zip(tap, padded.shape[2:], out, strides, strict=True)]  # fmt: skip
+            total = total + lax.pad(part, zero, [(0, 0, 0), (0, 0, 0), *spread])
+        inner = tuple(slice(a, a + n) for (a, _), n in zip(pad, x.shape[2:], strict=True))
+        return total[(slice(None), slice(None), *inner)]
+
     def plane_gather(self, x: Any, where: Any) -> Any:
         """The values of `x` [n, c, *s] at plane positions `where` [n, c, *t] (see `max_pool_where`)."""
         flat = x.reshape(*x.shape[:2], -1)
