@@ -85,12 +85,14 @@ class Island:
         inputs: what flows in from outside, with what may be assumed of it.
         constants: arrays whose values never change.
         needed: whether a tensor is used outside of the nodes named.
+        trains: whether it computes new values of variables.
     """
 
     nodes: Sequence[BoundNode]
     inputs: Mapping[TensorRef, Guard]
     constants: Mapping[TensorRef, Array]
     needed: Callable[[TensorRef, set[str]], bool]
+    trains: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

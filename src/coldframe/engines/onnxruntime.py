@@ -60,7 +60,7 @@ class OnnxRuntimeEngine:
             return Compiled(trace.done, trace.refused, pinned, (), constants, lambda values: [])
         named = [(f"out_{k}", trace.values[r]) for k, r in enumerate(computed)]
         model, weights = trace.xp.model(named)
-        run = _Program(model, weights, [trace.values[r] for r in computed], self.options)
+        run = _Program(model, weights, [trace.values[r] for r in computed], self.options, spin=not island.trains)
         inputs = [trace.inputs[name] for name in run.input_names]
         return Compiled(trace.done, trace.refused, (*inputs, *pinned), computed, constants, run, fresh=True)
 
@@ -140,13 +140,21 @@ class _Program:
     """A session of ONNX Runtime."""
 
     def __init__(
-        self, model: bytes, weights: dict[str, Any], outputs: Sequence[OnnxValue], options: EngineOptions
+        self,
+        model: bytes,
+        weights: dict[str, Any],
+        outputs: Sequence[OnnxValue],
+        options: EngineOptions,
+        *,
+        spin: bool,
     ) -> None:
         import onnxruntime as ort  # here, so that inspecting and host-only runs never load it
 
         so = ort.SessionOptions()
         so.log_severity_level = 4
         so.intra_op_num_threads = options.threads
+        if not spin:  # between steps of a training the cores belong to what prepares the next batch
+            so.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             # Arrays must outlive the session: it reads them in place.
             self._arrays = {k: np.ascontiguousarray(a) for k, a in weights.items()}

@@ -350,7 +350,9 @@ class PlanBuilder:
         def leaves(ref: TensorRef, names: set[str]) -> bool:
             return ref in pure.last(names) if ref in pure.writes else self._needed(ref, names)
 
-        compiled = self._task.engine.compile(Island(pure.nodes, inputs, self._task.constants, leaves))
+        compiled = self._task.engine.compile(
+            Island(pure.nodes, inputs, self._task.constants, leaves, trains=bool(pure.writes))
+        )
         if compiled.refused and not exact and any(None in g.dims for g in inputs.values()):
             closer = self._compile(pure, values, exact=True)  # sizes that are known may help
             if len(closer.nodes) > len(compiled.nodes):
