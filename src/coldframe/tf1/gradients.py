@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -279,12 +280,19 @@ def _rule(op: Operation) -> Callable[..., Any] | None:
     row = table().get(op.type)
     rule = None if row is None else row.rules.get("gradient")
     if rule is not None:
-        return lambda op, *grads: rule(raw, op, *grads)
+        return functools.partial(_applied, rule)
     if row is not None and row.no_gradient:
         return None
     if row is None and op.type in op.graph.ir.functions:
         return RULES["PartitionedCall"]
     raise LookupError(f"No gradient defined for operation '{op.name}' (op type: {op.type})")
+
+
+def _applied(rule: Callable[..., Any], op: Operation, *grads: Any) -> Any:
+    """Call a rule of the op table, which is handed sparse gradients as they are only where it says so."""
+    if not getattr(rule, "takes_slices", False):
+        grads = tuple(convert_to_tensor(g) if isinstance(g, IndexedSlices) else g for g in grads)
+    return rule(raw, op, *grads)
 
 
 def _as_list(results: Any, op: Operation) -> list[Any]:
@@ -308,13 +316,9 @@ def _sum(parts: list[Any]) -> Any:
     if all(isinstance(p, Tensor) for p in parts):
         with colocate_with(parts[0].op, ignore_existing=True):
             return raw_op("AddN", [parts], {}, None)
-    slices = [p if isinstance(p, IndexedSlices) else _as_slices(p) for p in parts]
-    return sum_slices(slices)
-
-
-def _as_slices(tensor: Tensor) -> IndexedSlices:
-    shape = raw.Shape(tensor)
-    return IndexedSlices(tensor, raw.Range(0, shape[0], 1), shape)
+    if any(isinstance(p, Tensor) for p in parts):
+        return raw_op("AddN", [parts], {}, None)  # sparse ones become dense
+    return sum_slices(parts)
 
 
 def sum_slices(slices: list[IndexedSlices]) -> IndexedSlices:
