@@ -184,7 +184,7 @@ def _pieces(g: Any, values: Any, axis: Any, dy: Any) -> list[Any]:
     else:
         shapes = g.ShapeN(list(values))
     if len(values) > _MANY:
-        table = g.Slice(g.Pack(shapes, axis=1, name="stack"), g.Pack([at, 0]), [1, -1])
+        table = g.Slice(g.Pack(shapes, axis=1, name="stack"), [at, 0], [1, -1])
         return list(g.SplitV(dy, g.Squeeze(table, squeeze_dims=[0]), at, num_split=len(values), name="split"))
     starts = g.ConcatOffset(at, shapes)
     return [g.Slice(dy, start, shape) for start, shape in zip(starts, shapes, strict=True)]

@@ -48,7 +48,7 @@ def _bands(g: Any, op: Any, dy: Any, align: Any) -> Any:
     x, k = op.inputs[:2]
     dims = x.static_shape.dims
     if dims is not None and None not in dims[-2:]:
-        return g.MatrixDiagV3(dy, k, dims[-2], dims[-1], g.constant(0, dy.dtype), align=align, name="MatrixDiag")
+        return g.MatrixDiagV3(dy, k, dims[-2], dims[-1], g.constant(0, dy.dtype), align=align, name="diag")
     return set_(g, zeros_like(g, x), dy, k, align)
 
 
@@ -79,14 +79,14 @@ def matrix_band_part(g: Any, op: Any, dy: Any) -> Any:
 # --- words --------------------------------------------------------------------------------------------------------
 def made(g: Any, diagonal: Any) -> Any:
     """Matrices with the given main diagonal, as large as it."""
-    return g.MatrixDiagV3(diagonal, 0, -1, -1, g.constant(0, diagonal.dtype), name="MatrixDiag")
+    return g.MatrixDiagV3(diagonal, 0, -1, -1, g.constant(0, diagonal.dtype), name="diag")
 
 
 def part(g: Any, x: Any, k: Any = 0, align: Any = "RIGHT_LEFT") -> Any:
     """The diagonals `k` of matrices."""
-    return g.MatrixDiagPartV3(x, k, g.constant(0, x.dtype), align=align, name="MatrixDiagPart")
+    return g.MatrixDiagPartV3(x, k, g.constant(0, x.dtype), align=align, name="diag_part")
 
 
 def set_(g: Any, x: Any, diagonal: Any, k: Any = 0, align: Any = "RIGHT_LEFT") -> Any:
     """Matrices with other diagonals `k`."""
-    return g.MatrixSetDiagV3(x, diagonal, k, align=align, name="MatrixSetDiag")
+    return g.MatrixSetDiagV3(x, diagonal, k, align=align, name="set_diag")

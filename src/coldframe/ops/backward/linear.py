@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coldframe.dtypes import int32
+from coldframe.ops import backward as words
 from coldframe.ops.backward import cast, conj, filled, matrix_transpose, reduced_shape, shape_of
 
 # --- products of two matrices: which factors, and which of them transposed, by what the op transposed ---
@@ -46,7 +47,7 @@ def sparse_matmul(g: Any, op: Any, dy: Any) -> Any:
 def batch_matmul(g: Any, op: Any, dy: Any) -> Any:
     x, y = op.inputs
     products = _factors(op, ("adj_x", "adj_y"), x, y, dy)
-    return [g.BatchMatMulV2(p, q, adj_x=s, adj_y=t, name="MatMul") for p, q, s, t in products]
+    return [words.matmul(g, p, q, s, t) for p, q, s, t in products]
 
 
 def batch_matmul_v2(g: Any, op: Any, dy: Any) -> Any:

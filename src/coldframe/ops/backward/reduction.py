@@ -78,7 +78,7 @@ def prod(g: Any, op: Any, dy: Any) -> Any:
     perm = g.ConcatV2([reduced, others], 0, name="concat")
     sizes = [g.Prod(take(g, shape, part), 0) for part in (reduced, others)]
     moved = g.Transpose(x, perm, name="transpose")
-    flat = g.Reshape(moved, g.Pack(sizes))
+    flat = g.Reshape(moved, sizes)
     left = g.Cumprod(flat, 0, exclusive=True)
     right = g.Cumprod(flat, 0, exclusive=True, reverse=True)
     y = g.Reshape(conj(g, left) * conj(g, right), shape_of(g, moved))
