@@ -1,0 +1,17 @@
+"""Quantization: the names of `tf.quantization`."""
+
+from __future__ import annotations
+
+from coldframe.tf1.layout_ops import (
+    dequantize,
+    fake_quant_with_min_max_args,
+    fake_quant_with_min_max_vars,
+    fake_quant_with_min_max_vars_per_channel,
+    quantize,
+    quantize_and_dequantize,
+)  # fmt: skip
+
+__all__ = [
+    "dequantize", "fake_quant_with_min_max_args", "fake_quant_with_min_max_vars",
+    "fake_quant_with_min_max_vars_per_channel", "quantize", "quantize_and_dequantize",
+]  # fmt: skip
