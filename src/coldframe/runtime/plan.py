@@ -92,7 +92,7 @@ class IslandStep:
     def _assign(
         self, ref: TensorRef, handle: Handle, value: Any, state: RunState, fresh: AbstractSet[TensorRef]
     ) -> None:
-        if not handle.shape.accepts(value.shape):
+        if value.shape != handle.shape.dims and not handle.shape.accepts(value.shape):
             raise ExecutionError(
                 f"variable `{handle.name}` cannot take the value", where=f"at node `{ref.node}`",
                 expected=handle.shape, found=list(value.shape),
