@@ -6,6 +6,7 @@ Where TensorFlow would keep them in files, they are kept in memory all the same.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -87,7 +88,16 @@ def fixed_length_record_dataset_v2(
     if size < 1 or header < 0 or footer < 0:
         raise refuse("sizes of records", expected="positive", found=[header, size, footer])
     compression = _text(compression_type)
-    return _of_files(filenames, lambda path: fixed_length(path, size, header, footer, compression=compression))
+
+    def read(path: str) -> Iterator[bytes]:
+        rest = -1 if compression else (os.path.getsize(path) - header - footer) % size if os.path.exists(path) else 0
+        if rest > 0:
+            raise refuse(
+                f"`{path}` holds no whole number of records", expected=f"{size} bytes each", found=f"{rest} left"
+            )
+        return fixed_length(path, size, header, footer, compression=compression)
+
+    return _of_files(filenames, read)
 
 
 @op("FixedLengthRecordDataset", shape="-> []", stateful=True, ignores=HINTS)

@@ -1,0 +1,255 @@
+"""`tf.data.experimental`, and `tf.contrib.data` before it: functions for `Dataset.apply`, and a few more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from coldframe import dtypes
+from coldframe.tf1.data.dataset import AUTOTUNE, Dataset, Options, _batch_size, _drop, _inner, _int64
+from coldframe.tf1.data.functions import seeds, traced
+from coldframe.tf1.data.structure import Leaf, attrs_of, components, mapped, normalized, rebuilt, structure_of
+from coldframe.tf1.framework.build import raw
+from coldframe.tf1.framework.convert import convert_to_tensor
+from coldframe.tf1.framework.shape import TensorShape
+from coldframe.tf1.framework.tensor import Tensor
+from coldframe.tf1.random_ops import get_seed
+
+INFINITE_CARDINALITY: Final = -1
+UNKNOWN_CARDINALITY: Final = -2
+Transformation = Callable[[Dataset], Dataset]
+
+
+def map_and_batch(
+    map_func: Callable[..., Any], batch_size: Any, num_parallel_batches: Any = None, drop_remainder: bool = False,
+    num_parallel_calls: Any = None,
+) -> Transformation:  # fmt: skip
+    """Return what maps elements and stacks them, `batch_size` at a time."""
+
+    def apply(dataset: Dataset) -> Dataset:
+        f = traced("map_and_batch", map_func, dataset._structure)
+        size, drop = _int64(batch_size, "batch_size"), _drop(drop_remainder)
+        calls = num_parallel_calls if num_parallel_calls is not None else (num_parallel_batches or 1)
+        n = _batch_size(size, drop)
+        found = mapped(lambda leaf: leaf.batched(n), f.structure)
+        inputs = [f.captured, size, _int64(calls, "num_parallel_calls"), drop]
+        return dataset._next("MapAndBatchDataset", inputs, found, f=f.ref)
+
+    return apply
+
+
+def parallel_interleave(
+    map_func: Callable[..., Any], cycle_length: Any, block_length: Any = 1, sloppy: Any = False,
+    buffer_output_elements: Any = None, prefetch_input_elements: Any = None,
+) -> Transformation:  # fmt: skip
+    """Return what interleaves the datasets that `map_func` makes; as `Dataset.interleave`, in the same order."""
+
+    def apply(dataset: Dataset) -> Dataset:
+        f = traced("parallel_interleave", map_func, dataset._structure)
+        ahead = 2 * block_length if buffer_output_elements is None else buffer_output_elements
+        inputs = 2 * cycle_length if prefetch_input_elements is None else prefetch_input_elements
+        tensors = [
+            f.captured, _int64(cycle_length, "cycle_length"), _int64(block_length, "block_length"),
+            convert_to_tensor(bool(sloppy), dtypes.bool_, name="sloppy"),
+            _int64(ahead, "buffer_output_elements"), _int64(inputs, "prefetch_input_elements"),
+        ]  # fmt: skip
+        return dataset._next("ParallelInterleaveDataset", tensors, _inner(f.structure), f=f.ref)
+
+    return apply
+
+
+def shuffle_and_repeat(buffer_size: Any, count: Any = None, seed: Any = None) -> Transformation:
+    """Return what shuffles, and repeats `count` times, or without end."""
+
+    def apply(dataset: Dataset) -> Dataset:
+        size, times = _int64(buffer_size, "buffer_size"), _int64(-1 if count is None else count, "count")
+        return dataset._next("ShuffleAndRepeatDataset", [size, *seeds(seed), times])
+
+    return apply
+
+
+def batch_and_drop_remainder(batch_size: Any) -> Transformation:
+    """Return what stacks elements, `batch_size` at a time, and leaves a smaller last batch out."""
+    return lambda dataset: dataset.batch(batch_size, drop_remainder=True)
+
+
+def padded_batch_and_drop_remainder(batch_size: Any, padded_shapes: Any, padding_values: Any = None) -> Transformation:
+    """Return what pads and stacks elements, and leaves a smaller last batch out."""
+    return lambda dataset: dataset.padded_batch(batch_size, padded_shapes, padding_values, drop_remainder=True)
+
+
+def unbatch() -> Transformation:
+    """Return what takes batches apart."""
+    return lambda dataset: dataset.unbatch()
+
+
+def ignore_errors(log_warning: bool = False) -> Transformation:
+    """Return what leaves elements out that cannot be made."""
+    return lambda dataset: dataset._next("IgnoreErrorsDataset", [], log_warning=log_warning)
+
+
+def enumerate_dataset(start: Any = 0) -> Transformation:
+    """Return what makes pairs of a number and an element."""
+    return lambda dataset: dataset.enumerate(start)
+
+
+def take_while(predicate: Callable[..., Any]) -> Transformation:
+    """Return what ends before the first element for which `predicate` does not hold."""
+
+    def apply(dataset: Dataset) -> Dataset:
+        f = traced("take_while", predicate, dataset._structure)
+        return dataset._next("TakeWhileDataset", [f.captured], predicate=f.ref)
+
+    return apply
+
+
+def scan(initial_state: Any, scan_func: Callable[..., Any]) -> Transformation:
+    """Return what makes elements by ``scan_func(state, element) -> (state, new element)``."""
+
+    def apply(dataset: Dataset) -> Dataset:
+        state = normalized(initial_state)
+        kinds = structure_of(state)
+        f = traced("scan", scan_func, (kinds, dataset._structure))
+        made = f.structure[1]
+        return dataset._next("ScanDataset", [components(state), f.captured], made, f=f.ref)
+
+    return apply
+
+
+def group_by_window(
+    key_func: Callable[..., Any], reduce_func: Callable[..., Any], window_size: Any = None,
+    window_size_func: Callable[..., Any] | None = None,
+) -> Transformation:  # fmt: skip
+    """Return what groups elements by ``key_func``, and flattens ``reduce_func(key, dataset of a group)``."""
+    if (window_size is None) == (window_size_func is None):
+        raise ValueError("Must pass either `window_size` or `window_size_func`.")
+
+    def apply(dataset: Dataset) -> Dataset:
+        scalar = Leaf("tensor", dtypes.int64, TensorShape([]).static)
+        group = Leaf("dataset", dtypes.variant, TensorShape([]).static, inner=dataset._structure)
+
+        def key(*args: Any) -> Any:
+            return raw.Cast(convert_to_tensor(key_func(*args)), DstT=dtypes.int64)
+
+        def size(k: Any) -> Any:
+            return _int64(window_size, "window_size") if window_size_func is None else _as_int64(window_size_func(k))
+
+        keys = traced("key", key, dataset._structure)
+        sizes = traced("window_size", size, scalar)
+        reduced = traced("reduce", reduce_func, (scalar, group))
+        inputs = [keys.captured, reduced.captured, sizes.captured]
+        functions: dict[str, Any] = {"key_func": keys.ref, "reduce_func": reduced.ref, "window_size_func": sizes.ref}
+        return dataset._next("GroupByWindowDataset", inputs, _inner(reduced.structure), **functions)
+
+    return apply
+
+
+def _as_int64(value: Any) -> Tensor:
+    tensor = convert_to_tensor(value)
+    return tensor if tensor.dtype is dtypes.int64 else raw.Cast(tensor, DstT=dtypes.int64)
+
+
+def bucket_by_sequence_length(
+    element_length_func: Callable[..., Any], bucket_boundaries: Sequence[int], bucket_batch_sizes: Sequence[int],
+    padded_shapes: Any = None, padding_values: Any = None, pad_to_bucket_boundary: bool = False,
+    no_padding: bool = False, drop_remainder: bool = False,
+) -> Transformation:  # fmt: skip
+    """Return what makes padded batches of elements of similar length.
+
+    Args:
+        element_length_func: the length of an element, an int32 scalar.
+        bucket_boundaries: upper lengths of the groups, exclusive.
+        bucket_batch_sizes: the batch size of each group, one more than boundaries.
+        padded_shapes, padding_values, drop_remainder: as `Dataset.padded_batch`.
+        pad_to_bucket_boundary: pad to the longest that the group allows.
+        no_padding: batch without padding.
+    """
+    if len(bucket_batch_sizes) != len(bucket_boundaries) + 1:
+        raise ValueError("len(bucket_batch_sizes) must equal len(bucket_boundaries) + 1")
+    if pad_to_bucket_boundary:
+        raise NotImplementedError("pad_to_bucket_boundary is not supported; give padded_shapes instead")
+    low = np.array([np.iinfo(np.int32).min, *bucket_boundaries], np.int32)
+    high = np.array([*bucket_boundaries, np.iinfo(np.int32).max], np.int32)
+    sizes = np.array(bucket_batch_sizes, np.int64)
+
+    def key(*args: Any) -> Any:
+        length = element_length_func(*args)
+        inside = raw.LogicalAnd(raw.LessEqual(low, length), raw.Less(length, high))
+        return raw.Min(raw.Where(inside), np.array([0, 1], np.int32))
+
+    def reduce(k: Any, group: Dataset) -> Dataset:
+        size = raw.GatherV2(sizes, k, 0)
+        if no_padding:
+            return group.batch(size, drop_remainder=drop_remainder)
+        return group.padded_batch(size, padded_shapes, padding_values, drop_remainder=drop_remainder)
+
+    return group_by_window(key, reduce, window_size_func=lambda k: raw.GatherV2(sizes, k, 0))
+
+
+def prefetch_to_device(device: str, buffer_size: Any = None) -> Transformation:
+    """Return what prefetches; there is one device."""
+    return lambda dataset: dataset.prefetch(AUTOTUNE if buffer_size is None else buffer_size)
+
+
+def assert_cardinality(expected_cardinality: Any) -> Transformation:
+    """Return what refuses to end at another number of elements."""
+    return lambda dataset: dataset._next("AssertCardinalityDataset", [_int64(expected_cardinality, "cardinality")])
+
+
+def cardinality(dataset: Dataset) -> Tensor:
+    """Return how many elements there are, an int64 scalar: -1 for no end, -2 where that is not known."""
+    return raw.DatasetCardinality(dataset._variant_tensor)  # type: ignore[no-any-return]
+
+
+def get_single_element(dataset: Dataset) -> Any:
+    """Return the only element of a dataset."""
+    made = raw.DatasetToSingleElement(dataset._variant_tensor, **attrs_of(dataset._structure))
+    return rebuilt(dataset._structure, made)
+
+
+def choose_from_datasets(datasets: Sequence[Dataset], choice_dataset: Dataset) -> Dataset:
+    """Return a dataset of elements of `datasets`, each time of the one that `choice_dataset`, int64 scalars, tells."""
+    found = datasets[0]._structure
+    made = raw.DirectedInterleaveDataset(
+        choice_dataset._variant_tensor, [d._variant_tensor for d in datasets], **attrs_of(found)
+    )
+    return Dataset(made, found)
+
+
+def sample_from_datasets(datasets: Sequence[Dataset], weights: Any = None, seed: Any = None) -> Dataset:
+    """Return a dataset of elements of `datasets`, each time of a random one, with these weights."""
+    n = len(datasets)
+    logits = np.log(np.full(n, 1 / n) if weights is None else np.asarray(weights, np.float64))[None]
+
+    def choose(_: Any) -> Any:
+        first, second = get_seed(seed)
+        drawn = raw.Multinomial(
+            logits.astype(np.float32), 1, seed=first or 0, seed2=second or 0, output_dtype=dtypes.int64
+        )
+        return raw.Squeeze(drawn, squeeze_dims=[0, 1])
+
+    return choose_from_datasets(datasets, Dataset.range(np.iinfo(np.int64).max).map(choose))
+
+
+class Counter(Dataset):
+    """Numbers from `start` on, without end."""
+
+    def __init__(self, start: Any = 0, step: Any = 1, dtype: Any = dtypes.int64) -> None:
+        made = Dataset.range(0, np.iinfo(np.int64).max).map(lambda n: n * step + start)
+        super().__init__(made._variant_tensor, made._structure)
+
+
+def get_structure(dataset_or_iterator: Any) -> Any:
+    """Return dtype and shape of each tensor of an element, in its structure."""
+    return dataset_or_iterator.element_spec
+
+
+__all__ = [
+    "AUTOTUNE", "INFINITE_CARDINALITY", "UNKNOWN_CARDINALITY", "Counter", "Options", "assert_cardinality",
+    "batch_and_drop_remainder", "bucket_by_sequence_length", "cardinality", "choose_from_datasets",
+    "enumerate_dataset", "get_single_element", "get_structure", "group_by_window", "ignore_errors", "map_and_batch",
+    "padded_batch_and_drop_remainder", "parallel_interleave", "prefetch_to_device", "sample_from_datasets", "scan",
+    "shuffle_and_repeat", "take_while", "unbatch",
+]  # fmt: skip
