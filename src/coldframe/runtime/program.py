@@ -28,7 +28,7 @@ from coldframe.runtime.regions import Region, find_regions
 from coldframe.runtime.state import RunState
 
 _PLANS: Final = 64  # kept per program; the least recently used goes first
-_DEPTH: Final = 100  # functions that call functions while running
+_DEPTH: Final = 80  # functions that call functions while running
 _UNKNOWN_SCALARS: Final = 24  # before this producer version a placeholder of shape [] meant any shape
 
 Feeds = Mapping[TensorRef, Any]
