@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from coldframe.errors import UnsupportedError
 from coldframe.graph.signatures import signature
 from coldframe.ops import table
 from coldframe.runtime.session import Session
+from coldframe.tf1.cond import cond
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.graph import Graph
 from coldframe.tf1.gradients import gradients
@@ -261,6 +263,34 @@ def test_each_call_keeps_its_own_gradients_of_an_array() -> None:
     one, both = Session(graph_def).run([first.name, second.name], {x.name: X})
     np.testing.assert_allclose(one, np.full_like(X, 4))
     np.testing.assert_allclose(both, 4 + 12 * X, rtol=1e-5)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_conditions_of_programs(taken: bool) -> None:
+    """`tf.cond` nested, with a constant side, and with a side that ignores an input."""
+
+    def program(tf: Any, x: Any, y: Any, pred: Any) -> Any:
+        inner = lambda: tf.cond(pred, lambda: x * y, lambda: x * 2.0)  # noqa: E731
+        out = tf.cond(pred, inner, lambda: x * x * y)
+        return tf.cond(pred, lambda: out * 3.0, lambda: tf.constant(np.ones_like(X)) * x)
+
+    with first_generation(), tf.Graph().as_default(), v1.Session() as session:
+        xs = [v1.placeholder(tf.float32, X.shape) for _ in range(2)]
+        pred = v1.placeholder(tf.bool, [])
+        grads = tf.gradients(program(v1, *xs, pred), xs)
+        want = session.run(grads, {xs[0]: X, xs[1]: X + 1, pred: taken})
+    with Graph().as_default() as graph:
+        xs = [raw.Placeholder(dtype=dtypes.float32, shape=X.shape) for _ in range(2)]
+        pred = raw.Placeholder(dtype=dtypes.bool_, shape=[])
+        grads = gradients(program(coldframe_names, *xs, pred), xs)
+        graph_def = graph.as_graph_def()
+    assert any(n.name.endswith("Merge_grad/cond_grad") for n in graph_def.node)
+    got = Session(graph_def).run([t.name for t in grads], {xs[0].name: X, xs[1].name: X + 1, pred.name: taken})
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-5)
+
+
+coldframe_names = types.SimpleNamespace(cond=cond, constant=raw.constant)
 
 
 def test_loops_of_the_first_generation_say_that_they_have_none() -> None:

@@ -37,7 +37,7 @@ def _(g: Any, op: Any, dfalse: Any, dtrue: Any) -> Any:
         return None, None
     # The switches see to it that only one of both is alive: zeros may be constants, which always are.
     sides = [g.Switch(dfalse, pred)[0], g.Switch(dtrue, pred)[1]]
-    return g.Merge(sides)[0], None
+    return g.Merge(sides, name=None if op.context is None else "cond_grad")[0], None
 
 
 ref_switch = alias("RefSwitch", switch)
@@ -59,6 +59,9 @@ def merge(xp: Any, inputs: list[Any]) -> Any:
 def _(g: Any, op: Any, dy: Any, _: Any) -> Any:
     if any(t.op.type in (next_iteration.name, ref_next_iteration.name) for t in op.inputs):
         _loop(g, op)
+    pred = getattr(op.inputs[0].op.context, "pred", None)
+    if pred is not None:  # a `tf.cond` of this program: what is merged are the sides for false and for true
+        return g.Switch(dy, pred, name="cond_grad")
     taken = op.outputs[1]
     return [g.Switch(dy, g.Equal(taken, i))[1] for i in range(len(op.inputs))]
 
