@@ -142,7 +142,7 @@ def tensorflow_answers(rows: Sequence[Row]) -> list[Answer]:
     """Ask TensorFlow for the gradients of all rows, for the gradients that `upstream` gives."""
     with tf.Graph().as_default(), v1.Session() as session:
         feeds: dict[Any, Any] = {}
-        made = [_tf_forward(row, feeds, session) for row in rows]
+        made = [tensorflow_forward(row, feeds, session) for row in rows]
         outputs = session.run([outs for _, outs in made], feeds)
         answers, fetches = [], []
         for i, (row, (inputs, outs), values) in enumerate(zip(rows, made, outputs, strict=True)):
@@ -169,7 +169,8 @@ def _as_answer(found: Any) -> Any:
     return None if isinstance(found, bytes) else found
 
 
-def _tf_forward(row: Row, feeds: dict[Any, Any], session: Any) -> tuple[list[Any], list[Any]]:
+def tensorflow_forward(row: Row, feeds: dict[Any, Any], session: Any) -> tuple[list[Any], list[Any]]:
+    """Build a row's node in TensorFlow's default graph; return its inputs and outputs, and note what to feed."""
     inputs = []
     for x in row.flat:
         value = value_of(x)
@@ -230,8 +231,7 @@ def coldframe_answer(row: Row, dys: Sequence[Any], engine: str = "reference") ->
     with Graph().as_default() as graph:
         feeds: dict[str, Any] = {}
         variables: dict[str, Any] = {}
-        inputs = [_input(x, feeds, variables) for x in row.flat]
-        node = _operation(getattr(raw, row.op)(*row.grouped(inputs), **row.attrs), graph)
+        _, node = coldframe_forward(row, feeds, variables, graph)
         grads: list[Any] = []
         outputs = call_of(row).run(NUMPY, [value_of(x) for x in row.flat]) if row.by_output else dys
         for y, dy in zip(node.outputs, arriving(row, dys, outputs), strict=True):
@@ -252,6 +252,12 @@ def coldframe_answer(row: Row, dys: Sequence[Any], engine: str = "reference") ->
     fetches = {str(i): _fetch(f) for i, f in enumerate(picked) if f is not None}
     values = session.run(fetches, feeds) if fetches else {}
     return Answer([values.get(str(i)) for i in range(len(picked))], list(dys))
+
+
+def coldframe_forward(row: Row, feeds: dict[str, Any], variables: dict[str, Any], graph: Any) -> tuple[list[Any], Any]:
+    """Build a row's node in `graph`; return its inputs and itself, and note what to feed and to set."""
+    inputs = [_input(x, feeds, variables) for x in row.flat]
+    return inputs, _operation(getattr(raw, row.op)(*row.grouped(inputs), **row.attrs), graph)
 
 
 def _input(x: Any, feeds: dict[str, Any], variables: dict[str, Any]) -> Any:
