@@ -308,7 +308,8 @@ class _Functions:
         return [origin.get(out) == given for out, given in zip(f.outputs, f.inputs, strict=True)]
 
     def trips(self, condition: Any, body: Any, values: Sequence[Any]) -> int | None:
-        test, step = _body(condition), _body(body)
+        stays = self.invariant(body)
+        test, step = (self._always(f, values, stays) for f in (condition, body))
         state: list[Any] = [v if isinstance(v, (np.ndarray, np.generic)) else None for v in values]
         for n in range(_MOST_TRIPS):
             go = _partly(test, state)[0]
@@ -319,13 +320,37 @@ class _Functions:
                 return None  # nothing known changes any more
         return None
 
+    def _always(self, function: Any, values: Sequence[Any], stays: Sequence[bool]) -> FunctionBody:
+        """Return a function's body with all that is the same in each round, shapes above all, among its constants."""
+        import jax
+
+        from coldframe.primitives.jax_base import traced
+
+        body, found = _body(function), {}
+        moving = [r for r, s in zip(body.inputs, stays, strict=True) if not s]
+
+        def look(args: Sequence[Any]) -> int:
+            known = {r: v for r, v, s in zip(body.inputs, values, stays, strict=True) if s}
+            scope = _Scope(self.xp, {**body.constants, **known, **dict(zip(moving, args, strict=True))})
+            for bound in body.nodes:
+                with contextlib.suppress(Unlowerable, ColdframeError, *FAILURES):  # what cannot be told stays unknown
+                    if not (bound.call.op.random or bound.call.op.stateful or bound.call.op.effect):
+                        scope.add(bound)
+            found.update({r: v for r, v in scope.values.items() if not traced(v)})
+            return 0
+
+        promises, self.xp.promises = self.xp.promises, []
+        jax.eval_shape(look, [v for v, s in zip(values, stays, strict=True) if not s])
+        self.xp.promises = promises
+        return dataclasses.replace(body, constants=found)
+
 
 def _partly(body: FunctionBody, args: Sequence[Any]) -> list[Any]:
     """Run a function as far as its arguments are known; None stands for what is not."""
     known = dict(body.constants)
     known.update((r, a) for r, a in zip(body.inputs, args, strict=True) if a is not None)
     for b in body.nodes:
-        if not _fold(b, known):
+        if any(r not in known for r in b.outputs()) and not _fold(b, known):
             _fold_either(b, known)
     return [known.get(r) for r in body.outputs]
 

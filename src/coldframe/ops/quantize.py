@@ -7,6 +7,7 @@ MIN_COMBINED and MIN_FIRST stretch it over all integers; SCALED keeps 0 at 0 and
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import ml_dtypes
@@ -18,8 +19,8 @@ from coldframe.dtypes import DType
 from coldframe.ops import inference_nn
 from coldframe.ops.backward import attrs_of, passed
 from coldframe.ops.layouts import known
-from coldframe.ops.table import alias, op
-from coldframe.primitives.base import refuse
+from coldframe.ops.table import Op, alias, op
+from coldframe.primitives.base import Unlowerable, refuse
 
 Array = npt.NDArray[Any]
 _ENDS: Any = ml_dtypes.finfo  # knows numpy's floating dtypes too, and has no annotations
@@ -113,6 +114,21 @@ def fake_quant_channels(xp: Any, inputs: Any, min: Any, max: Any, *, num_bits: i
 @fake_quant_channels.gradient
 def _(g: Any, op: Any, dy: Any) -> Any:
     return g.FakeQuantWithMinMaxVarsPerChannelGradient(dy, *op.inputs, **attrs_of(op, "num_bits", "narrow_range"))
+
+
+def _by_the_last_bit(quantizer: Op) -> None:
+    """Keep `quantizer` from XLA, which divides by multiplying and fuses products into sums."""
+
+    @functools.wraps(quantizer.body)  # for its keyword-only parameters
+    def refused(*_: Any, **__: Any) -> Any:
+        raise Unlowerable("the last bit decides what is rounded up, and XLA reorders arithmetic")
+
+    quantizer.rules["jax"] = refused
+
+
+_by_the_last_bit(fake_quant_args)
+_by_the_last_bit(fake_quant_vars)
+_by_the_last_bit(fake_quant_channels)
 
 
 # --- FakeQuant's gradients --------------------------------------------------------------------------------------

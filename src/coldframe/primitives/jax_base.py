@@ -102,10 +102,7 @@ class JaxList:
 
 def traced(*values: Any) -> bool:
     """Whether any of `values`, or of the items of lists among them, is not known when compiling."""
-    for v in values:
-        if isinstance(v, (jax.Array, JaxList)) or (isinstance(v, (list, tuple)) and traced(*v)):
-            return True
-    return False
+    return any(isinstance(v, (jax.Array, JaxList)) or (isinstance(v, (list, tuple)) and traced(*v)) for v in values)
 
 
 def folding(family: C) -> C:

@@ -168,7 +168,7 @@ def _truncated(x: Any, target: np.dtype[Any]) -> Any:
         low = _truncated(x, np.dtype(np.int64)).astype(target)
         return jnp.where(x >= np.asarray(2.0**63, x.dtype), x.astype(target), low) if x.dtype.itemsize > 2 else low
     carrier = np.int64 if target in (np.int64, np.uint32) else np.int32
-    wide = widened(x)
+    wide = x.astype(np.float32) if x.dtype.itemsize < 4 else x
     low = np.iinfo(carrier).min
     edge = np.asarray(-float(low), wide.dtype)
     inside = (wide >= -edge) & (wide < edge)

@@ -34,6 +34,8 @@ class WindowsJax(JaxBase):
     def conv(self, x: Any, w: Any, *, strides: Ints, padding: Padding, dilations: Ints, groups: int = 1) -> Any:
         """Correlate `x` [n, c, *s] with `w` [o, c / groups, *k]: [n, o, *t]."""
         pad = windows.pads(padding, x.shape[2:], w.shape[2:], strides, dilations)
+        if not w.size:
+            raise Unlowerable("a filter without elements")
         _positions(x.shape[2:], w.shape[2:], strides, dilations, pad)
         return _conv(widened(x), widened(w), strides, pad, dilations, groups).astype(x.dtype)
 
