@@ -201,6 +201,11 @@ INDEXING: dict[str, Call] = {
 }
 
 CHECKING: dict[str, Call] = {
+    "assert_less of floats": lambda tf: tf.assert_less(f(tf, 2), 5.0),
+    "assert_near": lambda tf: tf.assert_near(f(tf, 2), [0.1, 0.5]),
+    "assert_positive of floats": lambda tf: tf.assert_positive(f(tf, 2)),
+    "is_non_decreasing": lambda tf: tf.is_non_decreasing(f(tf, 3)),
+    "is_strictly_increasing": lambda tf: tf.is_strictly_increasing(f(tf, None)),
     "assert_rank": lambda tf: tf.assert_rank(f(tf, 2, 3), 2),
     "assert_rank open": lambda tf: tf.assert_rank(open_rank(tf), 1),
     "assert_rank_at_least": lambda tf: tf.assert_rank_at_least(open_rank(tf), 1, message="mine"),
@@ -274,6 +279,10 @@ LINEAR: dict[str, Call] = {
 }  # fmt: skip
 
 SPARSE: dict[str, Call] = {
+    "sparse_reset_shape": lambda tf: tf.sparse_reset_shape(sp(tf)),
+    "sparse_to_indicator": lambda tf: tf.sparse_to_indicator(tf.SparseTensor([[0, 0]], [1], [2, 3]), 4),
+    "sparse_mask": lambda tf: tf.sparse_mask(
+        tf.IndexedSlices(f(tf, 2, 2), tf.constant([1, 2]), tf.constant([3, 2])), [1]).values,
     "SparseTensor": sp,
     "sparse_placeholder": lambda tf: tf.sparse_placeholder(tf.float32, [None, 3], name="x").values,
     "sparse_tensor_to_dense": lambda tf: tf.sparse_tensor_to_dense(sp(tf)),
@@ -299,13 +308,35 @@ SPARSE: dict[str, Call] = {
     "cast of a sparse tensor": lambda tf: tf.cast(sp(tf), tf.int32),
 }  # fmt: skip
 
+CLIPPING: dict[str, Call] = {
+    "clip_by_norm": lambda tf: tf.clip_by_norm(f(tf, 3), 0.5),
+    "clip_by_norm axes": lambda tf: tf.clip_by_norm(f(tf, 2, 3), 0.5, [1], name="mine"),
+    "clip_by_average_norm": lambda tf: tf.clip_by_average_norm(f(tf, 3), 0.01),
+    "global_norm": lambda tf: tf.global_norm([f(tf, 3), None, f(tf, 2, 2)]),
+    "clip_by_global_norm": lambda tf: tf.clip_by_global_norm([f(tf, 3), None, f(tf, 2, 2)], 0.5),
+    "clip_by_global_norm of a norm": lambda tf: tf.clip_by_global_norm([f(tf, 3)], 0.5, use_norm=tf.constant(2.0)),
+}
+
+PACKING: dict[str, Call] = {
+    "nested lists": lambda tf: tf.stack([[0, 1], [0, i(tf)]]),
+    "a shape": lambda tf: tf.zeros([1, tf.shape(f(tf, None, 3))[0]]),
+    "indices": lambda tf: f(tf, 3, 4)[:, ::2][i(tf)],
+    "the last": lambda tf: f(tf, 3)[-1],
+    "sizes of a split": lambda tf: tf.split(f(tf, 4), tf.constant([1, 3])),
+    "an axis of dimensions": lambda tf: tf.reshape(
+        f(tf, 2, 3, 4), [-1, f(tf, 2, 3, 4).get_shape()[1] * f(tf, 2, 3, 4).get_shape()[2]]),
+}  # fmt: skip
+
 COUNTING: dict[str, Call] = {
     "bincount": lambda tf: tf.bincount(i(tf, 4)),
     "bincount weighted": lambda tf: tf.bincount(i(tf, 4), weights=f(tf, 4), minlength=3, maxlength=4),
+    "confusion_matrix": lambda tf: tf.confusion_matrix(i(tf, 3) - 1, i(tf, 3) - 1, 4),
+    "confusion_matrix weighted": lambda tf: tf.confusion_matrix([0, 1], [1, 1], weights=[1.0, 2.0], dtype=tf.float32),
+    "histogram_fixed_width_bins": lambda tf: tf.histogram_fixed_width_bins(f(tf, 3), [0.0, 1.0], 5),
     "histogram_fixed_width": lambda tf: tf.histogram_fixed_width(f(tf, 4), [0.0, 1.0], nbins=5),
 }
 
-ROWS = MAKING | SHAPING | JOINING | INDEXING | CHECKING | STRINGS | LINEAR | SPARSE | COUNTING
+ROWS = CLIPPING | PACKING | MAKING | SHAPING | JOINING | INDEXING | CHECKING | STRINGS | LINEAR | SPARSE | COUNTING
 FEEDS: dict[str, dict[str, Any]] = {"Assert": {"Placeholder": np.True_}}
 NOT_RUN = {
     "assert_non_positive": "the numbers fed are positive",

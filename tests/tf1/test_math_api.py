@@ -144,6 +144,7 @@ CALLS: dict[str, Call] = {
     "ndtri": lambda tf: tf.math.ndtri(f(tf, 3)),
     "reciprocal_no_nan": lambda tf: tf.math.reciprocal_no_nan(f(tf, 3)),
     "scalar_mul": lambda tf: tf.scalar_mul(2.0, f(tf, 3)),
+    "bessel_i0e": lambda tf: tf.math.bessel_i0e(f(tf, 3)),
     "polyval": lambda tf: tf.math.polyval([1.0, 2.0, 3.0], f(tf, 3)),
     "log_sigmoid": lambda tf: tf.log_sigmoid(f(tf, 3)),
     "logical_and": lambda tf: tf.logical_and(b(tf, 2), True),

@@ -81,8 +81,6 @@ is_inf = simple("is_inf(x) -> IsInf")
 is_finite = simple("is_finite(x) -> IsFinite")
 softsign = simple("softsign(features) -> Softsign")
 softplus = simple("softplus(features) -> Softplus")
-bessel_i0e = simple("bessel_i0e(x) -> BesselI0e")
-bessel_i1e = simple("bessel_i1e(x) -> BesselI1e")
 equal = simple("equal(x, y) -> Equal")
 not_equal = simple("not_equal(x, y) -> NotEqual")
 less = simple("less(x, y) -> Less")
@@ -190,6 +188,18 @@ def ndtri(x: Any, name: str | None = None) -> Any:
     """Return the quantile of the standard normal distribution."""
     with name_scope(name, "ndtri", [x]):
         return raw.Ndtri(x)
+
+
+def bessel_i0e(x: Any, name: str | None = None) -> Any:
+    """Return the exponentially scaled modified Bessel function of order 0."""
+    with name_scope(name, "bessel_i0e", [x]):
+        return raw.BesselI0e(x)
+
+
+def bessel_i1e(x: Any, name: str | None = None) -> Any:
+    """Return the exponentially scaled modified Bessel function of order 1."""
+    with name_scope(name, "bessel_i1e", [x]):
+        return raw.BesselI1e(x)
 
 
 def reciprocal_no_nan(x: Any, name: str | None = None) -> Any:

@@ -17,8 +17,9 @@ from coldframe.tf1.framework.dtype import as_dtype
 from coldframe.tf1.framework.graph import colocate_with, name_scope
 from coldframe.tf1.framework.shape import TensorShape, as_static
 from coldframe.tf1.framework.tensor import Tensor
+from coldframe.tf1.index_ops import strided_slice
 from coldframe.tf1.reduce_ops import reduce_all
-from coldframe.tf1.shape_ops import check_numerics, rank, reshape, shape
+from coldframe.tf1.shape_ops import check_numerics, rank, reshape, shape, size
 from coldframe.tf1.simple import either
 
 
@@ -179,11 +180,18 @@ def is_strictly_increasing(x: Any, name: str | None = None) -> Any:
 
 
 def _steps(x: Any, compare: Any) -> Any:
-    x = convert_to_tensor(x, name="x")
-    if not x.dtype.is_numeric:
-        raise TypeError(f"Expected x to be numeric, instead found: {x}")
+    from coldframe.tf1.control_flow import cond
+
     flat = reshape(x, [-1])
-    return compare(flat[1:], flat[:-1])
+    if not is_numeric_tensor(flat):
+        raise TypeError(f"Expected x to be numeric, instead found: {flat}")
+    short = raw.Less(size(flat), 2)
+    length = shape(flat) - 1
+    return cond(
+        short,
+        lambda: convert_to_tensor([], dtypes.bool_),
+        lambda: compare(strided_slice(flat, [1], [1] + length), strided_slice(flat, [0], length)),  # noqa: RUF005
+    )
 
 
 # --- shapes and dtypes --------------------------------------------------------------------------------------------

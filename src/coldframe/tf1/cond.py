@@ -122,7 +122,7 @@ def cond(
     graph = get_default_graph()
     with name_scope(name, "cond", [pred]):
         pred = convert_to_tensor(pred, dtypes.bool_)
-        p_false, p_true = switch(pred, pred)
+        p_false, p_true = raw_op("Switch", [pred, pred], {}, None)  # not colocated: it moves no data
         pivots = [raw_op("Identity", [p_false], {}, "switch_f"), raw_op("Identity", [p_true], {}, "switch_t")]
         pred_id = raw_op("Identity", [pred], {}, "pred_id")
         for t in (p_false, p_true, *pivots, pred_id):

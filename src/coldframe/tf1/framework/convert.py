@@ -225,11 +225,19 @@ def _packed(values: Any, dtype: DType | None, name: str | None) -> Tensor:
     if dtype is None or (found is not None and found is not dtype):
         dtype = found
     with name_scope(name, "packed") as scope:
-        parts = []
-        for i, v in enumerate(values):
-            nested = isinstance(v, (list, tuple)) and _has_tensor(v)
-            parts.append(_packed(v, dtype, str(i)) if nested else convert_to_tensor(v, dtype, name=str(i)))
+        rows = [_packed_row(v, dtype, str(i)) for i, v in enumerate(values)]
+        parts = [convert_to_tensor(r, dtype, name=str(i)) for i, r in enumerate(rows)]
         return build.raw_op("Pack", [parts], {}, scope)  # type: ignore[no-any-return]
+
+
+def _packed_row(value: Any, dtype: DType | None, name: str) -> Any:
+    """Return a nested list packed if it has tensors; TensorFlow uses its name up even where it has none."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    if _has_tensor(value):
+        return _packed(value, dtype, name)
+    with name_scope(name):
+        return value
 
 
 def constant_value(tensor: Any, partial: bool = False) -> Any:

@@ -70,10 +70,10 @@ def slice_helper(tensor: Any, key: Any) -> Any:
 
         return boolean_mask(tensor, key)
     items = key if isinstance(key, (list, tuple)) else (key,)
+    spec = _Spec()
+    for item in items:
+        spec.take(item)
     with name_scope(None, "strided_slice", [tensor]) as scope:
-        spec = _Spec()
-        for item in items:
-            spec.take(item)
         parts = [_packed(part) for part in (spec.begin, spec.end, spec.strides)]
         if any(p.dtype is dtypes.int64 for p in parts):
             parts = [p if p.dtype is dtypes.int64 else build.raw_op("Cast", [p], {"DstT": dtypes.int64}) for p in parts]
