@@ -294,7 +294,7 @@ def test_what_datasets_refuse() -> None:
             d.map(lambda n: None)
         with pytest.raises(TypeError, match="must return a `Dataset`"):
             d.flat_map(lambda n: n)
-        with pytest.raises(ValueError, match="must return a scalar boolean"):
+        with pytest.raises(ValueError, match="convertible to a scalar boolean tensor"):
             d.filter(lambda n: n)
         with pytest.raises(TypeError, match="different types"):
             d.concatenate(OURS.data.Dataset.from_tensors("x"))
