@@ -1,1 +1,116 @@
-"""`import coldframe.tf1 as tf`: the TF1 graph API."""
+"""`import coldframe.tf1 as tf`: the TF1 graph API.
+
+Programs written for TensorFlow 1 define, train, save, restore, freeze and run their models with this one line changed.
+A name that is missing says so, with near names or what to use instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coldframe.dtypes import (
+    bfloat16,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    qint8,
+    qint16,
+    qint32,
+    quint8,
+    quint16,
+    resource,
+    string,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+    variant,
+)
+from coldframe.dtypes import bool_ as bool  # noqa: A004 - TensorFlow's name
+from coldframe.tf1.lazy import namespace
+
+half, double = float16, float64
+newaxis: Final = None
+__version__: Final = "1.15.0"
+"""The version of TensorFlow's API that programs find here."""
+VERSION: Final = __version__
+GRAPH_DEF_VERSION: Final = 1205
+
+_HERE: Final = "coldframe.tf1"
+_SOURCES: Final = [
+    f"{_HERE}.{m}"
+    for m in (
+        "framework.graph", "framework.convert", "array_ops", "math_ops", "reduce_ops", "contraction_ops", "variables", "variable_scope", "session", "gradients", "control_flow", "dependencies", "clip_ops", "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops", "linalg_ops", "signal_ops", "data_flow", "io_ops", "script_ops", "arithmetic_ops", "cast_ops", "counting_ops", "index_ops", "layout_ops", "shape_ops", "logging_ops",
+    )
+]  # fmt: skip
+_SUBMODULES: Final = (
+    "nn", "train", "layers", "losses", "metrics", "initializers", "regularizers", "summary", "image", "data", "errors",
+    "math", "linalg", "strings", "sparse", "random", "debugging", "io", "signal", "bitwise", "sets", "contrib", "test",
+    "graph_util", "saved_model", "estimator", "feature_column", "keras", "lookup", "compat", "python_io",
+)  # fmt: skip
+_ALIASES: Final = {
+    **{name: f"{_HERE}.{name}" for name in _SUBMODULES},
+    **{name: f"{_HERE}.platform.{name}" for name in ("gfile", "flags", "app", "logging", "resource_loader", "compat",
+                                                     "python_io")},
+    "bytes": "builtins:bytes",
+    "raw_ops": f"{_HERE}.framework.build:raw",
+    "Operation": f"{_HERE}.framework.tensor:Operation",
+    "Tensor": f"{_HERE}.framework.tensor:Tensor",
+    "TensorShape": f"{_HERE}.framework.shape:TensorShape",
+    "Dimension": f"{_HERE}.framework.shape:Dimension",
+    "dimension_value": f"{_HERE}.framework.shape:dimension_value",
+    "GraphKeys": f"{_HERE}.framework.keys:GraphKeys",
+    "DeviceSpec": f"{_HERE}.framework.device:DeviceSpec",
+    "DType": "coldframe.dtypes:DType",
+    "as_dtype": f"{_HERE}.framework.dtype:as_dtype",
+    "tuple": f"{_HERE}.dependencies:tuple_",
+    "GradientTape": f"{_HERE}.absent:GradientTape",
+    "NoGradient": f"{_HERE}.gradients:no_gradient",
+    "NotDifferentiable": f"{_HERE}.gradients:no_gradient",
+    "op_scope": f"{_HERE}.absent:op_scope",
+    "zeros_initializer": f"{_HERE}.init_ops:Zeros",
+    "ones_initializer": f"{_HERE}.init_ops:Ones",
+    "constant_initializer": f"{_HERE}.init_ops:Constant",
+    "random_uniform_initializer": f"{_HERE}.init_ops:RandomUniformV1",
+    "random_normal_initializer": f"{_HERE}.init_ops:RandomNormal",
+    "truncated_normal_initializer": f"{_HERE}.init_ops:TruncatedNormal",
+    "uniform_unit_scaling_initializer": f"{_HERE}.init_ops:UniformUnitScaling",
+    "variance_scaling_initializer": f"{_HERE}.init_ops:VarianceScaling",
+    "orthogonal_initializer": f"{_HERE}.init_ops:Orthogonal",
+    "glorot_uniform_initializer": f"{_HERE}.init_ops:GlorotUniform",
+    "glorot_normal_initializer": f"{_HERE}.init_ops:GlorotNormal",
+    **{
+        name: f"{_HERE}.messages:{name}"
+        for name in (
+            "GraphDef", "NodeDef", "AttrValue", "ConfigProto", "GPUOptions", "RunOptions", "RunMetadata",
+            "GraphOptions", "OptimizerOptions", "MetaGraphDef", "TensorInfo", "Summary", "SummaryMetadata", "Event", "HistogramProto",
+            "LogMessage", "SessionLog", "TensorProto",
+        )
+    },
+    "get_static_value": f"{_HERE}.framework.convert:constant_value",
+    "make_ndarray": f"{_HERE}.messages:make_ndarray",
+    "make_tensor_proto": f"{_HERE}.messages:make_tensor_proto",
+    "sysconfig": f"{_HERE}.absent:sysconfig",
+}  # fmt: skip
+_MISSING: Final = {
+    "enable_eager_execution": "coldframe builds and runs graphs: use placeholders and a Session",
+    "enable_v2_behavior": "coldframe.tf1 is TensorFlow 1's graph API",
+    "function": "build the graph directly; coldframe.tf1 has no tf.function",
+    "distribute": "coldframe.tf1 runs in one process",
+    "lite": "load a frozen graph with coldframe.load and run it",
+    "tpu": "coldframe runs on CPUs",
+}
+
+__getattr__, __dir__ = namespace(__name__, "tf", _SOURCES, _ALIASES, _MISSING)
+
+__all__ = [
+    "bfloat16", "bool", "complex64", "complex128", "double", "float16", "float32", "float64", "half", "int8", "int16",
+    "int32", "int64", "newaxis", "qint8", "qint16", "qint32", "quint8", "quint16", "resource", "string", "uint8",
+    "uint16", "uint32", "uint64", "variant",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""`tf.layers`: layers of neural networks."""
