@@ -46,7 +46,11 @@ _HERE: Final = "coldframe.tf1"
 _SOURCES: Final = [
     f"{_HERE}.{m}"
     for m in (
-        "framework.graph", "framework.convert", "array_ops", "math_ops", "reduce_ops", "contraction_ops", "variables", "variable_scope", "session", "gradients", "control_flow", "dependencies", "clip_ops", "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops", "linalg_ops", "signal_ops", "data_flow", "io_ops", "script_ops", "arithmetic_ops", "cast_ops", "counting_ops", "index_ops", "layout_ops", "shape_ops", "logging_ops",
+        "framework.graph", "framework.convert", "array_ops", "math_ops", "reduce_ops", "contraction_ops",
+        "variables", "variable_scope", "session", "gradients", "control_flow", "dependencies", "clip_ops",
+        "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops", "linalg_ops", "signal_ops",
+        "data_flow", "io_ops", "script_ops", "arithmetic_ops", "cast_ops", "counting_ops", "index_ops", "layout_ops",
+        "shape_ops", "logging_ops",
     )
 ]  # fmt: skip
 _SUBMODULES: Final = (
@@ -89,8 +93,8 @@ _ALIASES: Final = {
         name: f"{_HERE}.messages:{name}"
         for name in (
             "GraphDef", "NodeDef", "AttrValue", "ConfigProto", "GPUOptions", "RunOptions", "RunMetadata",
-            "GraphOptions", "OptimizerOptions", "MetaGraphDef", "TensorInfo", "Summary", "SummaryMetadata", "Event", "HistogramProto",
-            "LogMessage", "SessionLog", "TensorProto",
+            "GraphOptions", "OptimizerOptions", "MetaGraphDef", "TensorInfo", "Summary", "SummaryMetadata",
+            "Event", "HistogramProto", "LogMessage", "SessionLog", "TensorProto",
         )
     },
     "get_static_value": f"{_HERE}.framework.convert:constant_value",

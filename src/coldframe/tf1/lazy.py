@@ -9,6 +9,7 @@ A function may be called as the module that holds it (``tf.gradients``): importi
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
@@ -66,9 +67,9 @@ def namespace(
             found = importlib.import_module(source)
             return getattr(found, attribute) if attribute else found
         own = f"{module}.{name}"
-        if own in listed:
+        if importlib.util.find_spec(own) is not None:
             found = importlib.import_module(own)
-            return getattr(found, name) if name in _public(found) else found
+            return getattr(found, name) if own in listed and name in _public(found) else found
         for source in listed:
             found = importlib.import_module(source)
             if name in _public(found):
