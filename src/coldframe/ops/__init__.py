@@ -40,6 +40,7 @@ FAMILIES = (
     "control",
     "flow",
     "files",
+    "checkpoints",
     "queues",
     "readers",
     "py_func",

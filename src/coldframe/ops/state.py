@@ -85,6 +85,9 @@ class State(Protocol):
     def write_file(self, path: bytes, data: bytes) -> None:
         """Write a file, and the folders it needs, on the same terms."""
 
+    def writable(self, path: bytes) -> str:
+        """Return the path of what is to be written piece by piece, on the same terms."""
+
     def match_files(self, pattern: bytes) -> list[bytes]:
         """Return the paths that match a pattern, sorted, on the same terms."""
 

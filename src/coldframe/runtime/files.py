@@ -29,6 +29,9 @@ class Files(Protocol):
     def write(self, path: bytes, data: bytes, node: str) -> None:
         """Write a file, and the folders it needs."""
 
+    def writable(self, path: bytes, node: str) -> str:
+        """Return the path of a file, or the prefix of several, that is to be written."""
+
     def match(self, pattern: bytes, node: str) -> list[bytes]:
         """Return the existing paths that match a pattern (``*``, ``?``, ``[...]``), sorted."""
 
@@ -61,6 +64,10 @@ class NamedFiles:
         """Refuse."""
         _forbidden("graphs of a model may not write files", path, node, "write what the graph computes yourself")
 
+    def writable(self, path: bytes, node: str) -> str:
+        """Refuse."""
+        _forbidden("graphs of a model may not write files", path, node, "write what the graph computes yourself")
+
     def match(self, pattern: bytes, node: str) -> list[bytes]:
         """Refuse."""
         _forbidden("graphs of a model may not look for files", pattern, node, "feed the names of the files")
@@ -89,6 +96,10 @@ class AnyFile:
             write_atomic(name, [data], sync=False)
         except OSError as e:
             raise refuse(f"cannot write `{name}`", found=e.strerror) from e
+
+    def writable(self, path: bytes, node: str) -> str:
+        """Return the path."""
+        return os.fsdecode(path)
 
     def match(self, pattern: bytes, node: str) -> list[bytes]:
         """Return the existing paths that match."""

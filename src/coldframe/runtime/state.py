@@ -140,6 +140,21 @@ class SessionState:
             for name in [n for n, loan in self._lent.items() if loan.run is run]:
                 self._lent.pop(name).restore(self.variables[name])
 
+    def random_state(self) -> dict[str, tuple[int, int, int]]:
+        """Return where nodes are in their random sequences: the two seeds and the position, by node."""
+        with self._lock:
+            found = {n: r for n, r in self.resources.items() if "seeds" in r and "position" in r}
+            return {n: (*r["seeds"], r["position"]) for n, r in found.items()}
+
+    def set_random_state(self, positions: Mapping[str, tuple[int, int, int] | None]) -> None:
+        """Put nodes back to a place in their random sequences, as `random_state` told it; None: to their start."""
+        with self._lock:
+            for name, place in positions.items():
+                if place is None:
+                    self.resources.pop(name, None)
+                else:
+                    self.resources[name] = {"seeds": (place[0], place[1]), "position": place[2]}
+
     def begin(self) -> RunState:
         """Return a view for one run."""
         return RunState(self)
@@ -296,6 +311,10 @@ class RunState:
     def write_file(self, path: bytes, data: bytes) -> None:
         """Write a file, where the session allows that."""
         self._session.files.write(path, data, self.node)
+
+    def writable(self, path: bytes) -> str:
+        """Return the path of what is to be written, where the session allows that."""
+        return self._session.files.writable(path, self.node)
 
     def match_files(self, pattern: bytes) -> list[bytes]:
         """Return the paths that match a pattern, sorted, where the session allows that."""

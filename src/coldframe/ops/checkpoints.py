@@ -1,0 +1,179 @@
+"""Ops that write and read checkpoints.
+
+A graph is data, and data may not touch files: these ops run only where the session allows that, which is in programs
+that build their graph themselves. `coldframe.open_checkpoint` and `coldframe.save_checkpoint` do their work otherwise.
+
+What is written is committed in one step at the end of the op, as `coldframe.formats.bundle_writer` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from coldframe.checkpoint.reader import Checkpoint, open_checkpoint
+from coldframe.dtypes import DType
+from coldframe.errors import MisuseError, NotFoundError, UnsupportedError, near_names
+from coldframe.formats.bundle_merge import merge_bundles
+from coldframe.formats.bundle_writer import BundleWriter
+from coldframe.formats.slices import parse_shape_and_slice
+from coldframe.ops.state import State
+from coldframe.ops.table import Op, op
+from coldframe.primitives.base import refuse
+
+_HOST = "it touches files"
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+@op("SaveV2", stateful=True, effect=True, host=_HOST, role="save")
+def save_v2(
+    xp: Any, state: State, prefix: Any, tensor_names: Any, shape_and_slices: Any, tensors: Sequence[Any], *,
+    dtypes: Sequence[DType],
+) -> None:  # fmt: skip
+    """Write tensors as a checkpoint of one data file."""
+    path = state.writable(_scalar("prefix", prefix))
+    names, parts = _strings("tensor_names", tensor_names), _strings("shape_and_slices", shape_and_slices)
+    if not len(names) == len(parts) == len(tensors):
+        raise refuse("names, slices and tensors do not belong together",
+                     found=f"{len(names)}, {len(parts)} and {len(tensors)} of them")  # fmt: skip
+    with _refusing(), BundleWriter(path) as writer:
+        for i in sorted(range(len(names)), key=lambda k: names[k].encode()):
+            spec = parse_shape_and_slice(parts[i])
+            value = np.asarray(tensors[i])
+            if spec is None:
+                writer.add(names[i], value, dtype=dtypes[i])
+            else:
+                writer.add_slice(names[i], spec[0], spec[1], value, dtype=dtypes[i])
+
+
+def _old_save(name: str, inputs: str) -> Op:
+    def run(xp: Any, *inputs: Any) -> Any:
+        raise UnsupportedError(
+            "checkpoints of format V1 cannot be written",
+            found=f"the op `{name}`",
+            hint="save with Saver(write_version=SaverDef.V2), the default: every TensorFlow since 1.0 reads it",
+        )
+
+    run.__doc__ = f"Refused: it writes a checkpoint of format V1 ({inputs})."
+    return Op(name, run, effect=True, host=_HOST, role="save", ignores=("T",))
+
+
+OLD = [
+    _old_save("SaveSlices", "filename, tensor_names, shapes_and_slices, data"),
+    _old_save("Save", "filename, tensor_names, data"),
+]
+
+
+@op("MergeV2Checkpoints", stateful=True, effect=True, host=_HOST, role="save", ignores=("allow_missing_files",))
+def merge_v2_checkpoints(
+    xp: Any, state: State, checkpoint_prefixes: Any, destination_prefix: Any, *, delete_old_dirs: bool
+) -> None:
+    """Make one checkpoint of several, and remove those."""
+    destination = state.writable(_scalar("destination_prefix", destination_prefix))
+    parts = [state.writable(p.encode()) for p in _strings("checkpoint_prefixes", checkpoint_prefixes)]
+    with _refusing():
+        merge_bundles(parts, destination)
+        for part in parts:
+            _remove(part)
+    if delete_old_dirs:
+        for folder in {os.path.dirname(p) for p in parts}:
+            if folder != os.path.dirname(destination):
+                with contextlib.suppress(OSError):  # it holds something else
+                    os.rmdir(folder)
+
+
+def _remove(prefix: str) -> None:
+    with open_checkpoint(prefix) as part:
+        files = part.files
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+@op("RestoreV2", stateful=True, host=_HOST, role="restore", no_gradient=True)
+def restore_v2(
+    xp: Any, state: State, prefix: Any, tensor_names: Any, shape_and_slices: Any, *, dtypes: Sequence[DType]
+) -> list[Any]:
+    """Tensors, or slices of them, read from a checkpoint."""
+    path = state.readable(_scalar("prefix", prefix))
+    names, parts = _strings("tensor_names", tensor_names), _strings("shape_and_slices", shape_and_slices)
+    if not len(names) == len(parts) == len(dtypes):
+        raise refuse("names, slices and dtypes do not belong together",
+                     found=f"{len(names)}, {len(parts)} and {len(dtypes)} of them")  # fmt: skip
+    with open_checkpoint(path) as checkpoint:
+        _require(checkpoint, names)
+        return [
+            _restored(checkpoint, name, part, dtype) for name, part, dtype in zip(names, parts, dtypes, strict=True)
+        ]
+
+
+@op("RestoreSlice", stateful=True, host=_HOST, role="restore", no_gradient=True, ignores=("preferred_shard",))
+def restore_slice(
+    xp: Any, state: State, file_pattern: Any, tensor_name: Any, shape_and_slice: Any, *, dt: DType
+) -> Any:
+    """A tensor, or a slice of it, read from a checkpoint."""
+    name, part = _scalar("tensor_name", tensor_name).decode(), _scalar("shape_and_slice", shape_and_slice).decode()
+    with open_checkpoint(state.readable(_scalar("file_pattern", file_pattern))) as checkpoint:
+        _require(checkpoint, [name])
+        return _restored(checkpoint, name, part, dt)
+
+
+@op("Restore", stateful=True, host=_HOST, role="restore", no_gradient=True, ignores=("preferred_shard",))
+def restore(xp: Any, state: State, file_pattern: Any, tensor_name: Any, *, dt: DType) -> Any:
+    """A tensor read from a checkpoint."""
+    name = _scalar("tensor_name", tensor_name).decode()
+    with open_checkpoint(state.readable(_scalar("file_pattern", file_pattern))) as checkpoint:
+        _require(checkpoint, [name])
+        return _restored(checkpoint, name, "", dt)
+
+
+def _require(checkpoint: Checkpoint, names: Sequence[str]) -> None:
+    missing = [n for n in dict.fromkeys(names) if n not in checkpoint]
+    if missing:
+        shown = ", ".join(f"`{n}`" for n in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        count = "a tensor is" if len(missing) == 1 else f"{len(missing)} tensors are"
+        raise NotFoundError(
+            f"{count} not in the checkpoint",
+            where=f"`{checkpoint.prefix}`", expected=shown, found=f"{len(checkpoint)} others",
+            hint=near_names(missing[0], checkpoint.specs),
+        )  # fmt: skip
+
+
+def _restored(checkpoint: Checkpoint, name: str, part: str, dtype: DType) -> Any:
+    found = checkpoint.specs[name].dtype
+    if found is not dtype:
+        raise refuse(f"tensor `{name}` has another dtype in the checkpoint", expected=dtype, found=found)
+    spec = parse_shape_and_slice(part)
+    if spec is None:
+        return np.array(checkpoint.read(name))
+    shape, piece = spec
+    stored = tuple(checkpoint.specs[name].shape)
+    if stored != shape:
+        raise refuse(f"tensor `{name}` has another shape in the checkpoint", expected=list(shape), found=list(stored))
+    box = piece.resolve(shape, where=f"of tensor `{name}`")
+    return np.array(checkpoint.read_slice(name, box.starts, box.sizes))
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def _refusing() -> Any:
+    try:
+        yield
+    except (MisuseError, OSError) as e:
+        raise refuse("cannot write the checkpoint", found=str(e)) from e
+
+
+def _scalar(what: str, value: Any) -> bytes:
+    if np.size(value) != 1:
+        raise refuse(f"`{what}`", expected="one string", found=f"shape {list(np.shape(value))}")
+    return bytes(np.asarray(value, object).reshape(()).item())
+
+
+def _strings(what: str, value: Any) -> list[str]:
+    if np.ndim(value) != 1:
+        raise refuse(f"`{what}`", expected="a vector of strings", found=f"shape {list(np.shape(value))}")
+    return [v.decode("utf-8", "surrogateescape") for v in np.asarray(value, object).tolist()]
