@@ -10,6 +10,7 @@ from coldframe import dtypes
 from coldframe.tf1.framework import convert, graph, shape
 
 MODULES = [
+    "variables",
     "math_ops",
     "array_ops",
     "string_ops",

@@ -9,15 +9,16 @@ import numpy as np
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.tf1.framework.build import raw
-from coldframe.tf1.framework.convert import IndexedSlices, SparseTensor, constant, convert_to_tensor, is_tensor_like
+from coldframe.tf1.framework.convert import IndexedSlices, SparseTensor, constant, convert_to_tensor
 from coldframe.tf1.framework.dtype import as_dtype
 from coldframe.tf1.framework.graph import name_scope
+from coldframe.tf1.framework.tensor import Tensor
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """Return `x` (a tensor, sparse tensor or slices) with elements of another dtype."""
     to = as_dtype(dtype)
-    if is_tensor_like(x) and x.dtype is to:
+    if (isinstance(x, Tensor) or hasattr(x, "handle")) and x.dtype is to:
         return x
     with name_scope(name, "Cast", [x]) as scope:
         if isinstance(x, SparseTensor):

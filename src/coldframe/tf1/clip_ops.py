@@ -42,8 +42,8 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
     """Return a tensor or slices, scaled down so that the L2 norm (along `axes`) is at most `clip_norm`."""
     with name_scope(name, "clip_by_norm", [t, clip_norm]) as scope:
         values = _values(t, "t")
-        if np.isscalar(clip_norm):
-            clip_norm = 0 if clip_norm < 0 else clip_norm
+        if isinstance(clip_norm, (int, float, np.number)):
+            clip_norm = max(clip_norm, 0)
         else:
             clip_norm = cast(raw.Maximum(clip_norm, 0), values.dtype)
         total = reduce_sum(values * values, axes, True)

@@ -137,9 +137,9 @@ def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> An
 def zeros_like(tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True) -> Any:
     """Return zeros of the shape of `tensor`: a constant where that is known, unless `optimize` is off."""
     with name_scope(name, "zeros_like", [tensor]) as scope:
-        x = convert_to_tensor(tensor, name="tensor")
+        x = tensor if is_tensor_like(tensor) else convert_to_tensor(tensor, name="tensor")
         to = x.dtype if dtype is None else as_dtype(dtype)
-        if optimize and x.static_shape.is_static and x.dtype is not dtypes.variant:
+        if optimize and x.shape.is_fully_defined() and x.dtype is not dtypes.variant:
             return zeros(x.shape, to, scope)
         if to is not x.dtype and to is not dtypes.variant:
             return zeros(shape_internal(x, optimize=optimize), to, scope)
