@@ -32,7 +32,7 @@ from coldframe.dtypes import (
     uint64,
     variant,
 )
-from coldframe.dtypes import bool_ as bool  # noqa: A004 - TensorFlow's name
+from coldframe.dtypes import bool_ as bool
 from coldframe.tf1.lazy import namespace
 
 half, double = float16, float64
@@ -47,7 +47,7 @@ _SOURCES: Final = [
     f"{_HERE}.{m}"
     for m in (
         "framework.graph", "framework.convert", "array_ops", "math_ops", "reduce_ops", "contraction_ops",
-        "variables", "variable_scope", "session", "gradients", "control_flow", "dependencies", "clip_ops",
+        "variables", "variable_scope", "session", "gradients", "cond", "while_loop", "tensor_array", "functional_ops", "dependencies", "clip_ops",
         "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops", "linalg_ops", "signal_ops",
         "data_flow", "io_ops", "script_ops", "arithmetic_ops", "cast_ops", "counting_ops", "index_ops", "layout_ops",
         "shape_ops", "logging_ops",

@@ -231,3 +231,6 @@ def case(
 
 def _chain(pred: Any, fn: Callable[[], Any], otherwise: Callable[[], Any], strict: bool) -> Callable[[], Any]:
     return lambda: cond(pred, fn, otherwise, strict=strict)
+
+
+__all__ = ["case", "cond", "smart_cond"]

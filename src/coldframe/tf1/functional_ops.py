@@ -154,3 +154,6 @@ def scan(
             lambda i, *_: raw.Less(i, rows.count), step, (start, first, arrays), maximum_iterations=rows.count
         )
         return rows.stacked(first, loop[2])
+
+
+__all__ = ["foldl", "foldr", "map_fn", "scan"]

@@ -188,3 +188,6 @@ def _static_length(flow: Tensor) -> int | None:
         dims = op.inputs[0].static_shape.dims
         return dims[0] if dims else None
     return None
+
+
+__all__ = ["TensorArray"]

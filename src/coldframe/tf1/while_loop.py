@@ -195,3 +195,6 @@ def _no_wider(shape: Any, invariant: Any) -> bool:
     return len(shape.dims) == len(invariant.dims) and all(
         i is None or i == s for s, i in zip(shape.dims, invariant.dims, strict=True)
     )
+
+
+__all__ = ["while_loop"]
