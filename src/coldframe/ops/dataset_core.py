@@ -14,8 +14,8 @@ from __future__ import annotations
 import dataclasses
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from coldframe.errors import CancelledError
 from coldframe.ops.state import State
 from coldframe.primitives.base import refuse
 
-Element = tuple[Any, ...]
+Element = Any
+"""A tuple of tensors, or a `Row` that stands for one."""
 Elements = Iterator[Element]
 INFINITE: Final = -1
 UNKNOWN: Final = -2
@@ -82,6 +83,34 @@ class Steps(Iterator[Element]):
         return self._step()
 
 
+class Source(Protocol):
+    """Tensors that elements are slices of."""
+
+    def row(self, at: int) -> tuple[Any, ...]:
+        """Return the element numbered `at`."""
+
+    def rows(self, at: list[int]) -> tuple[Any, ...]:
+        """Return the elements numbered so, stacked."""
+
+
+class Row(Sequence[Any]):
+    """An element that is cut out of its source only when it is looked at: shuffling moves numbers, not tensors."""
+
+    __slots__ = ("at", "source")
+
+    def __init__(self, source: Source, at: int) -> None:
+        self.source, self.at = source, at
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.source.row(self.at))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.source.row(self.at)[key]
+
+    def __len__(self) -> int:
+        return len(self.source.row(self.at))
+
+
 def dataset_of(value: Any) -> Dataset:
     """Return the dataset that flows along an edge."""
     found = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
@@ -113,18 +142,29 @@ def taken(source: Elements, count: int) -> list[Element]:
 
 def stacked(elements: list[Element]) -> Element:
     """Return the elements as one, along a new first axis of each component."""
-    return tuple(_stack(column, i) for i, column in enumerate(zip(*elements, strict=True)))
+    first = elements[0]
+    if type(first) is Row and all(type(e) is Row and e.source is first.source for e in elements):
+        return first.source.rows([e.at for e in elements])
+    return tuple(stack(column, i) for i, column in enumerate(zip(*elements, strict=True)))
 
 
-def _stack(values: tuple[Any, ...], i: int) -> Any:
-    first = values[0].shape
-    if any(v.shape != first for v in values):
-        other = next(v.shape for v in values if v.shape != first)
-        raise refuse(
-            f"a batch needs elements of one shape, but component {i} differs", expected=list(first), found=list(other),
-            hint="pad them: padded_batch",
-        )  # fmt: skip
-    return np.stack(values)
+def stack(values: Sequence[Any], i: int = 0) -> Any:
+    """Return component `i` of several elements along a new first axis."""
+    first = values[0]
+    shape = first.shape
+    for v in values:
+        if v.shape != shape:
+            raise refuse(
+                f"a batch needs elements of one shape, but component {i} differs", expected=list(shape),
+                found=list(v.shape), hint="pad them: padded_batch",
+            )  # fmt: skip
+    out = np.empty((len(values), *shape), first.dtype)
+    if shape:
+        for row, v in zip(out, values, strict=True):
+            row[...] = v
+    else:
+        out[:] = [v.item() for v in values]
+    return out
 
 
 class _Buffer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any, Final
@@ -67,37 +68,52 @@ class _Shuffled(Iterator[Element]):
         return single_words(seed, seed2, random=False)
 
     def __next__(self) -> Element:
-        self._fill()
-        if not self._buffer:
+        buffer = self._buffer
+        if len(buffer) < self._room:
+            self._fill()
+        if not buffer:
             raise StopIteration
         while self._slices[0].start == self._slices[0].end:
             self._slices.popleft()
             self._words = self._reseeded()
-        first = self._slices[0]
-        at = first.start + next(self._words) % (first.end - first.start)
-        element = self._buffer[at]
-        self._buffer[at] = self._buffer[first.start]
-        del self._buffer[first.start]
-        first.start += 1
+        now = self._slices[0]
+        first = now.start
+        now.start = first + 1
+        at = first + next(self._words) % (now.end - first)
+        if at == first:
+            return buffer.pop(first)
+        element = buffer[at]
+        buffer[at] = buffer.pop(first)
         return element
 
     def _fill(self) -> None:
-        while len(self._buffer) < self._room:
-            if self._input is None:
-                if 0 <= self._count <= self._passes or (len(self._slices) > _EPOCHS and self._buffer):
-                    return
-                end = self._slices[-1].end if self._slices else 0
-                self._slices.append(_Slice(end, end))
-                self._passes += 1
-                self._input = self._source.start(self._work)
+        buffer, room = self._buffer, self._room
+        while len(buffer) < room:
+            if self._input is None and not self._begin():
+                return
+            now = self._slices[-1]
+            end = now.end
             try:
-                self._buffer[self._slices[-1].end] = next(self._input)
-                self._slices[-1].end += 1
-                self._gave = True
-            except StopIteration:
+                for element in itertools.islice(self._input or (), room - len(buffer)):
+                    buffer[end] = element
+                    end += 1
+            finally:
+                self._gave |= end > now.end
+                now.end = end
+            if len(buffer) < room:  # the pass is over
                 self._input = None
                 if self._count < 0 and not self._gave:
                     return
+
+    def _begin(self) -> bool:
+        """Begin another pass; return whether there is one."""
+        if 0 <= self._count <= self._passes or (len(self._slices) > _EPOCHS and self._buffer):
+            return False
+        end = self._slices[-1].end if self._slices else 0
+        self._slices.append(_Slice(end, end))
+        self._passes += 1
+        self._input = self._source.start(self._work)
+        return True
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,7 @@ from coldframe.ops.dataset_core import (
     Dataset,
     Element,
     Elements,
+    Row,
     Steps,
     Work,
     dataset_of,
@@ -58,7 +59,23 @@ def tensor_slice_dataset(xp: Any, state: State, components: list[Any]) -> Any:
             "tensors to slice", expected="one size along the first axis", found=[list(np.shape(c)) for c in components]
         )
     ((size,),) = sizes
-    return Dataset(lambda work: (tuple(c[i, ...] for c in components) for i in range(size)), size)
+    source = _Slices([np.asarray(c) for c in components])
+    return Dataset(lambda work: (Row(source, i) for i in range(size)), size)
+
+
+class _Slices:
+    """The slices of tensors along their first axis."""
+
+    __slots__ = ("_tensors",)
+
+    def __init__(self, tensors: list[Any]) -> None:
+        self._tensors = tensors
+
+    def row(self, at: int) -> tuple[Any, ...]:
+        return tuple(t[at, ...] for t in self._tensors)
+
+    def rows(self, at: list[int]) -> tuple[Any, ...]:
+        return tuple(t.take(at, 0) for t in self._tensors)
 
 
 @op("SparseTensorSliceDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -79,8 +96,23 @@ def range_dataset(xp: Any, state: State, start: Any, stop: Any, step: Any, *, ou
     if not int(step):
         raise refuse("`step`", expected="a number other than 0", found=0)
     numbers = range(int(start), int(stop), int(step))
-    kind = output_types[0].numpy
-    return Dataset(lambda work: ((np.array(n, kind),) for n in numbers), len(numbers))
+    source = _Numbers(output_types[0])
+    return Dataset(lambda work: (Row(source, n) for n in numbers), len(numbers))
+
+
+class _Numbers:
+    """Scalars that are their own numbers."""
+
+    __slots__ = ("_dtype",)
+
+    def __init__(self, dtype: DType) -> None:
+        self._dtype = dtype.numpy
+
+    def row(self, at: int) -> tuple[Any, ...]:
+        return (np.array(at, self._dtype),)
+
+    def rows(self, at: list[int]) -> tuple[Any, ...]:
+        return (np.array(at, self._dtype),)
 
 
 @op("RandomDataset", shape="-> []", stateful=True, ignores=HINTS)
