@@ -27,10 +27,9 @@ class BrokenPromise(Exception):  # noqa: N818 - what the engine turns into a run
     """Values turned out to be none that the op takes."""
 
 
-def run_xla(call: Call, flat: list[Any]) -> list[Any]:
-    """Compile `call` and run it; static inputs are known, the others flow in."""
-    static = set(call.static_inputs())
-    fed = [i for i in range(len(flat)) if i not in static]
+def run_xla(call: Call, flat: list[Any], known: frozenset[int]) -> list[Any]:
+    """Compile `call` and run it; inputs at the places `known` are known when compiling, the others flow in."""
+    fed = [i for i in range(len(flat)) if i not in known]
 
     def program(args: list[Any]) -> Any:
         xp, values = JaxPrimitives(), list(flat)
@@ -67,11 +66,18 @@ def check(row: Row) -> None:
     if any(dtype.kind in "so" for _, dtype in call.inputs + call.outputs):
         return
     want = from_tensorflow(row)
-    try:
-        got = run_xla(call, flat)
-    except (Unlowerable, BrokenPromise, ColdframeError, *FAILURES) as e:
-        REFUSED.append((row, str(e)))
-        return
+    static = frozenset(call.static_inputs())
+    shapes = frozenset(i for i, a in enumerate(flat) if a.dtype.kind in "iu" and a.ndim < 2 and a.size < 9)
+    for known in dict.fromkeys([static, static | shapes] if len(shapes) < len(flat) else [static]):
+        try:
+            got = run_xla(call, flat, known)
+        except (Unlowerable, BrokenPromise, ColdframeError, *FAILURES) as e:
+            REFUSED.append((row, str(e)))
+            continue
+        _hold(row, call, got, want)
+
+
+def _hold(row: Row, call: Call, got: list[Any], want: list[Any] | None) -> None:
     if want is None:
         assert call.op.lenient, f"TensorFlow refuses {row}, XLA answers {got}"
     else:

@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetch", metavar="NAME", action="append", help="an output or tensor; left out, all outputs")
     parser.add_argument("--signature", metavar="S", help="the signature to run")
     parser.add_argument("--tags", metavar="A,B", type=lambda t: t.split(","), help="which meta graph of a SavedModel")
-    parser.add_argument("--engine", metavar="E", default="auto", help="auto (default), onnxruntime or reference")
+    parser.add_argument("--engine", metavar="E", default="auto", help="auto (default), onnxruntime, xla or reference")
     parser.add_argument("--checkpoint", metavar="P", help="the checkpoint of a .meta or .pb with variables")
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="write the outputs here instead of showing them")
 
