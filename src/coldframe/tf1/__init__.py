@@ -46,23 +46,24 @@ _HERE: Final = "coldframe.tf1"
 _SOURCES: Final = [
     f"{_HERE}.{m}"
     for m in (
-        "framework.graph", "framework.convert", "array_ops", "math_ops", "reduce_ops", "contraction_ops",
-        "variables", "variable_scope", "session", "gradients", "cond", "while_loop", "tensor_array", "functional_ops", "dependencies", "clip_ops",
-        "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops", "linalg_ops", "signal_ops",
-        "data_flow", "io_ops", "script_ops", "arithmetic_ops", "cast_ops", "counting_ops", "index_ops", "layout_ops",
-        "shape_ops", "logging_ops",
+        "framework.graph", "framework.convert", "array_ops", "math_ops", "variables", "variable_lists", "state_ops",
+        "variable_scope", "template", "session", "gradients", "cond", "while_loop", "tensor_array", "functional_ops",
+        "dependencies", "clip_ops", "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops",
+        "linalg_ops", "signal_ops", "data_flow", "io_ops", "script_ops", "logging_ops",
     )
 ]  # fmt: skip
 _SUBMODULES: Final = (
-    "nn", "train", "layers", "losses", "metrics", "initializers", "regularizers", "summary", "image", "data", "errors",
-    "math", "linalg", "strings", "sparse", "random", "debugging", "io", "signal", "bitwise", "sets", "contrib", "test",
-    "graph_util", "saved_model", "estimator", "feature_column", "keras", "lookup", "compat", "python_io",
+    "nn", "train", "layers", "losses", "metrics", "initializers", "regularizers", "summary", "image", "data",
+    "errors", "math", "linalg", "strings", "sparse", "random", "debugging", "io", "signal", "quantization", "manip",
+    "spectral", "bitwise", "sets", "contrib", "test", "graph_util", "saved_model", "estimator", "feature_column",
+    "keras", "lookup", "compat", "python_io",
 )  # fmt: skip
 _ALIASES: Final = {
     **{name: f"{_HERE}.{name}" for name in _SUBMODULES},
     **{name: f"{_HERE}.platform.{name}" for name in ("gfile", "flags", "app", "logging", "resource_loader", "compat",
                                                      "python_io")},
     "bytes": "builtins:bytes",
+    "print": f"{_HERE}.logging_ops:print_v2",
     "raw_ops": f"{_HERE}.framework.build:raw",
     "Operation": f"{_HERE}.framework.tensor:Operation",
     "Tensor": f"{_HERE}.framework.tensor:Tensor",

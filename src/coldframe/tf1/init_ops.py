@@ -224,7 +224,7 @@ class Identity(Initializer):
         dims = _dims(partition_info.full_shape if partition_info is not None else shape)
         if len(dims) != 2:
             raise ValueError("Identity matrix initializer can only be used for 2D matrices.")
-        made = eye(*dims, dtype=dtype or self.dtype)
+        made = eye(dims[0], dims[1], dtype=dtype or self.dtype)
         return made if self.gain == 1.0 else self.gain * made
 
 

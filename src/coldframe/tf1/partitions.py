@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import DType
+from coldframe.formats import messages
 from coldframe.tf1.framework.build import raw_op
 from coldframe.tf1.framework.graph import name_scope
 from coldframe.tf1.framework.operators import Operators
@@ -20,6 +21,33 @@ class PartitionInfo:
 
     def __init__(self, full_shape: Sequence[int], var_offset: Sequence[int]) -> None:
         self.full_shape, self.var_offset = list(full_shape), list(var_offset)
+
+
+class SaveSliceInfo:
+    """Which part of a partitioned variable a variable is.
+
+    Attributes:
+        full_name, full_shape: of the whole.
+        var_offset, var_shape: where the part begins, and its size, per axis.
+    """
+
+    def __init__(
+        self, full_name: str, full_shape: Sequence[int], var_offset: Sequence[int], var_shape: Sequence[int]
+    ) -> None:
+        self.full_name, self.full_shape = full_name, list(full_shape)
+        self.var_offset, self.var_shape = list(var_offset), list(var_shape)
+
+    @property
+    def spec(self) -> str:
+        """The part as SaveV2 takes it: ``full_shape offset,size:...``."""
+        sizes = " ".join(str(d) for d in self.full_shape)
+        parts = ":".join(f"{o},{n}" for o, n in zip(self.var_offset, self.var_shape, strict=True))
+        return f"{sizes} {parts}"
+
+    def to_proto(self) -> Any:
+        return messages.SaveSliceInfoDef(
+            full_name=self.full_name, full_shape=self.full_shape, var_offset=self.var_offset, var_shape=self.var_shape
+        )
 
 
 def slices_of(dims: list[int], counts: Sequence[int], name: str) -> Iterator[tuple[list[int], list[int]]]:

@@ -22,8 +22,8 @@ from coldframe.tf1.framework.functions import outermost
 from coldframe.tf1.framework.graph import colocate_with, get_default_graph, name_scope
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.framework.shape import TensorShape, as_static
-from coldframe.tf1.partitions import PartitionedVariable, PartitionInfo, slices_of
-from coldframe.tf1.variables import SaveSliceInfo, Variable
+from coldframe.tf1.partitions import PartitionedVariable, PartitionInfo, SaveSliceInfo, slices_of
+from coldframe.tf1.variables import Variable
 
 _STORE: Final = ("coldframe", "variable_store")
 _SCOPE: Final = ("coldframe", "variable_scope")
@@ -491,53 +491,3 @@ def variable_op_scope(values: Any, name_or_scope: Any, default_name: str | None 
 
 def no_regularizer(_: Any) -> None:
     """Use no regularizer, where a scope around gives one."""
-
-
-# --- templates --------------------------------------------------------------------------------------------------
-def make_template(
-    name_: str, func_: Callable[..., Any], create_scope_now_: bool = False, unique_name_: str | None = None,
-    custom_getter_: Any = None, **kwargs: Any,
-) -> Template:  # fmt: skip
-    """Return `func_` as a callable whose variables are made by the first call and shared by the others."""
-    fn = functools.partial(func_, **kwargs) if kwargs else func_
-    return Template(name_, fn, create_scope_now_, unique_name_, custom_getter_)
-
-
-class Template:
-    """A function whose variables are made by its first call; see `make_template`."""
-
-    def __init__(self, name: str, fn: Any, now: bool, unique_name: str | None, custom_getter: Any) -> None:
-        self._name, self._fn, self._unique, self._getter = name, fn, unique_name, custom_getter
-        self._scope: VariableScope | None = None
-        self._called = False
-        if now:
-            self._open()
-
-    def _open(self) -> None:
-        with variable_scope(self._unique, default_name=self._name, custom_getter=self._getter) as scope:
-            self._scope = scope
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._scope is None:
-            self._open()
-        with variable_scope(self._scope, reuse=True if self._called else None):
-            self._called = True
-            return self._fn(*args, **kwargs)
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def variable_scope(self) -> VariableScope | None:
-        """The scope its variables are in."""
-        return self._scope
-
-    @property
-    def variables(self) -> list[Any]:
-        """The variables it made."""
-        return [] if self._scope is None else self._scope.global_variables()
-
-    @property
-    def trainable_variables(self) -> list[Any]:
-        return [] if self._scope is None else self._scope.trainable_variables()

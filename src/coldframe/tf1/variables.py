@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
-
-import numpy as np
 
 from coldframe.dtypes import DType
 from coldframe.formats import messages
 from coldframe.ops.inference import Known
-from coldframe.tf1.dependencies import group
 from coldframe.tf1.framework.build import raw_op
 from coldframe.tf1.framework.convert import IndexedSlices, convert_to_tensor, in_graph
 from coldframe.tf1.framework.dtype import as_dtype
@@ -21,6 +18,7 @@ from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.framework.operators import Operators
 from coldframe.tf1.framework.shape import TensorShape, as_static
 from coldframe.tf1.framework.tensor import Operation, Tensor
+from coldframe.tf1.partitions import SaveSliceInfo
 
 
 class VariableSynchronization:
@@ -33,33 +31,6 @@ class VariableAggregation:
     """Accepted for compatibility; there is one copy of each variable."""
 
     NONE, SUM, MEAN, ONLY_FIRST_REPLICA = 0, 1, 2, 3
-
-
-class SaveSliceInfo:
-    """Which part of a partitioned variable a variable is.
-
-    Attributes:
-        full_name, full_shape: of the whole.
-        var_offset, var_shape: where the part begins, and its size, per axis.
-    """
-
-    def __init__(
-        self, full_name: str, full_shape: Sequence[int], var_offset: Sequence[int], var_shape: Sequence[int]
-    ) -> None:
-        self.full_name, self.full_shape = full_name, list(full_shape)
-        self.var_offset, self.var_shape = list(var_offset), list(var_shape)
-
-    @property
-    def spec(self) -> str:
-        """The part as SaveV2 takes it: ``full_shape offset,size:...``."""
-        sizes = " ".join(str(d) for d in self.full_shape)
-        parts = ":".join(f"{o},{n}" for o, n in zip(self.var_offset, self.var_shape, strict=True))
-        return f"{sizes} {parts}"
-
-    def to_proto(self) -> Any:
-        return messages.SaveSliceInfoDef(
-            full_name=self.full_name, full_shape=self.full_shape, var_offset=self.var_offset, var_shape=self.var_shape
-        )
 
 
 class Variable(Operators):
@@ -332,10 +303,12 @@ class ResourceVariable(Variable):
     """A variable behind a resource handle (``VarHandleOp``)."""
 
     def _make(self, initial: Any, dtype: DType | None, shape: Any, validate: bool, scope: str, graph: Graph) -> None:
-        value = _first_value(initial, dtype, scope, graph)
+        with graph.attr_scope({"_class": (b"loc:@" + scope.rstrip("/").encode(),)}), graph.name_scope("Initializer"):
+            first = initial() if callable(initial) else initial
+            value = convert_to_tensor(first, dtype, name="initial_value")
         static = as_static(shape) if shape is not None else value.static_shape
         attrs = {"shape": static, "dtype": value.dtype, "shared_name": scope.rstrip("/")}
-        with _colocated(scope, graph, initial):
+        with graph.attr_scope({"_class": (b"loc:@" + scope.rstrip("/").encode(),)}):
             self._ref = raw_op("VarHandleOp", [], attrs, scope)
         self._ref.known = Known(self._ref.dtype, as_static([]), None, None, (value.dtype, static))
         self._dtype, self._static = value.dtype, static
@@ -495,113 +468,6 @@ def is_variable_initialized(variable: Any, name: str | None = None) -> Any:
     return raw_op("IsVariableInitialized", [variable], {}, name)
 
 
-def variables_of(key: str) -> Callable[..., list[Any]]:
-    """Return the function that lists one collection of variables."""
-
-    def listed(scope: str | None = None) -> list[Any]:
-        return get_default_graph().get_collection(key, scope)
-
-    listed.__doc__ = f"Return the variables in the collection `{key}`; of those names that match `scope`."
-    return listed
-
-
-global_variables = all_variables = variables_of(GraphKeys.GLOBAL_VARIABLES)
-local_variables = variables_of(GraphKeys.LOCAL_VARIABLES)
-model_variables = variables_of(GraphKeys.MODEL_VARIABLES)
-moving_average_variables = variables_of(GraphKeys.MOVING_AVERAGE_VARIABLES)
-
-
-def trainable_variables(scope: str | None = None) -> list[Any]:
-    """Return the trainable variables; of those names that match `scope`."""
-    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
-
-
-def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Operation:
-    """Return an operation that gives the variables their first values."""
-    return group(*[v.initializer for v in var_list], name=name)
-
-
-initialize_variables = variables_initializer
-
-
-def global_variables_initializer() -> Operation:
-    """Return an operation that gives all global variables their first values."""
-    return variables_initializer(global_variables())
-
-
-def local_variables_initializer() -> Operation:
-    """Return an operation that gives all local variables their first values."""
-    return variables_initializer(local_variables())
-
-
-initialize_all_variables, initialize_local_variables = global_variables_initializer, local_variables_initializer
-
-
-def report_uninitialized_variables(var_list: Any = None, name: str = "report_uninitialized_variables") -> Any:
-    """Return the names of the variables that have no value, as a string vector."""
-    from coldframe.tf1.array_ops import boolean_mask
-
-    chosen = [*global_variables(), *local_variables()] if var_list is None else list(var_list)
-    with name_scope(name, None):
-        if not chosen:
-            return convert_to_tensor(np.zeros(0, object), as_dtype("string"))
-        there = raw_op("Pack", [[is_variable_initialized(v) for v in chosen]], {}, None)
-        names = convert_to_tensor([v.op.name for v in chosen])
-        return boolean_mask(names, raw_op("LogicalNot", [there], {}, None))
-
-
-def assert_variables_initialized(var_list: Any = None) -> Any:
-    """Return a tensor whose run fails unless all variables have values."""
-    chosen = [*global_variables(), *local_variables()] if var_list is None else list(var_list)
-    if not chosen:
-        return None
-    ranks = [raw_op("Rank", [v], {}, None) for v in chosen]
-    return ranks[0] if len(ranks) == 1 else raw_op("Pack", [ranks], {}, None)
-
-
-def assign(
-    ref: Any, value: Any, validate_shape: bool | None = None, use_locking: bool | None = None, name: str | None = None
-) -> Any:
-    """Return the reference `ref` after it got `value`."""
-    if isinstance(ref, ResourceVariable):
-        return ref.assign(value, name=name)
-    validate = True if validate_shape is None else validate_shape
-    locking = True if use_locking is None else use_locking
-    return raw_op("Assign", [ref, value], {"validate_shape": validate, "use_locking": locking}, name)
-
-
-def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Any:
-    """Return the reference `ref` after `value` was added."""
-    if isinstance(ref, ResourceVariable):
-        return ref.assign_add(value, name=name)
-    return raw_op("AssignAdd", [ref, value], {"use_locking": bool(use_locking)}, name)
-
-
-def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Any:
-    """Return the reference `ref` after `value` was subtracted."""
-    if isinstance(ref, ResourceVariable):
-        return ref.assign_sub(value, name=name)
-    return raw_op("AssignSub", [ref, value], {"use_locking": bool(use_locking)}, name)
-
-
-def _scatter(op: str) -> Callable[..., Any]:
-    def function(ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None) -> Any:
-        if isinstance(ref, ResourceVariable):
-            return ref._scatter(op, IndexedSlices(convert_to_tensor(updates, ref.dtype), convert_to_tensor(indices)),
-                                use_locking, name)  # fmt: skip
-        return raw_op(op, [ref, indices, updates], {"use_locking": use_locking}, name)
-
-    function.__doc__ = f"Return the reference `ref` after rows changed ({op})."
-    return function
-
-
-scatter_update, scatter_add, scatter_sub = _scatter("ScatterUpdate"), _scatter("ScatterAdd"), _scatter("ScatterSub")
-scatter_mul, scatter_div = _scatter("ScatterMul"), _scatter("ScatterDiv")
-scatter_min, scatter_max = _scatter("ScatterMin"), _scatter("ScatterMax")
-scatter_nd_update, scatter_nd_add = _scatter("ScatterNdUpdate"), _scatter("ScatterNdAdd")
-scatter_nd_sub = _scatter("ScatterNdSub")
-
-
-def count_up_to(ref: Any, limit: int, name: str | None = None) -> Any:
-    """Return the value of `ref` before adding 1 to it."""
-    return ref.count_up_to(limit) if isinstance(ref, Variable) else raw_op("CountUpTo", [ref], {"limit": limit}, name)
+__all__ = [
+    "ResourceVariable", "Variable", "VariableAggregation", "VariableSynchronization", "is_variable_initialized",
+]  # fmt: skip

@@ -52,9 +52,9 @@ def while_loop(
     Raises:
         ValueError: the body's results have another number, dtype or shape than the loop variables.
     """
-    if not callable(cond) or not callable(body):
+    if not (callable(cond) and callable(body)):
         raise TypeError("cond and body must be callable")
-    single = not isinstance(loop_vars, (list, tuple)) or hasattr(loop_vars, "_is_leaf")
+    single = not isinstance(loop_vars, (list, tuple))
     structure = [loop_vars] if single else loop_vars
     if not structure:
         raise ValueError("No loop variables provided")

@@ -13,11 +13,12 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from coldframe.errors import NotFoundError, near_names
+from coldframe.errors import near_names
 from coldframe.graph import ir
 from coldframe.graph.convert import to_graph_def
 from coldframe.graph.names import parse_tensor
 from coldframe.tf1.framework.device import merge_devices
+from coldframe.tf1.framework.missing import MissingName
 from coldframe.tf1.framework.tensor import Operation, Tensor, as_operation
 
 PRODUCER: Final = 1205
@@ -142,7 +143,7 @@ class Graph:
     def _suggest(self, name: str, suffix: str) -> str:
         near = near_names(name, self._operations)
         lines = [f" Near names: {near}."] if near else []
-        outputs = [o.name + suffix for o in self._operations.values() if _may_be_output(o)][-5:]
+        outputs = [o.name + suffix for o in self._operations.values() if o.may_be_output()][-5:]
         if outputs:
             lines.append(f" Likely outputs of this graph: {', '.join(outputs)}.")
         return "".join(lines)
@@ -411,16 +412,6 @@ class Graph:
         return self.as_graph_def().versions
 
 
-class MissingName(KeyError, NotFoundError):  # noqa: N818 - it is both errors that callers catch
-    """A tensor or operation name that the graph does not have."""
-
-    def __init__(self, message: str) -> None:
-        NotFoundError.__init__(self, message)
-
-    def __str__(self) -> str:
-        return self.what
-
-
 class _Controller:
     """One ``control_dependencies`` block: what to wait for, and the nodes made under it."""
 
@@ -429,11 +420,6 @@ class _Controller:
     def __init__(self, ops: list[Operation], context: Any) -> None:
         self.ops, self.context = ops, context
         self.seen: set[Operation] = set()
-
-
-def _may_be_output(op: Operation) -> bool:
-    plain = op.outputs and not any(t.is_ref or t.dtype.kind == "o" for t in op.outputs)
-    return bool(plain and op.inputs and not any(t.consumer_ops for t in op.outputs))
 
 
 # --- the default graph ------------------------------------------------------------------------------------------

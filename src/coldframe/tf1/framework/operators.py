@@ -15,16 +15,16 @@ def _binary(name: str, op: str) -> Any:
 
         if _defers(other):
             return NotImplemented
-        with graph.name_scope(None, name, [self, other]) as scope:
-            x = convert.convert_to_tensor(self)
+        x = convert.convert_to_tensor(self)  # a variable is read outside of the operator's scope
+        with graph.name_scope(None, name, [x, other]) as scope:
             y = convert.convert_to_tensor(other, preferred_dtype=x.dtype, name="y")
             return build.raw_op(_chosen(op, x), [x, y], {}, scope)
 
     def backward(self: Any, other: Any) -> Any:
         from coldframe.tf1.framework import build, convert, graph
 
-        with graph.name_scope(None, name, [other, self]) as scope:
-            y = convert.convert_to_tensor(self)
+        y = convert.convert_to_tensor(self)
+        with graph.name_scope(None, name, [other, y]) as scope:
             x = convert.convert_to_tensor(other, dtype=y.dtype, name="x")
             return build.raw_op(_chosen(op, x), [x, y], {}, scope)
 
@@ -45,9 +45,9 @@ def _chosen(op: str, x: Any) -> str:
 
 def _compare(op: str) -> Any:
     def method(self: Any, other: Any) -> Any:
-        from coldframe.tf1.framework import build
+        from coldframe.tf1.framework import build, convert
 
-        return build.raw_op(op, [self, other], {}, None)
+        return build.raw_op(op, [convert.convert_to_tensor(self), other], {}, None)
 
     return method
 
@@ -57,9 +57,10 @@ def _division(reverse: bool) -> Any:
         from coldframe.tf1.framework import convert, graph
         from coldframe.tf1.framework.division import truediv
 
-        x, y = (other, self) if reverse else (self, other)
         if not reverse and _defers(other):
             return NotImplemented
+        own = convert.convert_to_tensor(self)
+        x, y = (other, own) if reverse else (own, other)
         with graph.name_scope(None, "truediv", [x, y]) as scope:
             if reverse:
                 y = convert.convert_to_tensor(y)
@@ -89,9 +90,9 @@ def _matmul(reverse: bool) -> Any:
 
 def _unary(op: str) -> Any:
     def method(self: Any) -> Any:
-        from coldframe.tf1.framework import build
+        from coldframe.tf1.framework import build, convert
 
-        return build.raw_op(op, [self], {}, None)
+        return build.raw_op(op, [convert.convert_to_tensor(self)], {}, None)
 
     return method
 
@@ -123,9 +124,10 @@ class Operators:
         return logical_xor(self, other)
 
     def __getitem__(self, key: Any) -> Any:
+        from coldframe.tf1.framework.convert import convert_to_tensor
         from coldframe.tf1.framework.slicing import slice_helper
 
-        return slice_helper(self, key)
+        return slice_helper(convert_to_tensor(self), key)
 
     def __bool__(self) -> bool:
         raise TypeError(

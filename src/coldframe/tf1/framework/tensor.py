@@ -153,6 +153,11 @@ class Operation:
         """Always empty: where nodes were made is not recorded."""
         return []
 
+    def may_be_output(self) -> bool:
+        """Whether it looks like what the graph is for: it computes something, and nothing reads it."""
+        plain = self.outputs and not any(t.is_ref or t.dtype.kind == "o" for t in self.outputs)
+        return bool(plain and self.inputs and not any(t.consumer_ops for t in self.outputs))
+
     def values(self) -> tuple[Tensor, ...]:
         """Return its outputs."""
         return tuple(self.outputs)

@@ -77,7 +77,9 @@ class Layer:
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._base_name = name or snake_case(type(self).__name__)
         self._name: str | None = name
-        self._reuse, self._scope, self._current_scope = _reuse, None, None
+        self._reuse = _reuse
+        self._scope: Any = None
+        self._current_scope: Any = None
         self.input_spec: InputSpec | None = None
         self._activity_regularizer = activity_regularizer
         self._trainable_weights: list[Any] = []
@@ -107,7 +109,7 @@ class Layer:
         """The name of its variable scope; raise `ValueError` before the first call."""
         if self._scope is None:
             raise ValueError(f'The layer "{self.name}" has no variable scope before its first call.')
-        return self._scope.name  # type: ignore[no-any-return]
+        return str(self._scope.name)
 
     def _set_scope(self, scope: Any = None) -> None:
         if self._scope is not None:
@@ -120,7 +122,7 @@ class Layer:
                 self._scope = captured
 
     def _name_scope(self) -> str:
-        return self._current_scope.original_name_scope  # type: ignore[union-attr, no-any-return]
+        return str(self._current_scope.original_name_scope)
 
     # --- for subclasses ---------------------------------------------------------------------------------------
     def build(self, input_shape: Any) -> None:

@@ -13,9 +13,11 @@ from coldframe.tf1.framework.functions import outermost
 from coldframe.tf1.framework.graph import colocate_with, get_default_graph, name_scope
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.framework.tensor import Tensor
+from coldframe.tf1.state_ops import assign_add, assign_sub
 from coldframe.tf1.train import slots
+from coldframe.tf1.variable_lists import moving_average_variables, trainable_variables
 from coldframe.tf1.variable_scope import get_variable, variable_scope
-from coldframe.tf1.variables import Variable, assign_add, assign_sub, moving_average_variables, trainable_variables
+from coldframe.tf1.variables import Variable
 
 
 def assign_moving_average(
@@ -74,7 +76,7 @@ class ExponentialMovingAverage:
     def apply(self, var_list: Sequence[Any] | None = None) -> Any:
         """Return an operation that brings the averages of the variables (the trainable ones) up to date."""
         variables = trainable_variables() if var_list is None else list(var_list)
-        debiased = set()
+        debiased: set[str] = set()
         graph = outermost(get_default_graph())
         for var in variables:
             if not var.dtype.is_float:

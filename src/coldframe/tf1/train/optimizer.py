@@ -17,8 +17,10 @@ from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.framework.tensor import Operation, Tensor
 from coldframe.tf1.gradients import gradients
 from coldframe.tf1.partitions import PartitionedVariable
+from coldframe.tf1.state_ops import assign_add
 from coldframe.tf1.train import slots
-from coldframe.tf1.variables import ResourceVariable, Variable, assign_add, trainable_variables
+from coldframe.tf1.variable_lists import trainable_variables
+from coldframe.tf1.variables import ResourceVariable, Variable
 
 
 class Optimizer:

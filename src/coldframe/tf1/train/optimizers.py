@@ -14,8 +14,9 @@ from coldframe.tf1.dependencies import group
 from coldframe.tf1.framework.build import raw, raw_op
 from coldframe.tf1.framework.convert import IndexedSlices, constant
 from coldframe.tf1.framework.graph import colocate_with, control_dependencies, get_default_graph
+from coldframe.tf1.state_ops import assign, assign_sub
 from coldframe.tf1.train.optimizer import Optimizer
-from coldframe.tf1.variables import ResourceVariable, assign, assign_sub
+from coldframe.tf1.variables import ResourceVariable
 
 
 def _like(var: Any, *tensors: Any) -> list[Any]:
@@ -228,7 +229,7 @@ class AdamOptimizer(Optimizer):
         m, v = self.get_slot(var, "m"), self.get_slot(var, "v")
         powers = self._get_beta_accumulators()
         if not isinstance(var, ResourceVariable):
-            powers = tuple(p.value() for p in powers)  # type: ignore[assignment]
+            powers = (powers[0].value(), powers[1].value())
         scalars = _like(var, *powers, self._lr_t, self._beta1_t, self._beta2_t, self._epsilon_t)
         made = raw_op(op, [var, m, v, *scalars, grad], {"use_locking": self._use_locking}, None)
         return getattr(made, "op", made)

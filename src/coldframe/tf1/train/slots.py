@@ -7,8 +7,9 @@ from typing import Any
 
 from coldframe.tf1 import init_ops
 from coldframe.tf1.framework.graph import colocate_with
+from coldframe.tf1.partitions import SaveSliceInfo
 from coldframe.tf1.variable_scope import get_variable, get_variable_scope, variable_scope
-from coldframe.tf1.variables import ResourceVariable, SaveSliceInfo
+from coldframe.tf1.variables import ResourceVariable
 
 
 def create_slot(primary: Any, value: Any, name: str, colocate: bool = True) -> Any:
