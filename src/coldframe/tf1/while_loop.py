@@ -52,8 +52,7 @@ def while_loop(
     Raises:
         ValueError: the body's results have another number, dtype or shape than the loop variables.
     """
-    if not (callable(cond) and callable(body)):
-        raise TypeError("cond and body must be callable")
+    _check_callables(cond, body)
     single = not isinstance(loop_vars, (list, tuple))
     structure = [loop_vars] if single else loop_vars
     if not structure:
@@ -68,6 +67,11 @@ def while_loop(
         results = loop.unpacked(op.outputs[2 : 2 + len(loop.values)])
     packed = nest.pack_sequence_as(structure, results)
     return packed if return_same_structure or len(structure) > 1 else packed[0]
+
+
+def _check_callables(*fns: Any) -> None:
+    if not all(callable(fn) for fn in fns):
+        raise TypeError("cond and body must be callable")
 
 
 class _Loop:
