@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow
 
-from coldframe import dtypes
+import coldframe.tf1 as OURS  # noqa: N812 - beside TensorFlow's
 from coldframe.errors import UnsupportedError
 from coldframe.runtime.session import Session as Runtime
-from coldframe.tf1 import data, errors, io_ops, random_ops, script_ops, session, variables
-from coldframe.tf1.framework import build, convert, graph
 
 v1 = tensorflow.compat.v1
-OURS = SimpleNamespace(
-    Graph=graph.Graph, Session=session.Session, constant=convert.constant, set_random_seed=random_ops.set_random_seed,
-    errors=errors, data=data, raw_ops=build.raw, SparseTensor=convert.SparseTensor, Variable=variables.Variable,
-    global_variables_initializer=variables.global_variables_initializer, py_func=script_ops.py_func,
-    py_function=script_ops.py_function, decode_csv=io_ops.decode_csv, placeholder=lambda t, s: build.raw.Placeholder(
-        dtype=t, shape=s
-    ), int32=dtypes.int32, int64=dtypes.int64, float32=dtypes.float32, string=dtypes.string,
-)  # fmt: skip
 Pair = namedtuple("Pair", "x y")  # noqa: PYI024 - programs write it so
 _MOST = 30
 
@@ -166,6 +155,12 @@ CASES: dict[str, Callable[[Any], Any]] = {
     ),
     "reduce": lambda tf: tf.data.Dataset.from_tensors(numbers(tf, 5).reduce(np.int64(0), lambda s, n: s + n)),
     "single": lambda tf: tf.data.Dataset.from_tensors(tf.data.experimental.get_single_element(numbers(tf, 5).skip(4))),
+    "random numbers": lambda tf: tf.data.Dataset.zip(tuple(numbers(tf, 4).map(lambda n, k=k: tf.raw_ops.RandomUniform(
+        shape=[2], seed=5, seed2=k, dtype=tf.float32
+    )) for k in (1, 2, 1))),
+    "random numbers, repeated": lambda tf: numbers(tf, 3).map(lambda n: tf.raw_ops.RandomUniform(
+        shape=[2], seed=5, seed2=6, dtype=tf.float32
+    )).repeat(3),
     "generator": lambda tf: tf.data.Dataset.from_generator(
         generator, (tf.int64, tf.float32), ((), (None,))
     ).repeat(2),

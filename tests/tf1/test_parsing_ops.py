@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow
 
-from coldframe import dtypes
-from coldframe.tf1 import data, parsing_ops, session
-from coldframe.tf1.framework import build, graph
+import coldframe.tf1 as OURS  # noqa: N812 - beside TensorFlow's
 
 v1 = tensorflow.compat.v1
-OURS = SimpleNamespace(
-    Graph=graph.Graph, Session=session.Session, data=data, int64=dtypes.int64, float32=dtypes.float32,
-    string=dtypes.string, placeholder=lambda t, s: build.raw.Placeholder(dtype=t, shape=s),
-    **{n: getattr(parsing_ops, n) for n in parsing_ops.__all__},
-)  # fmt: skip
 
 
 def feature(values: list[Any]) -> Any:

@@ -7,32 +7,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow
 
-from coldframe import dtypes
-from coldframe.tf1 import data_flow, errors, io_ops, random_ops, session, variables
-from coldframe.tf1.framework import convert, graph
-from coldframe.tf1.train import coordinator, queue_runner
-from coldframe.tf1.train import input as inputs
+import coldframe.tf1 as OURS  # noqa: N812 - beside TensorFlow's
 
 v1 = tensorflow.compat.v1
-OURS = SimpleNamespace(
-    Graph=graph.Graph, Session=session.Session, constant=convert.constant, set_random_seed=random_ops.set_random_seed,
-    global_variables_initializer=variables.global_variables_initializer, errors=errors, name_scope=graph.name_scope,
-    local_variables_initializer=variables.local_variables_initializer, get_default_graph=graph.get_default_graph,
-    int32=dtypes.int32, int64=dtypes.int64, float32=dtypes.float32, string=dtypes.string,
-    **{n: getattr(data_flow, n) for n in data_flow.__all__}, **{n: getattr(io_ops, n) for n in io_ops.__all__},
-    train=SimpleNamespace(
-        Coordinator=coordinator.Coordinator, LooperThread=coordinator.LooperThread,
-        **{n: getattr(queue_runner, n) for n in queue_runner.__all__},
-        **{n: getattr(inputs, n) for n in inputs.__all__},
-    ),
-)  # fmt: skip
 Program = Callable[[Any], Any]
 
 
@@ -203,12 +186,7 @@ def test_padded_batches() -> None:
     def program(tf: Any) -> Any:
         number = tf.train.range_input_producer(9, num_epochs=1, shuffle=False).dequeue()
         text = tf.train.string_input_producer(["x"], shuffle=False).dequeue()
-        if tf is v1:
-            row = v1.fill(v1.reshape(number, [1]), number)
-        else:
-            from coldframe.tf1.framework.build import raw
-
-            row = raw.Fill(raw.Reshape(number, [1]), number)
+        row = tf.fill(tf.reshape(number, [1]), number)
         return tf.train.batch([row, text], 3, dynamic_pad=True)
 
     assert len(same_batches(program)) == 4
@@ -257,10 +235,10 @@ def test_errors_are_those_that_programs_catch() -> None:
         put, get, close = q.enqueue(1), q.dequeue(), q.close()
         with OURS.Session() as sess:
             sess.run(close)
-            with pytest.raises(errors.OutOfRangeError, match="is closed and has insufficient elements") as caught:
+            with pytest.raises(OURS.errors.OutOfRangeError, match="is closed and has insufficient elements") as caught:
                 sess.run(get)
             assert caught.value.op is get.op
-            with pytest.raises(errors.CancelledError, match="is closed"):
+            with pytest.raises(OURS.errors.CancelledError, match="is closed"):
                 sess.run(put)
         with pytest.raises(ValueError, match="incompatible"):
             q.enqueue([[1, 2]])

@@ -37,10 +37,14 @@ class Work:
         self.state = state.apart()
         self._buffers: weakref.WeakSet[_Buffer] = weakref.WeakSet()
         self._stopped = False
+        self._random: dict[Callable[..., list[Any]], dict[str, dict[Any, Any]]] = {}
 
     def call(self, function: Callable[..., list[Any]], *tensors: Any) -> Element:
-        """Run a function of the graph. What it assigns is seen by all runs at once."""
-        view = self.state.apart()
+        """Run a function of the graph. What it assigns is seen by all runs at once.
+
+        Each function has random numbers of its own, which begin anew with the pipeline, as TensorFlow's do.
+        """
+        view = self.state.apart(self._random.setdefault(function, {}))
         made = tuple(function(view, *tensors))
         view.commit()
         return made

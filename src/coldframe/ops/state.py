@@ -103,8 +103,12 @@ class State(Protocol):
     def python_function(self, token: str) -> Callable[..., Any]:
         """Return the program's own function called `token`; raise `UnsupportedError` where there is none."""
 
-    def apart(self) -> State:
-        """Return another view of the same session, for work that outlives the run or goes on beside it."""
+    def apart(self, random: dict[str, dict[Any, Any]] | None = None) -> State:
+        """Return another view of the same session, for work that outlives the run or goes on beside it.
+
+        Args:
+            random: where the view's random numbers are in their sequences, instead of where the session's are.
+        """
 
     def commit(self) -> None:
         """Hand everything that was written through this view to the session."""

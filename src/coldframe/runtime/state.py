@@ -209,13 +209,14 @@ class RunState:
     As a context manager it commits at the end, or rolls back. Only then are rows changed in place.
     """
 
-    __slots__ = ("_managed", "_resources", "_session", "_written", "depth", "node")
+    __slots__ = ("_managed", "_random", "_resources", "_session", "_written", "depth", "node")
 
     def __init__(self, session: SessionState) -> None:
         self._session = session
         self._written: dict[str, Any] = {}
         self._resources: dict[str, dict[Any, Any]] = {}
         self._managed = False
+        self._random: dict[str, dict[Any, Any]] | None = None
         self.node = ""
         self.depth = 0  # of function calls
 
@@ -288,6 +289,8 @@ class RunState:
 
     def resource(self, handle: Handle) -> dict[Any, Any]:
         """Return a copy of the resource's content that belongs to this run."""
+        if self._random is not None and handle.kind == "random":
+            return self._random.setdefault(handle.name, {})
         if handle.name not in self._resources:
             self._resources[handle.name] = dict(self.content(handle) or {})
         return self._resources[handle.name]
@@ -339,10 +342,10 @@ class RunState:
             )
         return found
 
-    def apart(self) -> RunState:
-        """Return another view of the same session."""
+    def apart(self, random: dict[str, dict[Any, Any]] | None = None) -> RunState:
+        """Return another view of the same session; with `random`, random numbers go on from where that is."""
         view = RunState(self._session)
-        view.node = self.node
+        view.node, view._random = self.node, random
         return view
 
     def commit(self) -> None:

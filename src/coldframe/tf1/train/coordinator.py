@@ -207,3 +207,6 @@ class LooperThread(threading.Thread):
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
     """Do nothing."""
+
+
+__all__ = ["Coordinator", "LooperThread"]
