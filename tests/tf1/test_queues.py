@@ -248,6 +248,17 @@ def test_errors_are_those_that_programs_catch() -> None:
         OURS.train.string_input_producer([])
 
 
+def test_a_run_that_takes_what_it_adds() -> None:
+    for tf in (OURS, v1):
+        with tf.Graph().as_default():
+            q = tf.FIFOQueue(3, tf.int32, shapes=[])
+            get = q.dequeue()
+            put = q.enqueue(5)
+            with tf.Session() as sess:
+                for _ in range(3):
+                    assert sess.run([get, put]) == [5, None]
+
+
 def test_closing_a_session_ends_its_threads() -> None:
     with OURS.Graph().as_default():
         batch = OURS.train.batch([OURS.constant(1)], 2, capacity=4)

@@ -124,7 +124,7 @@ def queue_enqueue_many_v2(
     queue.enqueue([tuple(c[i, ...] for c in components) for i in range(len(components[0]))])
 
 
-@op("QueueDequeueV2", stateful=True)
+@op("QueueDequeueV2", stateful=True, role="waits")
 def queue_dequeue_v2(xp: Any, state: State, handle: Any, *, component_types: tuple[DType, ...]) -> list[Any]:
     """The next element, once there is one."""
     queue = queue_of(handle)
@@ -132,7 +132,7 @@ def queue_dequeue_v2(xp: Any, state: State, handle: Any, *, component_types: tup
     return list(queue.dequeue(1)[0])
 
 
-@op("QueueDequeueManyV2", stateful=True)
+@op("QueueDequeueManyV2", stateful=True, role="waits")
 def queue_dequeue_many_v2(
     xp: Any, state: State, handle: Any, n: Any, *, component_types: tuple[DType, ...]
 ) -> list[Any]:
@@ -140,7 +140,7 @@ def queue_dequeue_many_v2(
     return _several(handle, n, component_types, fewer=False)
 
 
-@op("QueueDequeueUpToV2", stateful=True)
+@op("QueueDequeueUpToV2", stateful=True, role="waits")
 def queue_dequeue_up_to_v2(
     xp: Any, state: State, handle: Any, n: Any, *, component_types: tuple[DType, ...]
 ) -> list[Any]:

@@ -159,14 +159,14 @@ def _names(handle: Any) -> Queue:
     return queue
 
 
-@op("ReaderReadV2", shape="-> [] []", stateful=True)
+@op("ReaderReadV2", shape="-> [] []", stateful=True, role="waits")
 def reader_read_v2(xp: Any, state: State, reader_handle: Any, queue_handle: Any) -> tuple[Any, Any]:
     """The next record: where it was, and its bytes."""
     ((key, value),) = _reader(reader_handle).read(state, _names(queue_handle))
     return np.array(key, object), np.array(value, object)
 
 
-@op("ReaderReadUpToV2", shape="-> [?] [?]", stateful=True)
+@op("ReaderReadUpToV2", shape="-> [?] [?]", stateful=True, role="waits")
 def reader_read_up_to_v2(
     xp: Any, state: State, reader_handle: Any, queue_handle: Any, num_records: Any
 ) -> tuple[Any, Any]:

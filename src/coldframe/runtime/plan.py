@@ -280,7 +280,8 @@ class PlanBuilder:
         return all(c not in self._pending or c in also for c in controls)
 
     def _host_round(self) -> None:
-        for bound in list(self._left.values()):
+        # What may wait for another thread comes last: the same run may have something to hand to that thread.
+        for bound in sorted(self._left.values(), key=lambda b: b.call.op.role == "waits"):
             if bound.name in self._host and self._ready(bound.node.inputs, bound.node.controls, set()):
                 self._do(HostStep(bound, self._host[bound.name], bound.outputs()), [bound])
         for region in list(self._regions):
