@@ -153,3 +153,15 @@ def test_large_tensors_of_one_value_are_made_when_running() -> None:
         return x
 
     traces(check, np.ones(10_000, "f"))
+
+
+def test_truth_values_as_numbers_pass_on_nan() -> None:
+    x = np.array([-1, 1, np.nan], "f")
+    out, _ = traces(lambda xp, v: xp.multiply(xp.divide(v, np.zeros(3, "f")), xp.cast(v > 9, dtypes.float32)), x)
+    np.testing.assert_array_equal(out, np.full(3, np.nan, "f"))
+
+
+def test_convolutions_of_integers_are_refused() -> None:
+    with pytest.raises(Unlowerable, match="truth values"):
+        options = {"strides": [1], "padding": "VALID", "dilations": [1]}
+        traces(lambda xp, v: xp.conv(v, np.ones((1, 1, 1), np.int32), **options), np.ones((1, 1, 3), np.int32))

@@ -149,6 +149,8 @@ class ElementwiseJax(JaxBase):
             x = jnp.real(x)
         if target == np.bool_:
             return x != np.zeros((), x.dtype)
+        if x.dtype == np.bool_:  # XLA drops what is multiplied by a converted truth value, NaN too
+            return jnp.where(x, np.ones((), target), np.zeros((), target))
         if x.dtype.kind in "fV" and target.kind in "iu":
             return _truncated(x, target)
         return x.astype(target)

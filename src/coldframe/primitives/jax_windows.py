@@ -175,6 +175,8 @@ def _pool(inner: Ints, ksize: Ints, strides: Ints, padding: Padding) -> tuple[Pa
 
 
 def _conv(x: Any, w: Any, strides: Ints, pad: Pads, dilations: Ints, groups: int) -> Any:
+    if x.dtype.kind in "iub":
+        raise Unlowerable("XLA's convolutions of integers give truth values on processors")
     return lax.conv_general_dilated(
         x, w, tuple(strides), list(pad), rhs_dilation=tuple(dilations), feature_group_count=groups
     )
