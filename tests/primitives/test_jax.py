@@ -162,6 +162,6 @@ def test_truth_values_as_numbers_pass_on_nan() -> None:
 
 
 def test_convolutions_of_integers_are_refused() -> None:
+    options = {"strides": [1], "padding": "VALID", "dilations": [1]}
     with pytest.raises(Unlowerable, match="truth values"):
-        options = {"strides": [1], "padding": "VALID", "dilations": [1]}
         traces(lambda xp, v: xp.conv(v, np.ones((1, 1, 1), np.int32), **options), np.ones((1, 1, 3), np.int32))
