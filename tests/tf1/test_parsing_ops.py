@@ -130,6 +130,21 @@ def test_a_pipeline_of_examples(tmp_path: Any) -> None:
             np.testing.assert_array_equal(x, y)
 
 
+def test_a_pipeline_of_batches_of_examples() -> None:
+    found = []
+    for tf in (OURS, v1):
+        with tf.Graph().as_default():
+            features = {k: wanted(tf)[k] for k in "abv"}
+            dataset = tf.data.Dataset.from_tensor_slices(EXAMPLES * 3).batch(4)
+            dataset = dataset.apply(tf.data.experimental.parse_example_dataset(features))
+            element = tf.data.make_one_shot_iterator(dataset).get_next()
+            with tf.Session() as sess:
+                found.append([flat(sess.run(element)) for _ in range(2)])
+    for a, b in zip(*found, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
 def test_what_features_may_not_be() -> None:
     with OURS.Graph().as_default():
         for features, message in (

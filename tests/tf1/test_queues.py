@@ -153,6 +153,15 @@ def test_batches_of_lines(files: list[str]) -> None:
     same_batches(lambda tf: tf.train.batch(csv(tf, files, seed=8), 4, allow_smaller_final_batch=True))
 
 
+def test_files_that_match(files: list[str]) -> None:
+    def program(tf: Any) -> Any:
+        names = tf.train.match_filenames_once(f"{Path(files[0]).parent}/*.csv")
+        queue = tf.train.string_input_producer(names, num_epochs=1, shuffle=False)
+        return tf.train.batch(list(tf.WholeFileReader().read(queue)), 3)
+
+    assert len(same_batches(program)) == 2
+
+
 def test_batches_of_a_dict(files: list[str]) -> None:
     found = same_batches(lambda tf: tf.train.batch(dict(zip("xyz", csv(tf, files, seed=1), strict=True)), 3))
     assert sorted(found[0]) == ["x", "y", "z"]

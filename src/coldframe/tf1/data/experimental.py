@@ -15,6 +15,7 @@ from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.convert import convert_to_tensor
 from coldframe.tf1.framework.shape import TensorShape
 from coldframe.tf1.framework.tensor import Tensor
+from coldframe.tf1.parsing_ops import parse_example
 from coldframe.tf1.random_ops import get_seed
 
 INFINITE_CARDINALITY: Final = -1
@@ -241,6 +242,11 @@ class Counter(Dataset):
         super().__init__(made._variant_tensor, made._structure)
 
 
+def parse_example_dataset(features: Any, num_parallel_calls: Any = 1) -> Transformation:
+    """Return what parses batches of Example messages; `features` as `tf.parse_example` takes them."""
+    return lambda dataset: dataset.map(lambda serialized: parse_example(serialized, features))
+
+
 def get_structure(dataset_or_iterator: Any) -> Any:
     """Return dtype and shape of each tensor of an element, in its structure."""
     return dataset_or_iterator.element_spec
@@ -250,6 +256,6 @@ __all__ = [
     "AUTOTUNE", "INFINITE_CARDINALITY", "UNKNOWN_CARDINALITY", "Counter", "Options", "assert_cardinality",
     "batch_and_drop_remainder", "bucket_by_sequence_length", "cardinality", "choose_from_datasets",
     "enumerate_dataset", "get_single_element", "get_structure", "group_by_window", "ignore_errors", "map_and_batch",
-    "padded_batch_and_drop_remainder", "parallel_interleave", "prefetch_to_device", "sample_from_datasets", "scan",
-    "shuffle_and_repeat", "take_while", "unbatch",
+    "padded_batch_and_drop_remainder", "parallel_interleave", "parse_example_dataset", "prefetch_to_device",
+    "sample_from_datasets", "scan", "shuffle_and_repeat", "take_while", "unbatch",
 ]  # fmt: skip

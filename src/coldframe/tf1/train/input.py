@@ -11,11 +11,13 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from coldframe import dtypes
 from coldframe.tf1.data_flow import FIFOQueue, PaddingFIFOQueue, QueueBase, RandomShuffleQueue
 from coldframe.tf1.dependencies import no_op
 from coldframe.tf1.framework.build import raw
-from coldframe.tf1.framework.convert import SparseTensor, constant, constant_value, convert_to_tensor
+from coldframe.tf1.framework.convert import SparseTensor, constant, constant_value, convert_to_tensor, is_tensor_like
 from coldframe.tf1.framework.graph import control_dependencies, get_default_graph, name_scope
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.framework.shape import TensorShape
@@ -105,7 +107,7 @@ def string_input_producer(
     capacity: int = 32, shared_name: str | None = None, name: str | None = None, cancel_op: Any = None,
 ) -> FIFOQueue:  # fmt: skip
     """Return a queue of strings, such as file names; see `input_producer`."""
-    if not isinstance(string_tensor, Tensor) and hasattr(string_tensor, "__len__") and not len(string_tensor):
+    if not is_tensor_like(string_tensor) and not np.size(string_tensor):
         raise ValueError(_EMPTY)
     with name_scope(name, "input_producer", [string_tensor]) as scope:
         strings = convert_to_tensor(string_tensor, dtypes.string)
