@@ -35,7 +35,7 @@ def if_(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Bran
 
 
 @if_.rule("jax")
-def _(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Branch, else_branch: Branch) -> list[Any]:
+def _(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Branch, else_branch: Branch) -> Any:
     return xp.branch(xp.holds(cond), [else_branch, then_branch], input)
 
 
@@ -50,7 +50,7 @@ def case(xp: Any, state: State, branch_index: Any, input: list[Any], *, branches
 
 
 @case.rule("jax")
-def _(xp: Any, state: State, branch_index: Any, input: list[Any], *, branches: tuple[Branch, ...]) -> list[Any]:
+def _(xp: Any, state: State, branch_index: Any, input: list[Any], *, branches: tuple[Branch, ...]) -> Any:
     return xp.branch(branch_index, list(branches), input)
 
 
@@ -69,7 +69,7 @@ def while_(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branc
 
 
 @while_.rule("jax")
-def _(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branch) -> list[Any]:
+def _(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branch) -> Any:
     return xp.loop(cond, body, input)
 
 
@@ -83,7 +83,7 @@ def partitioned_call(xp: Any, state: State, args: list[Any], *, f: Branch) -> li
 
 
 @partitioned_call.rule("jax")
-def _(xp: Any, state: State, args: list[Any], *, f: Branch) -> list[Any]:
+def _(xp: Any, state: State, args: list[Any], *, f: Branch) -> Any:
     return xp.call(f, args)
 
 
