@@ -71,3 +71,18 @@ def identity(input: Any, name: str | None = None) -> Any:
 def add_to_collection(name: Any, value: Any) -> None:
     """Append `value` to a collection of the default graph."""
     get_default_graph().add_to_collection(name, value)
+
+
+def add_to_collections(names: Any, value: Any) -> None:
+    """Append `value` to several collections of the default graph."""
+    get_default_graph().add_to_collections(names, value)
+
+
+def get_collection(key: Any, scope: str | None = None) -> list[Any]:
+    """Return the items of a collection of the default graph; of those names that match `scope` (a pattern)."""
+    return get_default_graph().get_collection(key, scope)
+
+
+def get_collection_ref(key: Any) -> list[Any]:
+    """Return a collection of the default graph itself: changes to the list change it."""
+    return get_default_graph().get_collection_ref(key)
