@@ -98,3 +98,23 @@ def test_shapes_print_as_people_read_them() -> None:
     assert Shape.unknown().merge(Shape.of([1])).dims == (1,)
     with pytest.raises(MisuseError, match="unknown rank"):
         len(Shape.unknown())
+
+
+NAMED = ("as_datatype_enum", "is_floating", "is_integer", "is_complex", "is_bool", "is_unsigned", "size", "name")
+
+
+@pytest.mark.parametrize("dtype", [d for d in dtypes.ALL if d.kind in "fiucb" and "float4" not in d.name], ids=str)
+def test_programs_find_tensorflows_properties(dtype: dtypes.DType) -> None:
+    theirs = tf.as_dtype(dtype.name)
+    for name in NAMED:
+        assert getattr(dtype, name) == getattr(theirs, name), name
+    assert dtype.real_dtype.name == theirs.real_dtype.name
+    assert dtype.is_compatible_with(dtype)
+    if dtype.width and dtype.kind in "fiu" and not dtype.name.startswith(("float8", "int4", "uint4", "int2", "uint2")):
+        assert dtype.min == theirs.min
+        assert dtype.max == theirs.max
+
+
+def test_strings_have_no_limits() -> None:
+    with pytest.raises(TypeError, match="Cannot find minimum or maximum"):
+        _ = dtypes.string.max

@@ -62,6 +62,74 @@ class DType:
     def is_numeric(self) -> bool:
         return self.kind in "fiuc"
 
+    # --- by TensorFlow's names, as programs use them ------------------------------------------------------------
+    @property
+    def as_numpy_dtype(self) -> Any:
+        """The numpy type of a scalar, e.g. ``numpy.float32``."""
+        return self.numpy.type
+
+    @property
+    def as_datatype_enum(self) -> int:
+        """The number in ``DataType``."""
+        return self.enum
+
+    @property
+    def base_dtype(self) -> DType:
+        """Itself: references are told apart on tensors."""
+        return self
+
+    @property
+    def real_dtype(self) -> DType:
+        """The dtype of the real part: of complex64 it is float32."""
+        return {"complex64": float32, "complex128": float64}.get(self.name, self)
+
+    @property
+    def is_floating(self) -> bool:
+        return self.kind == "f"
+
+    @property
+    def is_bool(self) -> bool:
+        return self.kind == "b"
+
+    @property
+    def is_quantized(self) -> bool:
+        return self.kind == "q"
+
+    @property
+    def is_unsigned(self) -> bool:
+        return self.kind == "u"
+
+    @property
+    def size(self) -> int:
+        """Bytes per element; 1 where the width varies."""
+        return self.width or 1
+
+    @property
+    def min(self) -> Any:
+        """The least finite value; raise `TypeError` where there is none."""
+        return self._limits().min
+
+    @property
+    def max(self) -> Any:
+        """The greatest finite value; raise `TypeError` where there is none."""
+        return self._limits().max
+
+    @property
+    def limits(self) -> tuple[Any, Any]:
+        """The range of intensities of a picture: 0 to 1 for floats, 0 to the greatest value for integers."""
+        return (0, 1) if self.kind == "f" else (0, self.max)
+
+    def _limits(self) -> Any:
+        if self.kind in "iuq":
+            return np.iinfo(self.numpy)
+        if self.kind == "f":
+            return ml_dtypes.finfo(self.numpy)  # type: ignore[no-untyped-call]
+        raise TypeError(f"Cannot find minimum or maximum value of {self.name}.")
+
+    def is_compatible_with(self, other: Any) -> bool:
+        """Whether a tensor of dtype `other` can be used where this one is wanted."""
+        return as_dtype(other) is self
+
 
 def _row(enum: int, name: str, numpy: Any, onnx: int | None, width: int, kind: str) -> DType:
     return DType(enum, name, np.dtype(numpy), onnx, width, kind)
