@@ -36,6 +36,7 @@ COMMANDS: Final = (
     "names",
     "freeze",
     "run",
+    "exec",
     "ops",
 )  # each a module of this package, imported when it is used
 
@@ -74,8 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not words or words[0] not in COMMANDS:
             parser().parse_args(words)
         # Intermixed: `names GRAPH --json PATTERN` means what it says.
-        args = command_parser(words[0]).parse_intermixed_args(words[1:])
-        command_module(words[0]).command(args)
+        module, line = command_module(words[0]), command_parser(words[0])
+        intermixed = getattr(module, "INTERMIXED", True)
+        module.command(line.parse_intermixed_args(words[1:]) if intermixed else line.parse_args(words[1:]))
         sys.stdout.flush()
     except SystemExit as e:  # argparse has said what is wrong, or printed its help
         return int(e.code or 0)

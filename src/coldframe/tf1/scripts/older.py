@@ -1,0 +1,62 @@
+"""Names that Python 3.7 and the numpy of 2019 had, for scripts of that time.
+
+They are given back to the modules they were in, for the process that runs the script. What is there stays as it is.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import inspect
+import time
+from typing import Any, Final
+
+import numpy as np
+
+_NUMPY: Final[dict[str, Any]] = {
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "complex": complex,
+    "object": object,
+    "str": str,
+    **dict.fromkeys(("Inf", "Infinity", "infty", "PINF"), np.inf),
+    **dict.fromkeys(("NaN", "NAN"), np.nan),
+    "NINF": -np.inf,
+    "float_": np.float64,
+    "complex_": np.complex128,
+    "string_": np.bytes_,
+    "unicode_": np.str_,
+    "product": np.prod,
+    "cumproduct": np.cumprod,
+    "sometrue": np.any,
+    "alltrue": np.all,
+    "row_stack": np.vstack,
+    "asscalar": lambda a: a.item(),
+    "in1d": lambda ar1, ar2, assume_unique=False, invert=False: np.isin(
+        np.ravel(ar1), ar2, assume_unique=assume_unique, invert=invert
+    ),
+}
+_ABSTRACT: Final = ("Callable", "Iterable", "Iterator", "Mapping", "MutableMapping", "Sequence", "Set", "Sized")
+
+
+def give_back() -> None:
+    """Give the names back."""
+    for name, value in _NUMPY.items():
+        if name not in vars(np):  # asking by attribute would warn
+            setattr(np, name, value)
+    for name in _ABSTRACT:
+        if not hasattr(collections, name):
+            setattr(collections, name, getattr(collections.abc, name))
+    if not hasattr(time, "clock"):
+        time.clock = time.process_time  # type: ignore[attr-defined]
+    if not hasattr(inspect, "getargspec"):
+        inspect.getargspec = _getargspec  # type: ignore[attr-defined]
+
+
+_ArgSpec = collections.namedtuple("_ArgSpec", "args varargs keywords defaults")  # noqa: PYI024 - what there was
+
+
+def _getargspec(function: Any) -> Any:
+    full = inspect.getfullargspec(function)
+    return _ArgSpec(full.args, full.varargs, full.varkw, full.defaults)
