@@ -3,7 +3,7 @@
     python tools/run_programs.py FOLDER_OR_FILE ... [--timeout 60] [--out results.jsonl]
 
 Of a folder, the ``.py`` files are run that import TensorFlow, and that do something when they are run: call functions,
-or have a ``__main__`` part. A program that is still printing when its time is up counts as running ("time up"). The report
+or have a ``__main__`` part. A program that still runs when its time is up counts as running ("time up"). The report
 lists the names that coldframe misses, most wanted first. Nothing is downloaded, windows of matplotlib stay closed.
 """
 
