@@ -12,9 +12,10 @@ from typing import Any
 from coldframe.tf1.framework import nest
 from coldframe.tf1.framework.convert import convert_to_tensor, is_tensor_like
 from coldframe.tf1.framework.dtype import as_dtype
-from coldframe.tf1.framework.graph import get_default_graph, name_scope
+from coldframe.tf1.framework.graph import colocate_with, get_default_graph, name_scope
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.framework.shape import TensorShape
+from coldframe.tf1.partitions import PartitionedVariable
 from coldframe.tf1.variable_scope import get_variable, variable_scope
 
 
@@ -145,21 +146,33 @@ class Layer:
         trains = True if trainable is None else trainable
         self._set_scope(None)
         reuse = self.built or self._reuse
-        known = len(get_default_graph().get_collection(GraphKeys.REGULARIZATION_LOSSES))
+        graph = get_default_graph()
+        known = len(graph.get_collection(GraphKeys.REGULARIZATION_LOSSES))
+        existing = len(graph.get_collection(GraphKeys.GLOBAL_VARIABLES))
         with variable_scope(self._scope, reuse=reuse, auxiliary_name_scope=False) as scope:
             self._current_scope = scope
             with name_scope(self._name_scope(), None):
                 made = get_variable(
                     name, shape=None if shape is None else TensorShape(shape),
                     dtype=as_dtype(dtype) if dtype is not None else self._dtype or "float32",
-                    initializer=initializer, regularizer=regularizer, trainable=trains and self.trainable,
+                    initializer=initializer, trainable=trains and self.trainable,
                     constraint=constraint, use_resource=use_resource, partitioner=partitioner,
                 )  # fmt: skip
-        self._losses += get_default_graph().get_collection(GraphKeys.REGULARIZATION_LOSSES)[known:]
+                if regularizer is not None and len(graph.get_collection(GraphKeys.GLOBAL_VARIABLES)) > existing:
+                    self._regularize(made, name, regularizer)
+        self._losses += graph.get_collection(GraphKeys.REGULARIZATION_LOSSES)[known:]
         (self._trainable_weights if trains else self._non_trainable_weights).append(made)
         return made
 
     add_variable = add_weight
+
+    @staticmethod
+    def _regularize(variable: Any, name: str, regularizer: Any) -> None:
+        for part in variable if isinstance(variable, PartitionedVariable) else [variable]:
+            with colocate_with(part.op), name_scope(f"{name}/Regularizer", None):
+                loss = regularizer(part)
+            if loss is not None:
+                get_default_graph().add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
 
     def add_update(self, updates: Any, inputs: Any = None) -> None:
         """Note operations that must run with each training step, in the collection ``UPDATE_OPS`` too."""

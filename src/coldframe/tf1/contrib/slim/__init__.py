@@ -1,0 +1,34 @@
+"""`tf.contrib.slim`: layers, argument scopes, variables and losses under one short name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coldframe.tf1.lazy import namespace
+
+_FRAMEWORK: Final = "coldframe.tf1.contrib.framework"
+_LAYERS: Final = "coldframe.tf1.contrib.layers"
+_SOURCES: Final = [
+    f"{_LAYERS}.dense", f"{_LAYERS}.convolutions", f"{_LAYERS}.pooling", f"{_LAYERS}.normalization",
+    f"{_LAYERS}.regularizers", f"{_LAYERS}.initializers", f"{_LAYERS}.combine", f"{_LAYERS}.embeddings",
+    f"{_FRAMEWORK}.arg_scope", f"{_FRAMEWORK}.variables",
+]  # fmt: skip
+_ALIASES: Final = {
+    "layers": _LAYERS,
+    "losses": "coldframe.tf1.contrib.losses",
+    "learning": "coldframe.tf1.contrib.slim.learning",
+    "utils": f"{_LAYERS}.utils",
+    "get_or_create_global_step": "coldframe.tf1.train.training_util:get_or_create_global_step",
+    "get_global_step": "coldframe.tf1.train.training_util:get_global_step",
+    "create_global_step": "coldframe.tf1.train.training_util:create_global_step",
+}
+_MISSING: Final = {
+    "nets": "define the network with slim's layers; coldframe ships no networks",
+    "dataset": "use tf.data",
+    "dataset_data_provider": "use tf.data",
+    "tfexample_decoder": "use tf.parse_single_example",
+    "evaluation": "restore with tf.train.Saver and run the metrics in a Session",
+    "queues": "use tf.train.start_queue_runners",
+}
+
+__getattr__, __dir__ = namespace(__name__, "tf.contrib.slim", _SOURCES, _ALIASES, _MISSING)
