@@ -209,6 +209,11 @@ def test_division_by_a_positive_constant_lowers(name: str, d: str) -> None:
     compare(row, call, run_onnx(call, flat, open_dims=True), want, "onnx")
 
 
+@pytest.mark.parametrize("name", ["Div", "TruncateDiv", "FloorDiv", "FloorMod"])
+def test_dividing_nothing_by_zero_gives_nothing(name: str) -> None:
+    check(Row(name, [np.zeros(0, "int32"), np.array(0, "int32")]))
+
+
 def test_round_of_integers_is_the_identity() -> None:
     # TensorFlow 2.21's integer kernel answers 0 for every input; its Python layer never calls it.
     call, flat = bound(Row("Round", [np.array([-7, 5], "int32")]))

@@ -134,23 +134,23 @@ class ElementwiseNumpy:
 
     def floor_divide(self, x: Any, y: Any) -> Any:
         """X / y rounded towards minus infinity; integers refuse a zero divisor, as TensorFlow does."""
-        _no_zero(y)
+        _no_zero(x, y)
         return np.floor(x / y) if np.asarray(x).dtype.kind not in "iu" else np.floor_divide(x, y)
 
     def trunc_divide(self, x: Any, y: Any) -> Any:
         """X / y rounded towards zero, on integers."""
-        _no_zero(y)
+        _no_zero(x, y)
         q = np.floor_divide(x, y)
         return q + ((q < 0) & (q * y != x)).astype(q.dtype) if q.dtype.kind == "i" else q
 
     def floor_mod(self, x: Any, y: Any) -> Any:
         """X - floor(x / y) * y: the sign of y."""
-        _no_zero(y)
+        _no_zero(x, y)
         return np.mod(x, y)
 
     def trunc_mod(self, x: Any, y: Any) -> Any:
         """The remainder with the sign of x."""
-        _no_zero(y)
+        _no_zero(x, y)
         return np.fmod(x, y)
 
     def where(self, c: Array, x: Any, y: Any) -> Any:
@@ -169,8 +169,8 @@ class ElementwiseNumpy:
         return x.astype(target, copy=False)
 
 
-def _no_zero(y: Any) -> None:
-    if np.asarray(y).dtype.kind in "iu" and not np.all(y):
+def _no_zero(x: Any, y: Any) -> None:
+    if np.asarray(y).dtype.kind in "iu" and not np.all(y) and np.size(x):  # dividing nothing by zero is nothing
         raise refuse("integer division by zero")
 
 

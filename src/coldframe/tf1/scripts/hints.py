@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-from types import ModuleType
 from typing import Final
 
 from coldframe.tf1.lazy import MissingSymbol
@@ -24,7 +23,7 @@ _MODULES_OF_2: Final = frozenset({
 })  # fmt: skip
 _METHODS_OF_2: Final = frozenset({"has_key", "iteritems", "iterkeys", "itervalues", "next", "decode"})
 _BETWEEN_TABS: Final = "inconsistent use of tabs"
-_CANNOT_IMPORT: Final = re.compile(r"cannot import name '(\w+)' from '(coldframe[\w.]*)'")
+_CANNOT_IMPORT: Final = re.compile(r"cannot import name '(\w+)' from '((?:coldframe|tensorflow)[\w.]*)'")
 
 
 def hint_for(error: BaseException) -> str:
@@ -40,8 +39,6 @@ def hint_for(error: BaseException) -> str:
         return f"`{error.name}` is a method of Python 2: the script {_PYTHON_2}"
     if isinstance(error, ModuleNotFoundError):
         return _module(error.name or "")
-    if isinstance(error, ImportError):
-        return _import_of_ours(str(error))
     return ""
 
 
@@ -53,14 +50,12 @@ def _module(name: str) -> str:
     return f"`{name}` is no part of TensorFlow or coldframe; the script needs it installed, or in its folder"
 
 
-def _import_of_ours(text: str) -> str:
-    """Return what our namespace says of a name that Python could not import from it."""
-    found = _CANNOT_IMPORT.search(text)
-    if found is None:
-        return ""
+def rephrase(error: BaseException) -> None:
+    """Let an error of importing a name from a namespace of ours say what the namespace says of it."""
+    found = _CANNOT_IMPORT.match(str(error)) if isinstance(error, ImportError) else None
+    if found is None or not isinstance(error, ImportError):
+        return
     try:
-        module: ModuleType = importlib.import_module(found[2])
-        getattr(module, found[1])
+        getattr(importlib.import_module(found[2]), found[1])
     except AttributeError as e:
-        return str(e).replace("\nhint: ", "; ")
-    return ""
+        error.msg = str(e)

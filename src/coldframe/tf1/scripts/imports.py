@@ -48,6 +48,8 @@ class _Names(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if f"{self.__name__.partition('.')[2]}.{name}" in INTERNAL:
+            return importlib.import_module(f"{self.__name__}.{name}")
         for space in self._spaces:
             with contextlib.suppress(AttributeError):
                 return getattr(_public(space) if isinstance(space, str) else space, name)

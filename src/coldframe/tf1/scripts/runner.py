@@ -14,7 +14,7 @@ from typing import Final
 from coldframe.errors import ColdframeError, NotFoundError, near_names
 from coldframe.tf1.lazy import MissingSymbol
 from coldframe.tf1.scripts import older
-from coldframe.tf1.scripts.hints import hint_for
+from coldframe.tf1.scripts.hints import hint_for, rephrase
 from coldframe.tf1.scripts.imports import MissingModule, standing_in
 
 _PACKAGE: Final = str(Path(__file__).parents[2]) + os.sep
@@ -81,6 +81,7 @@ def _wait_for_threads() -> None:
 
 def _show(error: BaseException) -> None:
     sys.stdout.flush()
+    rephrase(error)
     if isinstance(error, _COMPLETE):
         error.__cause__, error.__suppress_context__ = None, True
     trace = _of_script(error)
