@@ -62,6 +62,7 @@ FAMILIES = (
     "colors",
     "boxes",
     "random",
+    "candidates",
     "stateless",
     "quantize",
     "regex",

@@ -39,7 +39,7 @@ def sizes(shape: Any) -> tuple[tuple[int, ...], int]:
     return dims, count
 
 
-def _reserve(state: State, seed: int, seed2: int, blocks: int) -> Stream:
+def reserve(state: State, seed: int, seed2: int, blocks: int) -> Stream:
     """Return where the running node is in its sequence, and take up so many blocks of it."""
     kept = state.resource(Handle(state.node, "random", dtypes.variant, Shape.unknown()))
     if not kept:
@@ -55,7 +55,7 @@ def _reserve(state: State, seed: int, seed2: int, blocks: int) -> Stream:
 def random_uniform(xp: Any, state: State, shape: Any, *, seed: int, seed2: int, dtype: DType) -> Any:
     """Values of [0, 1), each equally likely."""
     dims, count = sizes(shape)
-    return philox.uniform(_reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
+    return philox.uniform(reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
 
 
 def limits(minval: Any, maxval: Any, count: int) -> tuple[int, int]:
@@ -75,21 +75,21 @@ def random_uniform_int(
     """Integers of [minval, maxval)."""
     dims, count = sizes(shape)
     low, high = limits(minval, maxval, count)
-    return philox.integers(_reserve(state, seed, seed2, count * RESERVED), count, low, high, Tout).reshape(dims)
+    return philox.integers(reserve(state, seed, seed2, count * RESERVED), count, low, high, Tout).reshape(dims)
 
 
 @op("RandomStandardNormal", no_gradient=True, shape=inference_math.random, stateful=True, random=True, host=_WHY)
 def random_standard_normal(xp: Any, state: State, shape: Any, *, seed: int, seed2: int, dtype: DType) -> Any:
     """Values of the normal distribution of mean 0 and deviation 1."""
     dims, count = sizes(shape)
-    return philox.normal(_reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
+    return philox.normal(reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
 
 
 @op("TruncatedNormal", no_gradient=True, shape=inference_math.random, stateful=True, random=True, host=_WHY)
 def truncated_normal(xp: Any, state: State, shape: Any, *, seed: int, seed2: int, dtype: DType) -> Any:
     """Values of the normal distribution of mean 0 and deviation 1 that are less than 2 from the mean."""
     dims, count = sizes(shape)
-    return philox.truncated(_reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
+    return philox.truncated(reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
 
 
 @op("RandomShuffle", no_gradient=True, shape="x -> x", stateful=True, random=True, host=_WHY)
@@ -98,7 +98,7 @@ def random_shuffle(xp: Any, state: State, value: Any, *, seed: int, seed2: int) 
     rows = np.shape(value)[0] if np.ndim(value) else 0
     if np.size(value) == 0 or rows < 2:
         return value
-    return value[philox.permutation(_reserve(state, seed, seed2, (rows + 2) // 4), rows)]
+    return value[philox.permutation(reserve(state, seed, seed2, (rows + 2) // 4), rows)]
 
 
 def weights(logits: Any, num_samples: Any) -> int:
@@ -119,4 +119,4 @@ def multinomial(
     """Classes chosen with the logarithmic weights of each row of `logits`."""
     count = weights(logits, num_samples)
     blocks = len(logits) * -(-count // 4) * 4 * 2 * RESERVED  # two words for each value
-    return philox.choices(_reserve(state, seed, seed2, blocks), logits, count).astype(output_dtype.numpy)
+    return philox.choices(reserve(state, seed, seed2, blocks), logits, count).astype(output_dtype.numpy)

@@ -94,7 +94,6 @@ arg_max = simple("arg_max(input, dimension, output_type=int64) -> ArgMax")
 arg_min = simple("arg_min(input, dimension, output_type=int64) -> ArgMin")
 bucketize = simple("bucketize(input, boundaries) -> Bucketize")
 top_k = simple("top_k(input, k=1, sorted=True) -> TopKV2")
-in_top_k = simple("in_top_k(predictions, targets, k) -> InTopKV2")
 sparse_matmul = simple(
     "sparse_matmul(a, b, transpose_a=False, transpose_b=False, a_is_sparse=False, b_is_sparse=False) -> SparseMatMul"
 )
@@ -353,6 +352,12 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
         ]
         to = as_dtype(dtype) if dtype is not None else max((a.dtype for a in args), key=_ORDER.index)
         return raw.Range(*[cast(a, to) for a in args], name=scope)
+
+
+def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Any:
+    """Return, per row of `predictions`, whether the class that `targets` names is among the `k` highest."""
+    with name_scope(name, "in_top_k"):
+        return raw.InTopKV2(predictions, targets, k, name=name)
 
 
 def argmax(
