@@ -183,7 +183,7 @@ def learned_unigram(
 
 
 def _check_classes(true_classes: Array, classes: int) -> None:
-    if true_classes.size and not (0 <= true_classes.min() and true_classes.max() < classes):
+    if true_classes.size and not (true_classes.min() >= 0 and true_classes.max() < classes):
         raise refuse("`true_classes` has a class out of range", expected=f"0 to {classes - 1}",
                      found=[int(true_classes.min()), int(true_classes.max())])  # fmt: skip
 

@@ -100,17 +100,20 @@ def random_uniform(
             low = convert_to_tensor(minval, kind, name="min")
             high = convert_to_tensor(maxval, kind, name="max")
             return raw_op("RandomUniformInt", [sizes, low, high], _seeds(seed), scope)
-        if _is(minval, 0) and _is(maxval, 1):
-            return raw_op("RandomUniform", [sizes], {"dtype": kind, **_seeds(seed)}, scope)
+        from_zero = _is(minval, 0)
+        if from_zero and _is(maxval, 1):
+            return raw_op("RandomUniform", [sizes], {"dtype": kind, **_seeds(seed)}, None)
         low = convert_to_tensor(minval, kind, name="min")
         high = convert_to_tensor(maxval, kind, name="max")
         drawn = raw_op("RandomUniform", [sizes], {"dtype": kind, **_seeds(seed)}, None)
+        if from_zero:
+            return raw_op("Mul", [drawn, high], {}, None)
         span = raw_op("Sub", [high, low], {}, "sub")
         return raw_op("AddV2", [raw_op("Mul", [drawn, span], {}, "mul"), low], {}, scope)
 
 
 def _is(value: Any, number: int) -> bool:
-    return isinstance(value, (int, float)) and value == number
+    return isinstance(value, int) and value == number
 
 
 def random_shuffle(value: Any, seed: int | None = None, name: str | None = None) -> Any:

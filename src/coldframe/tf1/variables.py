@@ -406,9 +406,8 @@ class ResourceVariable(Variable):
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
         """Return the rows `indices`."""
         with name_scope("Gather" if name is None else name, None) as scope:
-            read = raw_op("ResourceGather", [self.handle, indices], {"dtype": self._dtype}, scope)
-        made: Tensor = raw_op("Identity", [read], {}, None)
-        return made
+            made: Tensor = raw_op("ResourceGather", [self.handle, indices], {"dtype": self._dtype}, scope)
+            return made
 
     def count_up_to(self, limit: int) -> Any:
         return raw_op("ResourceCountUpTo", [self.handle], {"limit": limit, "T": self._dtype}, None)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coldframe import dtypes
-from coldframe.tf1.arithmetic_ops import equal, in_top_k, log_sigmoid, range, sigmoid, softplus, softsign, tanh, top_k
+from coldframe.tf1.arithmetic_ops import in_top_k, log_sigmoid, range, sigmoid, softplus, softsign, tanh, top_k
 from coldframe.tf1.cast_ops import cast
 from coldframe.tf1.control_flow import cond
 from coldframe.tf1.framework.build import raw
@@ -79,7 +79,9 @@ def _along(op: Callable[..., Any], logits: Any, axis: Any, name: str | None) -> 
     n = x.static_shape.rank
     if not is_tensor_like(axis):
         if n is not None and not -n <= axis < n:
-            raise ValueError(f"`axis` must be in the range [{-n}, {n}) where {n} is the number of dimensions, not {axis}")
+            raise ValueError(
+                f"`axis` must be in the range [{-n}, {n}) where {n} is the number of dimensions, not {axis}"
+            )
         if axis == -1 or (n is not None and axis % n == n - 1 and axis >= 0):
             return op(x, name=name)
     dims = rank(x)
@@ -171,7 +173,9 @@ def dropout(
         else:
             rate = convert_to_tensor(rate)
             if rate.dtype is not x.dtype:
-                raise ValueError(f"Tensor dtype {rate.dtype.name} of `rate` is incompatible with that of `x`: {x.dtype.name}")
+                raise ValueError(
+                    f"Tensor dtype {rate.dtype.name} of `rate` is incompatible with that of `x`: {x.dtype.name}"
+                )
             scaled = raw.RealDiv(x, raw.Sub(convert_to_tensor(1, x.dtype), rate))
         drawn = random_uniform(_noise_shape(x, noise_shape), seed=seed, dtype=x.dtype)
         result = raw.SelectV2(drawn >= rate, scaled, convert_to_tensor(0, x.dtype))

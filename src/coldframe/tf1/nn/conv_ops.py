@@ -316,7 +316,9 @@ def _plain(
     form = data_format or _FORMATS[n][0]
     if n == 3:
         return raw.Conv3D(x, kernel, strides=steps, padding=padding, data_format=form, name=scope)
-    return raw.Conv2D(x, kernel, strides=steps, padding=padding, explicit_paddings=explicit, data_format=form, name=scope)
+    return raw.Conv2D(
+        x, kernel, strides=steps, padding=padding, explicit_paddings=explicit, data_format=form, name=scope
+    )
 
 
 # --- depthwise ----------------------------------------------------------------------------------------------------
@@ -413,11 +415,11 @@ def _same_paddings(kernel_shape: Any, rates: Any, n: int) -> Any:
 def _from_first(value: Any, fill: int, first: int) -> Any:
     """Return the numbers of spatial dimensions, with `fill` for the dimensions between the batch and the first one."""
     known = constant_value(value) if is_tensor_like(value) else value
-    if first == 1:
-        return value if known is None else known
-    rest = (known if known is not None else value).shape[1:]
+    count, *rest = (value if known is None else known).shape
     between = np.full([first - 1, *map(int, rest)], fill, np.int32)
-    return concat([between, value], 0) if known is None else np.concatenate([between, known])
+    if known is not None:
+        return np.concatenate([between, known])
+    return concat([*([between] if first > 1 else []), value[0 : int(count)]], 0)
 
 
 # --- morphology ---------------------------------------------------------------------------------------------------

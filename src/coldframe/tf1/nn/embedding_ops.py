@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from coldframe import dtypes
@@ -29,8 +28,7 @@ from coldframe.tf1.array_ops import (
 from coldframe.tf1.array_ops import slice as slice_
 from coldframe.tf1.cast_ops import cast
 from coldframe.tf1.clip_ops import clip_by_norm
-from coldframe.tf1.framework.build import raw
-from coldframe.tf1.framework.convert import IndexedSlices, SparseTensor, constant, convert_n, convert_to_tensor
+from coldframe.tf1.framework.convert import SparseTensor, constant, convert_n, convert_to_tensor
 from coldframe.tf1.framework.graph import colocate_with, name_scope
 from coldframe.tf1.framework.shape import TensorShape
 from coldframe.tf1.partitions import PartitionedVariable

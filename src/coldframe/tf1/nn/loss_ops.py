@@ -59,9 +59,7 @@ def weighted_cross_entropy_with_logits(
 
 def _same_shape(x: Any, z: Any) -> None:
     if not z.shape.is_compatible_with(x.shape):
-        raise ValueError(
-            f"`logits` and `labels` must have the same shape, received ({x.shape} vs {z.shape})."
-        )
+        raise ValueError(f"`logits` and `labels` must have the same shape, received ({x.shape} vs {z.shape}).")
 
 
 def log_poisson_loss(targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None) -> Any:

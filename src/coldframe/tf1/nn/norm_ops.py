@@ -11,7 +11,11 @@ from coldframe.tf1.arithmetic_ops import (
     div_no_nan,
     maximum,
     multiply,
-    reciprocal, rsqrt, square, squared_difference, subtract,
+    reciprocal,
+    rsqrt,
+    square,
+    squared_difference,
+    subtract,
 )
 from coldframe.tf1.array_ops import gather, zeros_like
 from coldframe.tf1.cast_ops import cast

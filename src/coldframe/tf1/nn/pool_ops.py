@@ -167,8 +167,10 @@ def pool(
         gaps = [1] * n if rates is None else list(rates)
         if any(s > 1 for s in steps) and any(g > 1 for g in gaps):
             raise ValueError("strides > 1 not supported in conjunction with dilation_rate > 1")
-        around = (lambda v: [1, 1, *v]) if first else (lambda v: [1, *v, 1])
         formats = {"data_format": data_format} if data_format is not None else {}
+
+        def around(numbers: list[int]) -> list[int]:
+            return [1, 1, *numbers] if first else [1, *numbers, 1]
 
         def one(value: Any, padding: Any) -> Any:
             return op(value, around(list(window_shape)), around(steps), padding, name=scope, **formats)

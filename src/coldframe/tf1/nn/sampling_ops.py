@@ -8,7 +8,17 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.tf1.arithmetic_ops import log, multiply
-from coldframe.tf1.array_ops import concat, expand_dims, ones, ones_like, reshape, shape, stack, stop_gradient, zeros_like
+from coldframe.tf1.array_ops import (
+    concat,
+    expand_dims,
+    ones,
+    ones_like,
+    reshape,
+    shape,
+    stack,
+    stop_gradient,
+    zeros_like,
+)
 from coldframe.tf1.array_ops import slice as slice_
 from coldframe.tf1.cast_ops import cast
 from coldframe.tf1.framework.build import raw
