@@ -81,7 +81,7 @@ class DataSet:
                 raise ValueError(f"images.shape: {images.shape} labels.shape: {labels.shape}")
             self._num_examples = len(images)
             if reshape:
-                images = images.reshape(len(images), -1)
+                images = images.reshape(len(images), int(np.prod(images.shape[1:])))
             if kind is dtypes.float32:
                 images = np.multiply(images.astype(np.float32), 1.0 / 255.0)
         self._images, self._labels = images, labels
