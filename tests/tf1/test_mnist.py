@@ -19,7 +19,8 @@ COUNT, TESTS = 20, 6
 
 def idx(values: Any) -> bytes:
     dims = b"".join(int(d).to_bytes(4, "big") for d in values.shape)
-    return bytes((0, 0, 8, values.ndim)) + dims + values.astype(np.uint8).tobytes()
+    content: bytes = values.astype(np.uint8).tobytes()
+    return bytes((0, 0, 8, values.ndim)) + dims + content
 
 
 def images(count: int) -> Any:
@@ -71,9 +72,9 @@ def test_files_may_be_unpacked(folder: Path) -> None:
 def test_batches_follow_the_seed_and_go_over_the_end_of_an_epoch(folder: Path) -> None:
     train = mnist.read_data_sets(folder, validation_size=0, seed=3, reshape=False, dtype=tf.uint8).train
     batches = [train.next_batch(8) for _ in range(3)]
-    np.random.seed(3)  # numpy's generator is asked for an order of each epoch
-    first = np.random.permutation(COUNT)
-    second = first[np.random.permutation(COUNT)]
+    random = np.random.RandomState(3)
+    first = random.permutation(COUNT)
+    second = first[random.permutation(COUNT)]
     want = np.concatenate([first, second])[:24].reshape(3, 8)
     assert [b[0][:, 0, 0, 0].tolist() for b in batches] == want.tolist()
     assert [b[1].tolist() for b in batches] == (want % 10).tolist()
@@ -142,7 +143,7 @@ def test_arguments_that_do_not_fit(folder: Path) -> None:
         mnist.read_data_sets(folder)
     with pytest.raises(TypeError, match="expected uint8 or float32"):
         mnist.read_data_sets(folder, dtype=tf.int32, validation_size=0)
-    with pytest.raises(ValueError, match="labels.shape"):
+    with pytest.raises(ValueError, match=r"labels\.shape"):
         mnist.DataSet(images(3)[..., None], np.arange(2))
 
 
