@@ -41,7 +41,7 @@ def save_v2(
         raise refuse("names, slices and tensors do not belong together",
                      found=f"{len(names)}, {len(parts)} and {len(tensors)} of them")  # fmt: skip
     with _refusing(), BundleWriter(path) as writer:
-        for i in sorted(range(len(names)), key=lambda k: names[k].encode()):
+        for i in range(len(names)):
             spec = parse_shape_and_slice(parts[i])
             value = np.asarray(tensors[i])
             if spec is None:
