@@ -177,3 +177,54 @@ def _strings(what: str, value: Any) -> list[str]:
     if np.ndim(value) != 1:
         raise refuse(f"`{what}`", expected="a vector of strings", found=f"shape {list(np.shape(value))}")
     return [v.decode("utf-8", "surrogateescape") for v in np.asarray(value, object).tolist()]
+
+
+# --- vocabularies that have changed -----------------------------------------------------------------------------
+@op("GenerateVocabRemapping", stateful=True, host=_HOST, no_gradient=True)
+def generate_vocab_remapping(
+    xp: Any, state: State, new_vocab_file: Any, old_vocab_file: Any, *, new_vocab_offset: int, num_new_vocab: int,
+    old_vocab_size: int,
+) -> list[Any]:  # fmt: skip
+    """Where the words of a new vocabulary are in an old one, -1 for those that are not, and how many are."""
+    new = _lines(state, "new_vocab_file", new_vocab_file)
+    old = _lines(state, "old_vocab_file", old_vocab_file)
+    if old_vocab_size >= 0:
+        old = old[:old_vocab_size]
+    wanted = new[new_vocab_offset : new_vocab_offset + num_new_vocab]
+    if len(wanted) < num_new_vocab:
+        raise refuse("the new vocabulary is too short", expected=f"{new_vocab_offset + num_new_vocab} lines",
+                     found=len(new))  # fmt: skip
+    places = {word: i for i, word in enumerate(old)}
+    mapping = np.array([places.get(word, -1) for word in wanted], np.int64)
+    return [mapping, np.array(np.count_nonzero(mapping >= 0), np.int32)]
+
+
+def _lines(state: State, what: str, file: Any) -> list[bytes]:
+    return state.read_file(_scalar(what, file)).removesuffix(b"\n").split(b"\n")
+
+
+@op("LoadAndRemapMatrix", stateful=True, host=_HOST, no_gradient=True, ignores=("max_rows_in_memory",))
+def load_and_remap_matrix(
+    xp: Any, state: State, ckpt_path: Any, old_tensor_name: Any, row_remapping: Any, col_remapping: Any,
+    initializing_values: Any, *, num_rows: int, num_cols: int,
+) -> Any:  # fmt: skip
+    """A matrix of a checkpoint with its rows and columns in another order; new ones are filled with given values."""
+    name = _scalar("old_tensor_name", old_tensor_name).decode()
+    with open_checkpoint(state.readable(_scalar("ckpt_path", ckpt_path))) as checkpoint:
+        _require(checkpoint, [name])
+        old = np.array(checkpoint.read(name))
+    if old.ndim != 2 or len(row_remapping) != num_rows or len(col_remapping) not in (0, num_cols):
+        raise refuse("the mappings do not fit", expected=f"a matrix, {num_rows} rows, {num_cols} columns",
+                     found=f"{list(old.shape)}, {len(row_remapping)} and {len(col_remapping)}")  # fmt: skip
+    rows = np.asarray(row_remapping)
+    columns = np.asarray(col_remapping) if len(col_remapping) else np.arange(num_cols)
+    if (rows >= old.shape[0]).any() or (columns >= old.shape[1]).any():
+        raise refuse("a mapping points outside of the matrix", found=f"shape {list(old.shape)}")
+    there = (rows >= 0)[:, None] & (columns >= 0)[None, :]
+    out = np.empty((num_rows, num_cols), old.dtype)
+    out[there] = old[np.maximum(rows, 0)[:, None], np.maximum(columns, 0)[None, :]][there]
+    missing = int(there.size - np.count_nonzero(there))
+    if missing != np.size(initializing_values):
+        raise refuse("values for what is new", expected=missing, found=np.size(initializing_values))
+    out[~there] = np.ravel(initializing_values)
+    return out

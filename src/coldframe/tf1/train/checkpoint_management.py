@@ -248,7 +248,7 @@ class CheckpointManager:
             raise ValueError(f"Expected a positive integer or `None` for `max_to_keep`, got {max_to_keep}.")
         if checkpoint_interval is not None and step_counter is None:
             raise ValueError("`step_counter` should be passed if `checkpoint_interval` is not None.")
-        self._checkpoint, self._directory, self._name = checkpoint, os.fspath(directory), checkpoint_name
+        self._checkpoint, self._directory, self._name = checkpoint, str(os.fspath(directory)), checkpoint_name
         self._step_counter, self._interval, self._init_fn = step_counter, checkpoint_interval, init_fn
         self._last_step = last_checkpoint_step
         hours = 10000.0 if keep_checkpoint_every_n_hours is None else keep_checkpoint_every_n_hours
