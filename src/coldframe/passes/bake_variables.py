@@ -41,13 +41,15 @@ class BakeVariables:
 
     Attributes:
         value_of: gives the value for a variable node.
+        bakes: tells which variable nodes to replace; all of them by default.
     """
 
     value_of: ValueOf
+    bakes: Callable[[Node], bool] = lambda node: True
     name: str = "bake variables"
 
     def run(self, graph: Graph, context: Context, /) -> Graph:
-        baker = _Baker(graph, self.value_of, context)
+        baker = _Baker(graph, self.value_of, self.bakes, context)
         nodes, _ = baker.body(graph.nodes, {}, graph)
         out = graph.with_nodes(nodes)
         out.functions = baker.functions
@@ -66,9 +68,9 @@ _Known = dict[TensorRef, _Value]
 
 
 class _Baker:
-    def __init__(self, graph: Graph, value_of: ValueOf, context: Context) -> None:
+    def __init__(self, graph: Graph, value_of: ValueOf, bakes: Callable[[Node], bool], context: Context) -> None:
         self.functions: dict[str, Function] = dict(graph.functions)
-        self._value_of, self._context, self._ops = value_of, context, table()
+        self._value_of, self._bakes, self._context, self._ops = value_of, bakes, context, table()
         self._made: dict[tuple[str, tuple[tuple[int, _Value], ...]], tuple[Function, dict[int, _Value]] | None] = {}
         self._values: dict[str, TensorValue] = {}
 
@@ -84,7 +86,7 @@ class _Baker:
 
     def _node(self, node: Node, known: _Known) -> Node:
         row = row_of(node)
-        if row is not None and row.variable:
+        if row is not None and row.variable and self._bakes(node):
             return self._constant(node, row, known)
         taken = {i: known[r] for i, r in enumerate(node.inputs) if r in known}
         if any(isinstance(v, (FuncRef, tuple)) for v in node.attrs.values()) or node.op in self.functions:

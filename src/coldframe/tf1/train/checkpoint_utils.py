@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from coldframe.checkpoint.reader import Checkpoint, find_prefix, open_checkpoint
 from coldframe.dtypes import DType
 from coldframe.errors import ColdframeError, near_names
-from coldframe.formats import messages
 from coldframe.tf1 import errors
 from coldframe.tf1.framework.build import raw_op
 from coldframe.tf1.framework.graph import device
@@ -19,6 +18,8 @@ from coldframe.tf1.train.checkpoint_management import latest_checkpoint
 from coldframe.tf1.train.saveables import saveables_of
 from coldframe.tf1.variable_scope import get_variable_store
 from coldframe.tf1.variables import Variable
+
+_ENUM_NAMES: Final = {"float32": "float", "float64": "double", "float16": "half"}
 
 
 class CheckpointReader:
@@ -73,8 +74,7 @@ class CheckpointReader:
 
 
 def _enum_name(dtype: DType) -> str:
-    name: str = messages.DataType.Name(dtype.enum) if hasattr(messages, "DataType") else f"DT_{dtype.name.upper()}"
-    return name
+    return "DT_" + _ENUM_NAMES.get(dtype.name, dtype.name).upper()
 
 
 def NewCheckpointReader(filepattern: Any) -> CheckpointReader:
