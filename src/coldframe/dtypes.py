@@ -63,6 +63,21 @@ class DType:
         return self.kind in "fiuc"
 
     # --- by TensorFlow's names, as programs use them ------------------------------------------------------------
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is this dtype, or is what names it: ``float32 == "float32" == np.float32``."""
+        if self is other or isinstance(other, DType) or other is None:
+            return self is other
+        try:
+            return as_dtype(other) is self
+        except (MisuseError, UnsupportedAttributeError, TypeError):
+            return False
+
+    def __hash__(self) -> int:
+        return self.enum
+
+    def __int__(self) -> int:
+        return self.enum
+
     @property
     def as_numpy_dtype(self) -> Any:
         """The numpy type of a scalar, e.g. ``numpy.float32``."""
@@ -125,6 +140,10 @@ class DType:
         if self.kind == "f":
             return ml_dtypes.finfo(self.numpy)  # type: ignore[no-untyped-call]
         raise TypeError(f"Cannot find minimum or maximum value of {self.name}.")
+
+    @property
+    def is_numpy_compatible(self) -> bool:
+        return self.kind != "o"
 
     def is_compatible_with(self, other: Any) -> bool:
         """Whether a tensor of dtype `other` can be used where this one is wanted."""

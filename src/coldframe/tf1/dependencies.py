@@ -7,7 +7,14 @@ from typing import Any
 
 from coldframe.tf1.framework.build import raw_op
 from coldframe.tf1.framework.convert import IndexedSlices, convert_to_tensor
-from coldframe.tf1.framework.graph import colocate_with, control_dependencies, get_default_graph, graph_of, name_scope
+from coldframe.tf1.framework.graph import (
+    colocate_with,
+    control_dependencies,
+    device,
+    get_default_graph,
+    graph_of,
+    name_scope,
+)
 from coldframe.tf1.framework.tensor import Operation
 
 
@@ -23,8 +30,20 @@ def group(*inputs: Any, **kwargs: Any) -> Operation:
     if kwargs:
         raise ValueError(f"Unknown keyword arguments: {', '.join(kwargs)}")
     waits = [i for i in _flat(inputs) if i is not None]
-    with graph_of(waits).as_default(), name_scope(name, "group_deps", waits) as scope, control_dependencies(waits):
-        return no_op(name=scope)
+    with graph_of(waits).as_default(), name_scope(name, "group_deps", waits) as scope:
+        by_device: dict[str, list[Any]] = {}
+        for item in waits:
+            by_device.setdefault(getattr(item, "device", ""), []).append(item)
+        if len(by_device) > 1:  # a group per device, and one of these
+            waits = [_on_device(where, by_device[where], None) for where in sorted(by_device)]
+            with control_dependencies(waits):
+                return no_op(name=scope)
+        return _on_device(next(iter(by_device), ""), waits, scope)
+
+
+def _on_device(where: str, waits: list[Any], name: str | None) -> Operation:
+    with control_dependencies(waits), device(where):
+        return no_op(name=name)
 
 
 def _flat(items: Any) -> Iterable[Any]:

@@ -307,7 +307,7 @@ class ResourceVariable(Variable):
             first = initial() if callable(initial) else initial
             value = convert_to_tensor(first, dtype, name="initial_value")
         static = as_static(shape) if shape is not None else value.static_shape
-        attrs = {"shape": static, "dtype": value.dtype, "shared_name": scope.rstrip("/")}
+        attrs = {"shape": static, "dtype": value.dtype, "shared_name": scope.rstrip("/"), "debug_name": scope}
         with graph.attr_scope({"_class": (b"loc:@" + scope.rstrip("/").encode(),)}):
             self._ref = raw_op("VarHandleOp", [], attrs, scope)
         self._ref.known = Known(self._ref.dtype, as_static([]), None, None, (value.dtype, static))

@@ -28,6 +28,14 @@ from coldframe.tf1.framework.shape import as_static
 from coldframe.tf1.framework.tensor import Operation, Tensor
 
 
+class InvalidNode(GraphError, ValueError):  # noqa: N818 - it is a GraphError
+    """A node's shapes or attributes do not fit."""
+
+
+class InvalidInput(GraphError, TypeError):  # noqa: N818 - it is a GraphError
+    """A node's inputs have dtypes that do not fit."""
+
+
 def raw_op(op: str, inputs: Sequence[Any], attrs: Mapping[str, Any], name: str | None = None) -> Any:
     """Add a node and return its outputs.
 
@@ -42,7 +50,8 @@ def raw_op(op: str, inputs: Sequence[Any], attrs: Mapping[str, Any], name: str |
         A tensor for one output, a list for one list output, a tuple of these for several, the operation for none.
 
     Raises:
-        GraphError: dtypes or shapes do not fit; the message names the node.
+        GraphError: dtypes (then it is a `TypeError` too) or shapes (a `ValueError`) do not fit; the message names the
+            node.
         TypeError, ValueError: an input cannot become a tensor of the dtype that is needed.
     """
     sig = signature(op)
@@ -69,7 +78,8 @@ def add_node(graph: Graph, sig: OpSignature, tensors: list[Tensor], given: dict[
         call = _call(sig, attrs)
         known = _known(sig, call, attrs, tensors)
     except ColdframeError as e:
-        raise type(e)(
+        kind = type(e) if not isinstance(e, MisuseError) or isinstance(e, InvalidInput) else InvalidNode
+        raise kind(
             e.what, where=f"for `{node_name}` ({sig.name})", expected=e.expected, found=e.found, hint=e.hint
         ) from None
     op = graph.add(Node(node_name, sig.name, [t.ref for t in tensors], [], attrs), tensors)
@@ -95,7 +105,7 @@ def _known(sig: OpSignature, call: Call | None, attrs: Mapping[str, Any], tensor
         return [Known(d, Shape.unknown()) for _, d in expand(sig.outputs, attrs)]
     for (arg, dtype), t in zip(call.inputs, tensors, strict=True):
         if t.dtype is not dtype:
-            raise GraphError(f"input `{arg.name}` has the wrong dtype", expected=dtype, found=t.dtype)
+            raise InvalidInput(f"input `{arg.name}` has the wrong dtype", expected=dtype, found=t.dtype)
         if arg.is_ref and not t.is_ref:
             raise GraphError(
                 f"input `{arg.name}` is a reference to a variable", expected="a variable", found=f"tensor `{t.name}`"
@@ -144,7 +154,8 @@ def _input(sig: OpSignature, arg: ArgDef, value: Any, attrs: dict[str, Any]) -> 
         by_handle = arg.is_ref or arg.type is dtypes.resource
         tensor = convert.convert_to_tensor(value, dtype, arg.name, preferred, as_ref=by_handle)
     except (TypeError, ValueError) as e:
-        raise type(e)(f"Input '{arg.name}' of '{sig.name}' Op: {e}") from None
+        kind = TypeError if convert.is_tensor_like(value) else type(e)
+        raise kind(f"Input '{arg.name}' of '{sig.name}' Op: {e}") from None
     if arg.type_attr is not None:
         attrs.setdefault(arg.type_attr, tensor.dtype)
     return tensor

@@ -71,8 +71,8 @@ def _cast(array: Any, dtype: DType, value: Any, typed: bool) -> Any:
 
 def _fits(kind: str, dtype: DType) -> bool:
     order = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2, "c": 3}
-    if kind == "b" or dtype.kind == "b":
-        return kind == "b" and dtype.kind == "b"
+    if dtype.kind == "b":
+        return kind == "b"
     want = {"i": 1, "u": 1, "q": 1, "f": 2, "c": 3}.get(dtype.kind, 0)
     return order.get(kind, 9) <= want
 
@@ -138,8 +138,12 @@ def _shaped(array: Any, shape: Shape, verify: bool) -> Any:
     if array.shape == dims:
         return array
     size = int(np.prod(dims, dtype=np.int64))  # type: ignore[arg-type]
-    if verify or array.size > size or (not array.size and size):
+    if verify:
         raise TypeError(f"Expected Tensor's shape: {dims}, got {array.shape}.")
+    if array.size > size:
+        raise ValueError(f"Too many elements provided. Takes at most {size}, but got {array.size}.")
+    if not array.size and size:
+        raise ValueError(f"Too few elements provided: {dims} needs {size}, but got none.")
     flat = array.ravel()
     if flat.size < size:
         flat = np.concatenate([flat, np.repeat(flat[-1:], size - flat.size)])
@@ -177,6 +181,11 @@ def convert_to_tensor(
         return in_graph(value)
     if hasattr(value, "_as_tensor"):
         return in_graph(value._as_tensor(dtype=want, name=name, as_ref=as_ref))
+    if isinstance(value, range):
+        from coldframe.tf1.arithmetic_ops import range as range_
+
+        made: Tensor = range_(value.start, value.stop, value.step, want, name or "Range")
+        return made
     if isinstance(value, Operation):
         raise TypeError(f"Can't convert Operation '{value.name}' to Tensor")
     if isinstance(value, (list, tuple)) and _has_tensor(value):
@@ -185,6 +194,8 @@ def convert_to_tensor(
         raise ValueError(f"Cannot convert a partially known TensorShape {value} to a Tensor")
     if isinstance(value, TensorShape) and want is None:
         want = dtypes.int32
+    if isinstance(value, (TensorShape, Dimension)):
+        name = name or "shape_as_tensor"
     if want is None and preferred_dtype is not None:
         try:
             return constant(value, preferred_dtype, name=name or "Const")

@@ -50,6 +50,7 @@ class Graph:
         self._colocations: list[Operation] = []
         self._devices: list[Any] = []
         self._attr_scopes: list[dict[str, Any]] = []
+        self._gradient_overrides: dict[str, str] = {}
         self._finalized = False
         self._lock = threading.RLock()
 
@@ -264,7 +265,7 @@ class Graph:
     @contextlib.contextmanager
     def device(self, device: Any) -> Iterator[None]:
         """Ask for a device for nodes made inside: a string, a function of the node, or None. Kept, not used."""
-        self._devices.append(device)
+        self._devices.append(device.to_string() if hasattr(device, "to_string") else device)
         try:
             yield
         finally:
@@ -279,10 +280,29 @@ class Graph:
         finally:
             self._attr_scopes.pop()
 
+    @contextlib.contextmanager
+    def gradient_override_map(self, op_type_map: dict[str, str]) -> Iterator[None]:
+        """Let nodes made inside take another gradient: op types, and names given to ``tf.RegisterGradient``."""
+        saved, self._gradient_overrides = self._gradient_overrides, {**self._gradient_overrides, **op_type_map}
+        try:
+            yield
+        finally:
+            self._gradient_overrides = saved
+
+    @contextlib.contextmanager
+    def container(self, container_name: str) -> Iterator[str]:
+        """Accepted for compatibility: every session keeps its own variables."""
+        yield container_name
+
     # --- adding -----------------------------------------------------------------------------------------------
     def add(self, node: ir.Node, inputs: Sequence[Tensor]) -> Operation:
         """Append a node made by a program: scopes give it controls, colocation, device and attributes."""
         self._check_not_finalized()
+        if not _OP_NAME.match(node.name):
+            raise ValueError(f"'{node.name}' is not a valid node name")
+        for t in inputs:
+            if t.graph is not self:
+                raise ValueError(f"{t!r}, an input of '{node.name}', must be from the same graph as the node.")
         if self.control_flow_context is not None:
             inputs = self.control_flow_context.enter(node, inputs)
             node.inputs = [t.ref for t in inputs]
@@ -295,6 +315,8 @@ class Graph:
                     node.attrs.pop(key, None)
                 else:
                     node.attrs[key] = value
+        if node.op in self._gradient_overrides:
+            node.attrs["_gradient_op_type"] = self._gradient_overrides[node.op].encode()
         op = self.adopt(node)
         op.inputs = list(inputs)
         for t in inputs:
@@ -315,11 +337,11 @@ class Graph:
 
     def _place(self, op: Operation) -> None:
         device = op.node.device
-        for d in self._devices:
+        for d in reversed(self._devices):
             if d is None:
-                device = ""
-            else:
-                device = (d(op) or device) if callable(d) else merge_devices(device, d)
+                break
+            device = (d(op) or "") if callable(d) else merge_devices(d, device)
+            op.node.device = device
         groups: set[bytes] = set()
         for target in self._colocations:
             groups.update(target.colocation_groups())

@@ -7,26 +7,34 @@ from typing import Any
 from coldframe import dtypes
 
 
+def _apply(op: str, x: Any, y: Any, scope: str) -> Any:
+    from coldframe.tf1.framework import build
+
+    chosen = _chosen(op, x)
+    return build.raw_op(chosen, [x, y], {}, None if chosen.startswith("Bitwise") else scope)
+
+
 def _binary(name: str, op: str) -> Any:
     """Return the pair of methods for ``x ? y``; the other operand becomes a constant of this one's dtype."""
 
     def forward(self: Any, other: Any) -> Any:
-        from coldframe.tf1.framework import build, convert, graph
+        from coldframe.tf1.framework import convert, graph
 
         if _defers(other):
             return NotImplemented
         x = convert.convert_to_tensor(self)  # a variable is read outside of the operator's scope
         with graph.name_scope(None, name, [x, other]) as scope:
-            y = convert.convert_to_tensor(other, preferred_dtype=x.dtype, name="y")
-            return build.raw_op(_chosen(op, x), [x, y], {}, scope)
+            if not op.startswith("Bitwise"):
+                other = convert.convert_to_tensor(other, preferred_dtype=x.dtype, name="y")
+            return _apply(op, x, other, scope)
 
     def backward(self: Any, other: Any) -> Any:
-        from coldframe.tf1.framework import build, convert, graph
+        from coldframe.tf1.framework import convert, graph
 
         y = convert.convert_to_tensor(self)
         with graph.name_scope(None, name, [other, y]) as scope:
             x = convert.convert_to_tensor(other, dtype=y.dtype, name="x")
-            return build.raw_op(_chosen(op, x), [x, y], {}, scope)
+            return _apply(op, x, y, scope)
 
     return forward, backward
 
@@ -81,11 +89,34 @@ def _matmul(reverse: bool) -> Any:
         x, y = (other, self) if reverse else (self, other)
         with graph.name_scope(None, "matmul", [x, y]) as scope:
             like = convert.convert_to_tensor(self)
-            x = convert.convert_to_tensor(x, preferred_dtype=like.dtype, name="x")
-            y = convert.convert_to_tensor(y, preferred_dtype=like.dtype, name="y")
+            x = convert.convert_to_tensor(x, preferred_dtype=like.dtype, name="a")
+            y = convert.convert_to_tensor(y, preferred_dtype=like.dtype, name="b")
             return matmul(x, y, name=scope)
 
     return method
+
+
+def _xor(reverse: bool) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        from coldframe.tf1.framework import build, convert, graph
+        from coldframe.tf1.math_ops import logical_xor
+
+        own = convert.convert_to_tensor(self)
+        with graph.name_scope(None, "xor", [own, other]) as scope:
+            other = convert.convert_to_tensor(other, dtype=own.dtype, name="x" if reverse else "y")
+            x, y = (other, own) if reverse else (own, other)
+            if own.dtype is dtypes.bool_:
+                return logical_xor(x, y, name=scope)
+            return build.raw_op("BitwiseXor", [x, y], {}, None)
+
+    return method
+
+
+def _invert(self: Any) -> Any:
+    from coldframe.tf1.framework import build, convert
+
+    x = convert.convert_to_tensor(self)
+    return build.raw_op("LogicalNot" if x.dtype is dtypes.bool_ else "Invert", [x], {}, None)
 
 
 def _unary(op: str) -> Any:
@@ -116,12 +147,9 @@ class Operators:
     __matmul__, __rmatmul__ = _matmul(False), _matmul(True)
     __lt__, __le__ = _compare("Less"), _compare("LessEqual")
     __gt__, __ge__ = _compare("Greater"), _compare("GreaterEqual")
-    __neg__, __abs__, __invert__ = _unary("Neg"), _unary("Abs"), _unary("LogicalNot")
+    __neg__, __abs__, __invert__ = _unary("Neg"), _unary("Abs"), _invert
 
-    def __xor__(self, other: Any) -> Any:
-        from coldframe.tf1.math_ops import logical_xor
-
-        return logical_xor(self, other)
+    __xor__, __rxor__ = _xor(False), _xor(True)
 
     def __getitem__(self, key: Any) -> Any:
         from coldframe.tf1.framework.convert import convert_to_tensor

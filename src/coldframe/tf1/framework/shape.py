@@ -91,6 +91,9 @@ class Dimension:
     def __mod__(self, other: Any) -> Any:
         return self._with(other, lambda a, b: a % b)
 
+    def __rmod__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: b % a)
+
     def __lt__(self, other: Any) -> Any:
         return self._compare(other, lambda a, b: a < b)
 
@@ -294,7 +297,7 @@ def as_static(dims: Any) -> Shape:
         return Shape.unknown()
     if hasattr(dims, "unknown_rank"):  # a TensorShapeProto
         return Shape.unknown() if dims.unknown_rank else Shape.of([d.size for d in dims.dim])
-    if isinstance(dims, Dimension) or hasattr(dims, "__index__"):
+    if isinstance(dims, Dimension) or (hasattr(dims, "__index__") and not getattr(dims, "ndim", 0)):
         return Shape.of([dimension_value(dims)])
     if not isinstance(dims, Iterable) or isinstance(dims, (str, bytes)):
         raise TypeError(f"{dims!r} is no shape")

@@ -8,7 +8,7 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.tf1.framework import build
-from coldframe.tf1.framework.convert import convert_to_tensor, is_tensor_like
+from coldframe.tf1.framework.convert import constant, convert_to_tensor, is_tensor_like
 from coldframe.tf1.framework.graph import name_scope
 from coldframe.tf1.framework.shape import Dimension
 
@@ -34,16 +34,29 @@ class _Spec:
         """Add one element of the key: a slice, an index, ``...`` or a new axis."""
         if isinstance(item, slice):
             masks = [m for m, part in (("begin_mask", item.start), ("end_mask", item.stop)) if part is None]
-            start = 0 if item.start is None else _index(item.start)
-            stop = 0 if item.stop is None else _index(item.stop)
-            self.add(start, stop, 1 if item.step is None else _index(item.step), *masks)
+            parts = [None if p is None else _index(p) for p in (item.start, item.stop, item.step)]
+            dtype = _dtype(parts)
+            start, stop, step = (_like(d, dtype) if p is None else p for p, d in zip(parts, (0, 0, 1), strict=True))
+            self.add(start, stop, step, *masks)
         elif item is Ellipsis:
             self.add(0, 0, 1, "ellipsis_mask")
         elif item is None:
             self.add(0, 0, 1, "new_axis_mask")
         else:
             begin = _index(item)
-            self.add(begin, begin + 1, 1, "shrink_axis_mask")
+            wide = is_tensor_like(begin) and begin.dtype in (dtypes.int16, dtypes.int64)
+            end = begin + 1
+            self.add(begin, end, _like(1, begin.dtype if wide else None), "shrink_axis_mask")
+
+
+def _dtype(parts: list[Any]) -> Any:
+    """Return the widest dtype of the tensors in a slice, or None where it has only numbers."""
+    found = {p.dtype for p in parts if is_tensor_like(p)}
+    return next((d for d in (dtypes.int64, dtypes.int32, dtypes.int16) if d in found), None)
+
+
+def _like(number: int, dtype: Any) -> Any:
+    return number if dtype is None else constant(number, dtype)
 
 
 def _index(item: Any) -> Any:

@@ -215,7 +215,7 @@ def _as_python(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_as_python(v) for v in value]
     if isinstance(value, Shape):
-        return TensorShape(value)
+        return TensorShape(value).as_proto()
     if isinstance(value, TensorValue):
         from coldframe.formats.tensor_proto import from_array
 
