@@ -17,6 +17,7 @@ from coldframe.errors import near_names
 from coldframe.graph import ir
 from coldframe.graph.convert import to_graph_def
 from coldframe.graph.names import parse_tensor
+from coldframe.tf1.framework.collection import Collections
 from coldframe.tf1.framework.device import merge_devices
 from coldframe.tf1.framework.missing import MissingName
 from coldframe.tf1.framework.tensor import Operation, Tensor, as_operation
@@ -28,7 +29,7 @@ _OP_NAME: Final = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 _SCOPE_NAME: Final = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
 
 
-class Graph:
+class Graph(Collections):
     """A TF1 graph.
 
     Attributes:
@@ -38,6 +39,7 @@ class Graph:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.ir = ir.Graph(producer=PRODUCER)
         self.seed: int | None = None
         self.control_flow_context: Any = None
@@ -45,13 +47,11 @@ class Graph:
         self._operations: dict[str, Operation] = {}
         self._names: dict[str, int] = {}
         self._scope = ""
-        self._collections: dict[Any, list[Any]] = {}
         self._controllers: list[_Controller] = []
         self._colocations: list[Operation] = []
         self._devices: list[Any] = []
         self._attr_scopes: list[dict[str, Any]] = []
         self._gradient_overrides: dict[str, str] = {}
-        self._finalized = False
         self._lock = threading.RLock()
 
     # --- looking up -------------------------------------------------------------------------------------------
@@ -350,61 +350,9 @@ class Graph:
             op.node.attrs["_class"] = tuple(sorted(groups))
         op.node.device = device
 
-    def finalize(self) -> None:
-        """Refuse further nodes."""
-        self._finalized = True
-
-    @property
-    def finalized(self) -> bool:
-        return self._finalized
-
-    def _unsafe_unfinalize(self) -> None:
-        self._finalized = False
-
-    def _check_not_finalized(self) -> None:
-        if self._finalized:
-            raise RuntimeError("Graph is finalized and cannot be modified.")
-
     @property
     def _last_id(self) -> int:
         return len(self._operations)
-
-    # --- collections ------------------------------------------------------------------------------------------
-    def add_to_collection(self, name: Any, value: Any) -> None:
-        """Append `value` to the collection called `name`."""
-        self._check_not_finalized()
-        self._collections.setdefault(name, []).append(value)
-
-    def add_to_collections(self, names: Any, value: Any) -> None:
-        """Append `value` to each of the collections, a name or several."""
-        for name in (names,) if isinstance(names, str) else tuple(dict.fromkeys(names)):
-            self.add_to_collection(name, value)
-
-    def get_collection_ref(self, name: Any) -> list[Any]:
-        """Return the collection itself, made empty where there is none."""
-        return self._collections.setdefault(name, [])
-
-    def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
-        """Return a copy of the collection; with `scope`, the items whose name matches that regular expression."""
-        items = self._collections.get(name, [])
-        if scope is None:
-            return list(items)
-        match = re.compile(scope).match
-        return [i for i in items if hasattr(i, "name") and match(i.name)]
-
-    def get_all_collection_keys(self) -> list[Any]:
-        """Return the names of all collections."""
-        return [k for k in self._collections if isinstance(k, str) and not k.startswith("_")]
-
-    @property
-    def collections(self) -> list[Any]:
-        """The names of all collections."""
-        return list(self._collections)
-
-    def clear_collection(self, name: Any) -> None:
-        """Empty a collection."""
-        self._check_not_finalized()
-        self._collections.pop(name, None)
 
     # --- as a default, as a file ------------------------------------------------------------------------------
     def as_default(self) -> contextlib.AbstractContextManager[Graph]:
