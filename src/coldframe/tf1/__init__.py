@@ -49,7 +49,7 @@ _SOURCES: Final = [
         "framework.graph", "framework.convert", "array_ops", "math_ops", "variables", "variable_lists", "state_ops",
         "variable_scope", "template", "session", "gradients", "cond", "while_loop", "tensor_array", "functional_ops",
         "dependencies", "clip_ops", "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops",
-        "linalg_ops", "signal_ops", "data_flow", "io_ops", "parsing_ops", "script_ops", "logging_ops",
+        "linalg_ops", "signal_ops", "data_flow", "io_ops", "parsing_ops", "script_ops", "importer", "logging_ops",
     )
 ]  # fmt: skip
 _SUBMODULES: Final = (

@@ -16,6 +16,10 @@ _SOURCES: Final = [
 ]  # fmt: skip
 _ALIASES: Final = {
     "rnn_cell": f"{_HERE}.rnn_cell",
+    "top_k": "coldframe.tf1.math_ops:top_k",
+    "in_top_k": "coldframe.tf1.math_ops:in_top_k",
+    "tanh": "coldframe.tf1.math_ops:tanh",
+    "sigmoid": "coldframe.tf1.math_ops:sigmoid",
     **{
         name: f"coldframe.tf1.layout_ops:{name}"
         for name in ("space_to_batch", "space_to_depth", "depth_to_space", "batch_to_space")

@@ -10,7 +10,8 @@ _HERE: Final = "coldframe.tf1.train"
 _SOURCES: Final = [
     f"{_HERE}.{m}"
     for m in (
-        "optimizer", "optimizers", "learning_rate", "moving_averages", "training_util", "coordinator", "queue_runner", "input",
+        "optimizer", "optimizers", "learning_rate", "moving_averages", "training_util", "saver",
+        "checkpoint_management", "checkpoint_utils", "warm_starting", "coordinator", "queue_runner", "input",
     )
 ]  # fmt: skip
 _ALIASES: Final = {
