@@ -134,6 +134,11 @@ class Coordinator:
                 raise RuntimeError(message)
             _LOG.info(message)
 
+    @property
+    def requested_exception(self) -> BaseException | None:
+        """What a thread requested the stop with, or None."""
+        return None if self._error is None else self._error[1]
+
     def raise_requested_exception(self) -> None:
         """Raise what a thread requested the stop with, if anything."""
         with self._lock:

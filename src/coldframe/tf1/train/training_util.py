@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from coldframe import dtypes
 from coldframe.tf1.framework.functions import outermost
@@ -11,6 +11,8 @@ from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.init_ops import zeros_initializer
 from coldframe.tf1.variable_scope import get_variable
 from coldframe.tf1.variables import Variable
+
+_READ: Final = "global_step_read_op_cache"  # TensorFlow's collection for what `global_step_read` makes
 
 
 def get_global_step(graph: Graph | None = None) -> Any:
@@ -60,6 +62,22 @@ def get_or_create_global_step(graph: Graph | None = None) -> Any:
     graph = graph or outermost(get_default_graph())
     step = get_global_step(graph)
     return create_global_step(graph) if step is None else step
+
+
+def global_step_read(graph: Graph | None = None) -> Any:
+    """Return the tensor by which hooks read the global step, a copy of it made once per graph; None without a step."""
+    graph = graph or outermost(get_default_graph())
+    found = graph.get_collection(_READ)
+    if found:
+        return found[0]
+    step = get_global_step(graph)
+    if step is None:
+        return None
+    with graph.as_default(), graph.name_scope(None), graph.name_scope(f"{step.op.name}/"):
+        value = step.read_value() if hasattr(step, "read_value") else step
+        read = value + 0
+    graph.add_to_collection(_READ, read)
+    return read
 
 
 def global_step(sess: Any, global_step_tensor: Any) -> int:
