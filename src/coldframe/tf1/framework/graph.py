@@ -143,7 +143,7 @@ class Graph(Collections):
 
     def _suggest(self, name: str, suffix: str) -> str:
         near = near_names(name, self._operations)
-        lines = [f" Near names: {near}."] if near else []
+        lines = [f" {near[0].upper()}{near[1:]}"] if near else []
         outputs = [o.name + suffix for o in self._operations.values() if o.may_be_output()][-5:]
         if outputs:
             lines.append(f" Likely outputs of this graph: {', '.join(outputs)}.")
