@@ -53,3 +53,11 @@ def test_looking_at_a_graph_loads_no_engine(words: list[str]) -> None:
 
 def test_the_check_can_fail() -> None:
     assert "onnxruntime" in loaded("import onnxruntime")
+
+
+def test_building_a_tf1_graph_loads_no_engine() -> None:
+    program = (
+        "import coldframe.tf1 as tf; x = tf.placeholder(tf.float32, [None, 2]);"
+        "tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(tf.matmul(x, tf.Variable(tf.zeros([2, 2])))))"
+    )
+    assert not loaded(program) & (SLOW | {"absl"})
