@@ -11,8 +11,8 @@ _HINT: Final = "use LSTMCell, GRUCell or LSTMBlockCell"
 _MISSING: Final = {
     **dict.fromkeys(
         ("NASCell", "TimeFreqLSTMCell", "GridLSTMCell", "BidirectionalGridLSTMCell", "PhasedLSTMCell", "IndRNNCell",
-         "IndyGRUCell", "IndyLSTMCell", "IntersectionRNNCell", "SRUCell", "MinimalRNNCell", "CFNCell", "WeightNormLSTMCell",
-         "GLSTMCell", "HighwayWrapper", "CompiledWrapper"),
+         "IndyGRUCell", "IndyLSTMCell", "IntersectionRNNCell", "SRUCell", "MinimalRNNCell", "CFNCell",
+         "WeightNormLSTMCell", "GLSTMCell", "HighwayWrapper", "CompiledWrapper"),
         _HINT,
     ),
     "transpose_batch_time": "use tf.transpose",
@@ -21,6 +21,6 @@ _MISSING: Final = {
 
 __getattr__, __dir__ = namespace(
     __name__, "tf.contrib.rnn",
-    ["coldframe.tf1.nn.rnn_cell", "coldframe.tf1.nn.rnn", f"{_HERE}.block_cells", f"{_HERE}.cells", f"{_HERE}.bidirectional"],
+    ["coldframe.tf1.nn.rnn_cell", "coldframe.tf1.nn.rnn", *(f"{_HERE}.{m}" for m in ("block_cells", "cells", "bidirectional"))],
     {}, _MISSING,
 )  # fmt: skip

@@ -172,9 +172,7 @@ class FusedRNNCellAdaptor:
     ) -> Any:
         from coldframe.tf1.nn.rnn import dynamic_rnn
 
-        return dynamic_rnn(
-            self._cell, inputs, sequence_length, initial_state, dtype, time_major=True, scope=scope
-        )
+        return dynamic_rnn(self._cell, inputs, sequence_length, initial_state, dtype, time_major=True, scope=scope)
 
 
 class TimeReversedFusedRNN:

@@ -229,7 +229,9 @@ class ConvLSTMCell(RNNCell):
     def call(self, inputs: Any, state: Any) -> Any:
         cell, hidden = state
         axis = self._ndims + 1
-        gates = split(value=self._conv(concat([inputs, hidden], axis), 4 * self._channels), num_or_size_splits=4, axis=axis)
+        gates = split(
+            value=self._conv(concat([inputs, hidden], axis), 4 * self._channels), num_or_size_splits=4, axis=axis
+        )
         i, j, f, o = gates
         new_cell = raw.Sigmoid(f + self._forget_bias) * cell + raw.Sigmoid(i) * raw.Tanh(j)
         output = raw.Tanh(new_cell) * raw.Sigmoid(o)
