@@ -98,6 +98,8 @@ _ALIASES: Final = {
             "Event", "HistogramProto", "LogMessage", "SessionLog", "TensorProto",
         )
     },
+    "tables_initializer": f"{_HERE}.lookup:tables_initializer",
+    "initialize_all_tables": f"{_HERE}.lookup:tables_initializer",
     "get_static_value": f"{_HERE}.framework.convert:constant_value",
     "make_ndarray": f"{_HERE}.messages:make_ndarray",
     "make_tensor_proto": f"{_HERE}.messages:make_tensor_proto",

@@ -16,7 +16,7 @@ from coldframe.tf1.dependencies import group
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.convert import SparseTensor, convert_to_tensor, is_tensor_like
 from coldframe.tf1.framework.dtype import as_dtype
-from coldframe.tf1.framework.graph import get_default_graph, name_scope
+from coldframe.tf1.framework.graph import device, get_default_graph, name_scope
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.lazy import MissingSymbol
 from coldframe.tf1.shape_ops import size as size_of
@@ -112,7 +112,8 @@ class TextFileInitializer:
 
     def prepare(self) -> None:
         """Make the node that names the file, and note it as an asset."""
-        self._file = convert_to_tensor(self._filename, dtypes.string, name="asset_path")
+        with device("CPU"):
+            self._file = convert_to_tensor(self._filename, dtypes.string, name="asset_path")
         get_default_graph().add_to_collection(GraphKeys.ASSET_FILEPATHS, self._file)
 
 
@@ -416,7 +417,9 @@ def index_table_from_tensor(
     with name_scope(name, "string_to_index"):
         keys = convert_to_tensor(words)
         if keys.dtype.is_integer != kind.is_integer:
-            raise ValueError(f"Invalid dtype: Expected {'integer' if kind.is_integer else kind.name}, got {keys.dtype.name}.")
+            raise ValueError(
+                f"Invalid dtype: Expected {'integer' if kind.is_integer else kind.name}, got {keys.dtype.name}."
+            )
         if kind is not dtypes.string and not kind.is_integer:
             raise TypeError("Only integer and string keys are supported.")
         values = raw.Cast(raw.Range(0, size_of(keys), 1, name="range"), DstT=dtypes.int64)

@@ -19,8 +19,9 @@ _MISSING: Final = {
     "best_effort_input_batch_size": "use tf.shape(x)[1]",
 }  # fmt: skip
 
-__getattr__, __dir__ = namespace(
-    __name__, "tf.contrib.rnn",
-    ["coldframe.tf1.nn.rnn_cell", "coldframe.tf1.nn.rnn", *(f"{_HERE}.{m}" for m in ("block_cells", "cells", "bidirectional"))],
-    {}, _MISSING,
-)  # fmt: skip
+_SOURCES: Final = [
+    "coldframe.tf1.nn.rnn_cell", "coldframe.tf1.nn.rnn", f"{_HERE}.block_cells", f"{_HERE}.cells",
+    f"{_HERE}.bidirectional",
+]  # fmt: skip
+
+__getattr__, __dir__ = namespace(__name__, "tf.contrib.rnn", _SOURCES, {}, _MISSING)

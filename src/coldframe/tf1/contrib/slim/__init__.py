@@ -16,13 +16,13 @@ _SOURCES: Final = [
 _ALIASES: Final = {
     "layers": _LAYERS,
     "losses": "coldframe.tf1.contrib.losses",
-    "learning": "coldframe.tf1.contrib.slim.learning",
     "utils": f"{_LAYERS}.utils",
     "get_or_create_global_step": "coldframe.tf1.train.training_util:get_or_create_global_step",
     "get_global_step": "coldframe.tf1.train.training_util:get_global_step",
     "create_global_step": "coldframe.tf1.train.training_util:create_global_step",
 }
 _MISSING: Final = {
+    "learning": "train with tf.train.MonitoredTrainingSession, or a loop with a Session",
     "nets": "define the network with slim's layers; coldframe ships no networks",
     "dataset": "use tf.data",
     "dataset_data_provider": "use tf.data",
