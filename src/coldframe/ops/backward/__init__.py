@@ -97,10 +97,18 @@ def kept_dims(g: Any, shape: Any, axes: Any) -> Any:
     rank = size_of(g, shape, axes.dtype)
     axes = (axes + rank) % rank
     ones = filled(g, shape_of(g, axes), 1, shape.dtype, "ones")
-    everywhere = g.Range(g.constant(0, axes.dtype), rank, g.constant(1, axes.dtype), name="range")
+    everywhere = g.Range(0, rank, 1, name="range")
     if axes.dtype is not int32:
         everywhere, axes = cast(g, everywhere, int32), cast(g, axes, int32)
     return g.DynamicStitch([everywhere, axes], [shape, ones])
+
+
+def size_along(g: Any, shape: Any, axes: Any) -> Any:
+    """The product of the vector `shape` at `axes`, a vector or a scalar."""
+    part = take(g, shape, axes)
+    rank = part.static_shape.rank
+    every = g.constant(np.arange(rank, dtype=np.int32)) if rank else g.Range(0, rank_of(g, part), 1, name="range")
+    return g.Prod(part, every)
 
 
 def reshaped_like(g: Any, dy: Any, x: Any) -> Any:

@@ -15,6 +15,7 @@ from coldframe.ops.backward import (
     rank_of,
     reduced_shape,
     shape_of,
+    size_along,
     size_of,
     take,
     value_of,
@@ -48,7 +49,7 @@ def mean(g: Any, op: Any, dy: Any) -> Any:
     shape = shape_of(g, op.inputs[0])
     rank = size_of(g, shape)
     axes = (cast(g, op.inputs[1], int32) + rank) % rank
-    return total / cast(g, g.Prod(take(g, shape, axes), 0), total.dtype), None
+    return total / cast(g, size_along(g, shape, axes), total.dtype), None
 
 
 def extreme(g: Any, op: Any, dy: Any) -> Any:
