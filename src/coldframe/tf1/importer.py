@@ -258,10 +258,11 @@ def _devices(graph: Graph) -> Callable[[Operation], None]:
     def apply(op: Operation) -> None:
         if op.node.attrs.get("_class"):
             return
-        for d in graph._devices:
+        for d in reversed(graph._devices):
             if d is None:
-                continue
-            op.node.device = (d(op) or op.node.device) if callable(d) else merge_devices(str(d), op.node.device)
+                break
+            place = op.node.device
+            op.node.device = (d(op) or "") if callable(d) else merge_devices(d, place)
 
     return apply if graph._devices else lambda op: None
 
