@@ -27,7 +27,7 @@ class TestXla(EngineConformance):
 
 def whole(session: Session) -> bool:
     """Whether each plan so far is one compiled step."""
-    return all([s["engine"] for s in plan] == ["compiled"] for plan in session.report())
+    return all([s["engine"] for s in plan] == ["xla"] for plan in session.report())
 
 
 def answers(c: Case, *, one_program: bool = True) -> Session:

@@ -139,7 +139,7 @@ def test_the_report_tells_what_ran_where() -> None:
     session = Session(made.graph, "onnxruntime")
     session.run(made.fetches, made.feeds[0])
     [steps] = session.report()
-    assert [s["engine"] for s in steps] == ["compiled", "numpy"]
+    assert [s["engine"] for s in steps] == ["onnxruntime", "numpy"]
     assert steps[1]["nodes"] == ["text"]
     assert "string" in steps[1]["reason"]
 

@@ -52,11 +52,14 @@ class XlaEngine:
 
     def __init__(self, options: EngineOptions | None = None) -> None:
         try:
-            import jax  # noqa: F401  # here, so that only those who ask for XLA load it
+            import jax  # here, so that only those who ask for XLA load it
         except ImportError as e:
             raise MisuseError(
                 "the engine `xla` needs jax, which is not installed", hint="pip install 'coldframe[xla]'"
             ) from e
+        # A step waits for its program anyway: without a change of threads it gets its results sooner. The setting
+        # holds where no other JAX code has run anything yet.
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
         self.options = options or EngineOptions()
         self._device = _Device()
 

@@ -80,7 +80,7 @@ def _conv(xp: Any, x: Any, w: Any, options: dict[str, Any], data_format: str, gr
     return from_first(xp, xp.conv(first, to_filter(xp, w), groups=groups, **options), data_format)
 
 
-@op("Conv2D", shape=inference_nn.conv2d, heavy=True, ignores=_HINTS)
+@op("Conv2D", shape=inference_nn.conv2d, heavy=True, windows=True, ignores=_HINTS)
 def conv2d(
     xp: Any, input: Any, filter: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -100,7 +100,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.Conv2DBackpropInput(x_shape, w, dy, **same), g.Conv2DBackpropFilter(x, w_shape, dy, **same)
 
 
-@op("Conv3D", shape=inference_nn.conv3d, heavy=True)
+@op("Conv3D", shape=inference_nn.conv3d, heavy=True, windows=True)
 def conv3d(xp: Any, input: Any, filter: Any, *, strides: Ints, padding: str, data_format: str, dilations: Ints) -> Any:
     """Correlate volumes with filters of three spatial dimensions."""
     check_rank(xp, input, [5], "the input")
@@ -115,7 +115,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.Conv3DBackpropInputV2(x_shape, w, dy, **same), g.Conv3DBackpropFilterV2(x, w_shape, dy, **same)
 
 
-@op("Conv", shape=inference_nn.conv, heavy=True)
+@op("Conv", shape=inference_nn.conv, heavy=True, windows=True)
 def conv(
     xp: Any, input: Any, filter: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints, batch_dims: int,
@@ -135,7 +135,7 @@ def conv(
     return xp.reshape(y, [*batch, *(xp.dim(y, i) for i in range(1, rank))]) if batch_dims != 1 else y
 
 
-@op("DepthwiseConv2dNative", shape=inference_nn.depthwise, heavy=True)
+@op("DepthwiseConv2dNative", shape=inference_nn.depthwise, heavy=True, windows=True)
 def depthwise_conv2d(
     xp: Any, input: Any, filter: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -231,6 +231,7 @@ def _check_batch(xp: Any, sizes: Any, dy: Any, rank: int) -> None:
     shape=inference_nn.conv2d_input,
     lenient="sizes that its inputs' values give and that do not fit",
     heavy=True,
+    windows=True,
     ignores=_HINTS,
 )
 def conv2d_backprop_input(
@@ -259,6 +260,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     shape="x -> x",
     lenient="sizes that its inputs' values give and that do not fit",
     heavy=True,
+    windows=True,
     ignores=_HINTS,
 )
 def conv2d_backprop_input_v2(
@@ -277,6 +279,7 @@ def conv2d_backprop_input_v2(
     shape=inference_nn.input_sizes5,
     lenient="sizes that its inputs' values give and that do not fit",
     heavy=True,
+    windows=True,
 )
 def conv3d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
@@ -303,6 +306,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     shape=inference_nn.input_sizes4,
     lenient="sizes that its inputs' values give and that do not fit",
     heavy=True,
+    windows=True,
 )
 def depthwise_conv2d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
@@ -333,7 +337,14 @@ def _conv_filter(xp: Any, x: Any, dy: Any, kernel: Any, options: dict[str, Any],
     return xp.conv_filter(to_first(xp, x, data_format), to_first(xp, dy, data_format), taps, groups=groups, **options)
 
 
-@op("Conv2DBackpropFilter", shape=inference_nn.filter_sizes4, heavy=True, ignores=_HINTS, static=("filter_sizes",))
+@op(
+    "Conv2DBackpropFilter",
+    shape=inference_nn.filter_sizes4,
+    heavy=True,
+    windows=True,
+    ignores=_HINTS,
+    static=("filter_sizes",),
+)
 def conv2d_backprop_filter(
     xp: Any, input: Any, filter_sizes: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -367,7 +378,7 @@ def _filter_gradient(
     return from_filter(xp, _conv_filter(xp, x, dy, filter_sizes[:-2], options, data_format, groups))
 
 
-@op("Conv2DBackpropFilterV2", shape=inference_nn.like_second, heavy=True, ignores=_HINTS)
+@op("Conv2DBackpropFilterV2", shape=inference_nn.like_second, heavy=True, windows=True, ignores=_HINTS)
 def conv2d_backprop_filter_v2(
     xp: Any, input: Any, filter: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -379,7 +390,7 @@ def conv2d_backprop_filter_v2(
     )  # fmt: skip
 
 
-@op("Conv3DBackpropFilterV2", shape=inference_nn.filter_sizes5, heavy=True, static=("filter_sizes",))
+@op("Conv3DBackpropFilterV2", shape=inference_nn.filter_sizes5, heavy=True, windows=True, static=("filter_sizes",))
 def conv3d_backprop_filter(
     xp: Any, input: Any, filter_sizes: Any, out_backprop: Any,
     *, strides: Ints, padding: str, data_format: str, dilations: Ints,
@@ -397,7 +408,13 @@ def _(g: Any, op: Any, dw: Any) -> Any:
     return g.Conv3DBackpropInputV2(shape_of(g, x), dw, out, **same), None, g.Conv3D(x, dw, **same)
 
 
-@op("DepthwiseConv2dNativeBackpropFilter", shape=inference_nn.filter_sizes4, heavy=True, static=("filter_sizes",))
+@op(
+    "DepthwiseConv2dNativeBackpropFilter",
+    shape=inference_nn.filter_sizes4,
+    heavy=True,
+    windows=True,
+    static=("filter_sizes",),
+)
 def depthwise_conv2d_backprop_filter(
     xp: Any, input: Any, filter_sizes: Any, out_backprop: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -423,7 +440,7 @@ def _(g: Any, op: Any, dw: Any) -> Any:
 
 
 # --- dilation -----------------------------------------------------------------------------------------------------
-@op("Dilation2D", shape=inference_nn.dilation2d, heavy=True)
+@op("Dilation2D", shape=inference_nn.dilation2d, heavy=True, windows=True)
 def dilation2d(xp: Any, input: Any, filter: Any, *, strides: Ints, rates: Ints, padding: str, T: DType) -> Any:
     """The largest sum of image and filter over each window, per channel."""
     check_rank(xp, input, [4], "the input")

@@ -38,7 +38,7 @@ def _window(xp: Any, ksize: Any, strides: Any, padding: Padding, rank: int, data
 
 
 # --- the largest value --------------------------------------------------------------------------------------------
-@op("MaxPool", shape=inference_nn.pool2d, heavy=True)
+@op("MaxPool", shape=inference_nn.pool2d, heavy=True, windows=True)
 def max_pool(
     xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str
 ) -> Any:
@@ -69,7 +69,7 @@ def _depth_pool(xp: Any, x: Any, inner: Ints, depth: int, strides: Ints, data_fo
     return xp.max(runs, axis=(4,))
 
 
-@op("MaxPoolV2", shape=inference_nn.pool_v2, heavy=True, static=("ksize", "strides"))
+@op("MaxPoolV2", shape=inference_nn.pool_v2, heavy=True, windows=True, static=("ksize", "strides"))
 def max_pool_v2(xp: Any, input: Any, ksize: Any, strides: Any, *, padding: str, data_format: str) -> Any:
     """MaxPool whose window sizes and strides are inputs."""
     return max_pool.body(
@@ -89,7 +89,7 @@ def _list(v: Any) -> list[int]:
     return [int(i) for i in v]
 
 
-@op("MaxPool3D", shape=inference_nn.pool3d, heavy=True)
+@op("MaxPool3D", shape=inference_nn.pool3d, heavy=True, windows=True)
 def max_pool_3d(xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str) -> Any:
     """The largest value of each window of volumes."""
     check_rank(xp, input, [5], "the input")
@@ -102,7 +102,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.MaxPool3DGrad(op.inputs[0], op.outputs[0], dy, **attrs_of(op, *_POOL))
 
 
-@op("MaxPoolWithArgmax", shape=inference_nn.pool2d, heavy=True)
+@op("MaxPoolWithArgmax", shape=inference_nn.pool2d, heavy=True, windows=True)
 def max_pool_with_argmax(
     xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, include_batch_in_index: bool, Targmax: DType
 ) -> Any:
@@ -133,7 +133,7 @@ def _count(xp: Any, n: Any) -> Any:
     return xp.arange(_i64(xp, 0), _i64(xp, n), _i64(xp, 1))
 
 
-@op("MaxPoolGrad", shape="x -> x", heavy=True)
+@op("MaxPoolGrad", shape="x -> x", heavy=True, windows=True)
 def max_pool_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
     *, ksize: Ints, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str,
@@ -172,7 +172,7 @@ def _same_shape(xp: Any, x: Any, y: Any) -> None:
             raise refuse("the gradient has not the shape of the pooled result", expected=a, found=b)
 
 
-@op("MaxPoolGradV2", shape="x -> x", heavy=True, static=("ksize", "strides"))
+@op("MaxPoolGradV2", shape="x -> x", heavy=True, windows=True, static=("ksize", "strides"))
 def max_pool_grad_v2(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *, padding: str, data_format: str
 ) -> Any:
@@ -190,7 +190,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return zeros_like(g, x), zeros_like(g, y), g.MaxPoolGradGradV2(x, y, dy, ksize, strides, **same), None, None
 
 
-@op("MaxPoolGradGrad", shape=inference_nn.pool_grad_grad, heavy=True)
+@op("MaxPoolGradGrad", shape=inference_nn.pool_grad_grad, heavy=True, windows=True)
 def max_pool_grad_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
     *, ksize: Ints, strides: Ints, padding: str, data_format: str,
@@ -208,7 +208,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return zeros_like(g, x), zeros_like(g, y), g.MaxPoolGrad(x, y, dy, **attrs_of(op, *_POOL))
 
 
-@op("MaxPoolGradGradV2", shape=inference_nn.pool_grad_grad, heavy=True, static=("ksize", "strides"))
+@op("MaxPoolGradGradV2", shape=inference_nn.pool_grad_grad, heavy=True, windows=True, static=("ksize", "strides"))
 def max_pool_grad_grad_v2(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any, ksize: Any, strides: Any, *, padding: str, data_format: str
 ) -> Any:
@@ -219,7 +219,7 @@ def max_pool_grad_grad_v2(
     )  # fmt: skip
 
 
-@op("MaxPoolGradWithArgmax", shape="x -> x", heavy=True)
+@op("MaxPoolGradWithArgmax", shape="x -> x", heavy=True, windows=True)
 def max_pool_grad_with_argmax(
     xp: Any, input: Any, grad: Any, argmax: Any,
     *, ksize: Ints, strides: Ints, padding: str, include_batch_in_index: bool,
@@ -236,7 +236,7 @@ def max_pool_grad_with_argmax(
     return xp.reshape(flat, [xp.dim(input, i) for i in range(4)])
 
 
-@op("MaxPool3DGrad", shape="x -> x", heavy=True)
+@op("MaxPool3DGrad", shape="x -> x", heavy=True, windows=True)
 def max_pool_3d_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
     *, ksize: Ints, strides: Ints, padding: str, data_format: str, T: DType,
@@ -260,7 +260,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return zeros_like(g, x), zeros_like(g, y), g.MaxPool3DGradGrad(x, y, dy, **attrs_of(op, *_POOL))
 
 
-@op("MaxPool3DGradGrad", shape=inference_nn.pool_grad_grad, heavy=True)
+@op("MaxPool3DGradGrad", shape=inference_nn.pool_grad_grad, heavy=True, windows=True)
 def max_pool_3d_grad_grad(
     xp: Any, orig_input: Any, orig_output: Any, grad: Any,
     *, ksize: Ints, strides: Ints, padding: str, data_format: str,
@@ -285,7 +285,7 @@ def _avg(xp: Any, x: Any, rank: int, ksize: Ints, strides: Ints, padding: str, d
     return from_first(xp, xp.avg_pool(to_first(xp, x, data_format), window, **options), data_format)
 
 
-@op("AvgPool", shape=inference_nn.pool2d, heavy=True)
+@op("AvgPool", shape=inference_nn.pool2d, heavy=True, windows=True)
 def avg_pool(xp: Any, value: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str) -> Any:
     """The mean of each window's cells, padding left out."""
     return _avg(xp, value, 4, ksize, strides, padding, data_format)
@@ -296,7 +296,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.AvgPoolGrad(shape_of(g, op.inputs[0]), dy, **attrs_of(op, *_POOL))
 
 
-@op("AvgPool3D", shape=inference_nn.pool3d, heavy=True)
+@op("AvgPool3D", shape=inference_nn.pool3d, heavy=True, windows=True)
 def avg_pool_3d(xp: Any, input: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str) -> Any:
     """The mean of each window's cells of volumes, padding left out."""
     return _avg(xp, input, 5, ksize, strides, padding, data_format)
@@ -321,7 +321,7 @@ def _avg_grad(
     return from_first(xp, xp.avg_pool_grad(to_first(xp, dy, data_format), sizes, window, **options), data_format)
 
 
-@op("AvgPoolGrad", shape=inference_nn.from_sizes4, heavy=True)
+@op("AvgPoolGrad", shape=inference_nn.from_sizes4, heavy=True, windows=True)
 def avg_pool_grad(
     xp: Any, orig_input_shape: Any, grad: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str
 ) -> Any:
@@ -334,7 +334,7 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return None, g.AvgPool(dy, **attrs_of(op, *_POOL))
 
 
-@op("AvgPool3DGrad", shape=inference_nn.from_sizes5, heavy=True)
+@op("AvgPool3DGrad", shape=inference_nn.from_sizes5, heavy=True, windows=True)
 def avg_pool_3d_grad(
     xp: Any, orig_input_shape: Any, grad: Any, *, ksize: Ints, strides: Ints, padding: str, data_format: str
 ) -> Any:

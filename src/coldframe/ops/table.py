@@ -49,6 +49,7 @@ class Op:
         random: the result differs from run to run; never folded.
         effect: it acts beyond its outputs (prints, asserts, writes): it runs whenever it is asked for, never folded.
         heavy: dense work that a compiler does far better than numpy; decides what `auto` compiles.
+        windows: of heavy ones: it slides windows over its input (convolutions, pools), which XLA is slow at on a CPU.
         control: what it is to V1 control flow (``switch``, ``merge``, ``enter``, ``exit``, ``next``, ``loopcond``).
         const: its output is its attribute ``value``.
         placeholder: must be fed.
@@ -73,6 +74,7 @@ class Op:
     random: bool = False
     effect: bool = False
     heavy: bool = False
+    windows: bool = False
     control: str = ""
     const: bool = False
     placeholder: bool = False

@@ -7,6 +7,7 @@ island whose assumptions do not hold for a later run is compiled again for it.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -26,7 +27,8 @@ from coldframe.runtime.regions import Region
 from coldframe.runtime.state import RunState
 
 Env = dict[TensorRef, Any]
-_VARIANTS: Final = 32  # compiled forms of one island, before it is left to numpy
+_VARIANTS: Final = 32  # compiled forms of one island, before it is left to the spare engine
+_SPARES: Final = 4  # compiled forms that the spare engine may add, before the island is left to numpy
 _FREE: Final = ("identity", "read", "assign", "noop")  # roles of nodes that move values at most
 _LITTLE: Final = "too little work to compile"
 _WORTH: Final = 10  # nodes; a smaller island without dense work starts and runs faster on numpy
@@ -60,10 +62,12 @@ class IslandStep:
         results: what they compute.
         constants: of the plan.
         variants: the compiled forms so far.
-        compile: makes another one.
+        compile: makes another one, of a given number; None where it cannot be made.
         writes: the results that are new values of variables; the others are tensors for other steps.
         kinds, chosen: dtypes and shapes of the last run, and the form that took them.
         failure: the engine's last refusal of a run, which numpy then answered.
+        engine: what the engine is called.
+        tries: how often it was compiled again.
     """
 
     nodes: list[BoundNode]
@@ -71,10 +75,12 @@ class IslandStep:
     results: tuple[TensorRef, ...]
     constants: Mapping[TensorRef, Any]
     variants: list[Compiled]
-    compile: Callable[[dict[TensorRef, Any]], Compiled | None]
+    compile: Callable[[dict[TensorRef, Any], int], Compiled | None]
     writes: Mapping[TensorRef, Handle]
     drop: tuple[TensorRef, ...] = ()
     failure: str = ""
+    engine: str = ""
+    tries: int = 0
     kinds: list[Any] = dataclasses.field(default_factory=list)
     chosen: Compiled | None = None
 
@@ -107,8 +113,9 @@ class IslandStep:
         chosen = self.chosen if kinds == self.kinds else None
         if chosen is None:
             chosen = next((c for c in self.variants if all(g.accepts(values[g.ref]) for g in c.inputs)), None)
-        if chosen is None and len(self.variants) < _VARIANTS:
-            chosen = self.compile(values)
+        if chosen is None and self.tries < _VARIANTS + _SPARES:
+            self.tries += 1
+            chosen = self.compile(values, self.tries)
             if chosen is not None:
                 self.variants.append(chosen)
         if chosen is not None and all(g.pinned is None for g in chosen.inputs):
@@ -154,12 +161,17 @@ def _value(v: Any, state: RunState) -> Any:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Plan:
-    """Steps in order, and what they leave in the environment."""
+    """Steps in order, and what they leave in the environment.
+
+    Attributes:
+        seen: how often feeds of which shapes came, where a shape that comes again deserves a plan of its own.
+    """
 
     steps: list[Step]
     fetches: tuple[TensorRef, ...]
     constants: Mapping[TensorRef, Any]
     skip: frozenset[TensorRef]
+    seen: collections.Counter[Any] | None = None
 
     def run(self, feeds: Mapping[TensorRef, Any], state: RunState) -> list[Any]:
         """Run all steps and return the fetched values."""
@@ -178,7 +190,7 @@ class Plan:
         return [
             {"engine": "numpy", "nodes": [s.bound.name], "op": s.bound.call.op.name, "reason": s.reason}
             if isinstance(s, HostStep)
-            else {"engine": "compiled", "nodes": [b.name for b in s.nodes], "reason": s.failure}
+            else {"engine": s.engine, "nodes": [b.name for b in s.nodes], "reason": s.failure}
             if isinstance(s, IslandStep)
             else {"engine": "numpy", "nodes": [b.name for b in s.region.region.members], "reason": s.region.region.name}
             for s in self.steps
@@ -208,6 +220,7 @@ class Task:
         engine: what compiles.
         selective: leave small islands to numpy.
         pin: compile variables' values in, for as long as nobody assigns them.
+        spare: what compiles islands that come in too many shapes for `engine`.
     """
 
     nodes: Sequence[BoundNode]
@@ -218,6 +231,7 @@ class Task:
     engine: Engine
     selective: bool
     pin: bool
+    spare: Engine | None = None
 
 
 class PlanBuilder:
@@ -314,7 +328,9 @@ class PlanBuilder:
         pure = self._variables.functional(nodes)
         sources = self._sources(pure.nodes, names)
         try:
-            compiled = self._compile(pure, {r: _content(_live(self._env[r], r), self._state) for r in sources})
+            compiled = self._compile(
+                pure, {r: _content(_live(self._env[r], r), self._state) for r in sources}, self._task.engine
+            )
         except EngineFailure as e:
             self._host.update(dict.fromkeys(names, f"{self._task.engine.name} failed: {e}"))
             return
@@ -335,6 +351,7 @@ class PlanBuilder:
             [compiled],
             self._recompiler(Functional(compiled.nodes, pure.writes), compiled),
             pure.last(covered),
+            engine=self._task.engine.name,
         )
 
     def _sources(self, nodes: Sequence[BoundNode], names: set[str]) -> tuple[TensorRef, ...]:
@@ -345,28 +362,31 @@ class PlanBuilder:
                     found[r] = None
         return tuple(found)
 
-    def _compile(self, pure: Functional, values: dict[TensorRef, Any], *, exact: bool = False) -> Compiled:
-        inputs = {r: self._guard(r, v, exact) for r, v in values.items()}
+    def _compile(
+        self, pure: Functional, values: dict[TensorRef, Any], engine: Engine, *, exact: bool = False
+    ) -> Compiled:
+        inputs = {r: self._guard(r, v, exact or engine.exact_shapes) for r, v in values.items()}
 
         def leaves(ref: TensorRef, names: set[str]) -> bool:
             return ref in pure.last(names) if ref in pure.writes else self._needed(ref, names)
 
-        compiled = self._task.engine.compile(
-            Island(pure.nodes, inputs, self._task.constants, leaves, trains=bool(pure.writes))
-        )
+        compiled = engine.compile(Island(pure.nodes, inputs, self._task.constants, leaves, trains=bool(pure.writes)))
         if compiled.refused and not exact and any(None in g.dims for g in inputs.values()):
-            closer = self._compile(pure, values, exact=True)  # sizes that are known may help
+            closer = self._compile(pure, values, engine, exact=True)  # sizes that are known may help
             if len(closer.nodes) > len(compiled.nodes):
                 return closer
         return compiled
 
-    def _recompiler(self, pure: Functional, first: Compiled) -> Callable[[dict[TensorRef, Any]], Compiled | None]:
+    def _recompiler(self, pure: Functional, first: Compiled) -> Callable[[dict[TensorRef, Any], int], Compiled | None]:
         covered = {b.name for b in first.nodes}
         outputs = {*first.constants, *first.outputs}
 
-        def again(values: dict[TensorRef, Any]) -> Compiled | None:
+        def again(values: dict[TensorRef, Any], number: int) -> Compiled | None:
+            engine = self._task.engine if number < _VARIANTS else self._task.spare
+            if engine is None:
+                return None
             try:
-                compiled = self._compile(pure, values)
+                compiled = self._compile(pure, values, engine)
             except EngineFailure:
                 return None
             same = {b.name for b in compiled.nodes} == covered
@@ -379,7 +399,6 @@ class PlanBuilder:
         if ref.node in self._stateful:
             return Guard(ref, dtype, value.shape, value if self._task.pin else None)
         known = self._task.feeds.get(ref)
-        exact = exact or self._task.engine.exact_shapes
         dims = value.shape if exact else known if known is not None else (None,) * value.ndim
         return Guard(ref, dtype, dims)
 
@@ -389,7 +408,7 @@ class PlanBuilder:
 
 def _worth_compiling(nodes: Sequence[BoundNode]) -> bool:
     work = [b for b in nodes if b.call.op.role not in _FREE]
-    return len(work) >= _WORTH or any(b.call.op.heavy for b in work)
+    return len(work) >= _WORTH or any(b.call.op.heavy or b.call.op.role == "while" for b in work)
 
 
 def _release(steps: Sequence[Step], keep: set[TensorRef]) -> None:

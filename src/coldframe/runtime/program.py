@@ -23,11 +23,13 @@ from coldframe.ops import OpTable
 from coldframe.ops.call import Call, bind
 from coldframe.ops.state import Handle
 from coldframe.passes.inline import inline_calls
+from coldframe.runtime.choice import TRIED, Choice, choose
 from coldframe.runtime.plan import Plan, PlanBuilder, Task
 from coldframe.runtime.regions import Region, find_regions
 from coldframe.runtime.state import RunState
 
 _PLANS: Final = 64  # kept per program; the least recently used goes first
+_SHAPES: Final = 1000  # of feeds, that are counted per plan
 _DEPTH: Final = 80  # functions that call functions while running
 _UNKNOWN_SCALARS: Final = 24  # before this producer version a placeholder of shape [] meant any shape
 
@@ -40,12 +42,16 @@ class Settings:
     Attributes:
         table: the op table.
         engine: what compiles islands.
+        exact: makes the engine for plans that `choose` finds worth compiling for their very shapes; None: there is no
+            choice.
         selective: whether small islands stay on numpy.
         pin: whether variables' values are compiled in.
     """
 
-    def __init__(self, table: OpTable, engine: Engine, *, selective: bool, pin: bool) -> None:
-        self.table, self.engine, self.selective, self.pin = table, engine, selective, pin
+    def __init__(
+        self, table: OpTable, engine: Engine, *, selective: bool, pin: bool, exact: Callable[[], Engine] | None = None
+    ) -> None:
+        self.table, self.engine, self.selective, self.pin, self.exact = table, engine, selective, pin, exact
         self.functions: dict[Any, Callable[..., list[Any]]] = {}
 
 
@@ -67,19 +73,50 @@ class Program:
             feeds: values for tensors of the graph, arrays of the right dtype (or handles).
             state: the run's state.
         """
-        key = (fetches, targets, tuple((r, _kind(v)) for r, v in sorted(feeds.items())))
-        with self._lock:
-            plan = self._plans.get(key)
-            if plan is not None:
-                self._plans.move_to_end(key)
+        key: Any = (fetches, targets, tuple((r, _kind(v)) for r, v in sorted(feeds.items())))
+        plan = self._made(key)
+        again = False
+        if plan is not None and plan.seen is not None:
+            shapes = _shapes(feeds)
+            with self._lock:
+                if len(plan.seen) > _SHAPES:
+                    plan.seen.clear()
+                plan.seen[shapes] += 1
+                again = plan.seen[shapes] > TRIED
+            if again:
+                key = (key, shapes)
+                plan = self._made(key)
         if plan is not None:
             return plan.run(feeds, state)
-        plan, values = PlanBuilder(self._task(fetches, targets, feeds), feeds, state).build()
+        plan, values = self._build(fetches, targets, feeds, state, again)
         with self._lock:
             self._plans[key] = plan
             if len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)
         return values
+
+    def _made(self, key: Any) -> Plan | None:
+        with self._lock:
+            plan = self._plans.get(key)
+            if plan is not None:
+                self._plans.move_to_end(key)
+        return plan
+
+    def _build(
+        self, fetches: tuple[TensorRef, ...], targets: tuple[str, ...], feeds: Feeds, state: RunState, again: bool
+    ) -> tuple[Plan, list[Any]]:
+        """Make a plan by running it; `again` where feeds of these shapes have come before."""
+        task = self._task(fetches, targets, feeds)
+        wish = choose(task.nodes) if not task.regions else Choice.GENERAL
+        exact = self._settings.exact
+        if exact is not None and (wish is Choice.EXACT or (wish is Choice.RECURRING and again)):
+            task = dataclasses.replace(task, engine=exact(), spare=task.engine)
+        plan, values = PlanBuilder(task, feeds, state).build()
+        if exact is not None and wish is Choice.RECURRING and not again:
+            plan.seen = collections.Counter(
+                {tuple((r, getattr(v, "shape", None)) for r, v in sorted(feeds.items())): 1}
+            )
+        return plan, values
 
     def plans(self) -> list[Plan]:
         """The plans made so far."""
@@ -356,6 +393,10 @@ def constant_of(call: Call) -> Any:
 
 def _kind(value: Any) -> Any:
     return (value.dtype, value.ndim) if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _shapes(feeds: Feeds) -> Any:
+    return tuple((r, getattr(v, "shape", None)) for r, v in sorted(feeds.items()))
 
 
 def as_feed(value: Any, dtype: Any, ref: TensorRef) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import weakref
 from collections.abc import Iterable, Mapping
@@ -32,9 +34,10 @@ class Session:
 
     Args:
         source: a path (``.pb``, ``.pbtxt``, ``.meta``, SavedModel folder), a `Graph`, or a GraphDef message.
-        engine: ``auto`` compiles what is worth compiling and runs the rest on numpy; ``onnxruntime`` compiles whatever
-            it can; ``xla`` does so for the very shapes that flow, training steps and loops too (needs the extra
-            ``xla``); ``reference`` runs everything on numpy.
+        engine: ``auto`` compiles what is worth compiling: training steps and loops with XLA where jax is installed
+            (`coldframe.runtime.choice`), the rest with ONNX Runtime, and runs what is not on numpy; ``onnxruntime``
+            compiles whatever it can; ``xla`` does so for the very shapes that flow, training steps and loops too
+            (needs the extra ``xla``); ``reference`` runs everything on numpy.
         threads: threads within an op; 0 lets the engine choose.
         constant_variables: compile the variables' values in. Faster where they seldom change.
         checkpoint: where variables' values are: a checkpoint's prefix, or its folder for the latest one. Training goes
@@ -157,7 +160,9 @@ def settings(engine: str, *, threads: int = 0, pin: bool = False) -> Settings:
     if engine == "xla":
         return Settings(table(), XlaEngine(), selective=False, pin=pin)
     made = OnnxRuntimeEngine(EngineOptions(threads))
-    return Settings(table(), made, selective=engine == "auto", pin=pin)
+    if engine == "onnxruntime" or importlib.util.find_spec("jax") is None:
+        return Settings(table(), made, selective=engine == "auto", pin=pin)
+    return Settings(table(), made, selective=True, pin=pin, exact=functools.cache(XlaEngine))
 
 
 def find_tensor(graph: Graph, name: str) -> TensorRef:

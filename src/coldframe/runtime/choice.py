@@ -1,0 +1,63 @@
+"""Which engine compiles a plan, where the user leaves that to coldframe (``engine="auto"``).
+
+ONNX Runtime compiles in milliseconds, for any batch. XLA takes seconds and compiles for one shape, so it gets the plans
+that run often and that it runs faster. Where jax is not installed it gets none; jax is loaded when the first such plan
+is made, not before::
+
+    a training step with loops                                                      XLA
+    a training step of dense work on `_DENSE` or more values, without convolutions
+        or updates of single rows                                                   XLA
+    loops that change no variable                                                   XLA, from a shape's third run on
+    anything else: inference, initializers, convolutional networks, small steps     ONNX Runtime
+
+Where variables are written the choice depends on the graph, the fetches and the feeds alone, never on what ran before:
+a process that goes on training from a checkpoint computes the same bits as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from coldframe.engines.base import BoundNode
+
+_DENSE: Final = 200_000  # values of variables, slots among them; XLA runs smaller steps no faster
+_RECURRENT: Final = 1_000  # the same of steps with loops
+TRIED: Final = 2  # runs of a shape on ONNX Runtime and numpy, before loops are compiled for it
+
+
+class Choice(enum.Enum):
+    """Who compiles a plan: ONNX Runtime, XLA, or XLA where the plan's feeds come again in the same shapes."""
+
+    GENERAL = "general"
+    EXACT = "exact"
+    RECURRING = "recurring"
+
+
+def choose(nodes: Sequence[BoundNode]) -> Choice:
+    """Return what suits a plan of `nodes`."""
+    work = [b.call.op for b in nodes]
+    loops = any(op.role == "while" or (op.heavy and op.host and "jax" in op.rules) for op in work)
+    if not _writes(nodes):
+        return Choice.RECURRING if loops else Choice.GENERAL
+    if not _reads(nodes):  # an initializer
+        return Choice.GENERAL
+    size = _size(nodes)
+    if loops:
+        return Choice.EXACT if size >= _RECURRENT else Choice.GENERAL
+    dense = any(op.heavy for op in work) and not any(op.windows for op in work)
+    rows = any(op.role == "update" and "values" not in op.rules for op in work)
+    return Choice.EXACT if dense and not rows and size >= _DENSE else Choice.GENERAL
+
+
+def _writes(nodes: Iterable[BoundNode]) -> bool:
+    return any(b.call.op.role in ("assign", "update") for b in nodes)
+
+
+def _reads(nodes: Iterable[BoundNode]) -> bool:
+    return any(b.deref or b.call.op.role in ("read", "update") for b in nodes)
+
+
+def _size(nodes: Iterable[BoundNode]) -> int:
+    return sum(b.call.attrs["shape"].size or 0 for b in nodes if b.call.op.variable)
