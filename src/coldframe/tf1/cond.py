@@ -83,7 +83,7 @@ def switch(data: Any, pred: Any, name: str | None = None) -> tuple[Any, Any]:
     """Return `data` twice: alive as the first where `pred` is false, as the second where it is true."""
     with colocate_with(data, ignore_existing=True):
         op = "RefSwitch" if data.is_ref else "Switch"
-        result: tuple[Any, Any] = raw_op(op, [data, pred], {}, name)
+        result: tuple[Any, Any] = raw_op(op, [data, pred], {}, name or "Switch")
         return result
 
 

@@ -98,7 +98,7 @@ class RandomUniformV1(RandomUniform):
     """``tf.random_uniform_initializer``: [0, 1) unless told otherwise."""
 
     def __init__(
-        self, minval: Any = 0, maxval: Any = None, seed: int | None = None, dtype: Any = dtypes.float32
+        self, minval: Any = 0.0, maxval: Any = None, seed: int | None = None, dtype: Any = dtypes.float32
     ) -> None:
         super().__init__(minval, maxval, seed, dtype)
 
@@ -206,7 +206,7 @@ class Orthogonal(Initializer):
         flat = (max(rows, columns), min(rows, columns))
         drawn = random_ops.random_normal(flat, dtype=dtype or self.dtype, seed=self.seed)
         q, r = raw_op("Qr", [drawn], {"full_matrices": False}, None)
-        q = q * raw_op("Sign", [raw_op("MatrixDiagPart", [r], {}, None)], {}, None)
+        q = q * raw_op("Sign", [raw_op("DiagPart", [r], {}, None)], {}, None)
         if rows < columns:
             q = matrix_transpose(q)
         return self.gain * reshape(q, dims)

@@ -153,7 +153,7 @@ class PartitionedVariable(Operators):
 def fixed_size_partitioner(num_shards: int, axis: int = 0) -> Callable[..., list[int]]:
     """Return a partitioner into that many parts along `axis`."""
 
-    def partition(shape: Any, **_: Any) -> list[int]:
+    def partition(shape: Any, dtype: Any = None, **_: Any) -> list[int]:
         dims = as_static(shape)
         counts = [1] * len(dims)
         counts[axis] = min(num_shards, list(dims)[axis] or 1)

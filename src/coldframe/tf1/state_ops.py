@@ -35,10 +35,10 @@ def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str 
     return raw_op("AssignSub", [ref, value], {"use_locking": bool(use_locking)}, name)
 
 
-def _scatter(op: str) -> Callable[..., Any]:
-    def function(ref: Any, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None) -> Any:
+def _scatter(op: str, locking: bool = False) -> Callable[..., Any]:
+    def function(ref: Any, indices: Any, updates: Any, use_locking: bool = locking, name: str | None = None) -> Any:
         if isinstance(ref, ResourceVariable):
-            return ref._scatter(op, IndexedSlices(convert_to_tensor(updates, ref.dtype), convert_to_tensor(indices)),
+            return ref._scatter(op, IndexedSlices(convert_to_tensor(updates, ref.dtype), indices),
                                 use_locking, name)  # fmt: skip
         return raw_op(op, [ref, indices, updates], {"use_locking": use_locking}, name)
 
@@ -46,10 +46,14 @@ def _scatter(op: str) -> Callable[..., Any]:
     return function
 
 
-scatter_update, scatter_add, scatter_sub = _scatter("ScatterUpdate"), _scatter("ScatterAdd"), _scatter("ScatterSub")
+scatter_update, scatter_add, scatter_sub = (
+    _scatter("ScatterUpdate", True),
+    _scatter("ScatterAdd"),
+    _scatter("ScatterSub"),
+)
 scatter_mul, scatter_div = _scatter("ScatterMul"), _scatter("ScatterDiv")
 scatter_min, scatter_max = _scatter("ScatterMin"), _scatter("ScatterMax")
-scatter_nd_update, scatter_nd_add = _scatter("ScatterNdUpdate"), _scatter("ScatterNdAdd")
+scatter_nd_update, scatter_nd_add = _scatter("ScatterNdUpdate", True), _scatter("ScatterNdAdd")
 scatter_nd_sub = _scatter("ScatterNdSub")
 
 

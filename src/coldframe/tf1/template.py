@@ -6,7 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from coldframe.tf1.variable_scope import VariableScope, variable_scope
+from coldframe.tf1.variable_scope import (
+    VariableScope,
+    get_variable_scope,
+    get_variable_store,
+    pure_variable_scope,
+    variable_scope,
+)
 
 
 def make_template(
@@ -29,15 +35,21 @@ class Template:
             self._open()
 
     def _open(self) -> None:
-        with variable_scope(self._unique, default_name=self._name, custom_getter=self._getter) as scope:
+        name = self._unique or get_variable_store().unique(self._name, get_variable_scope().name)
+        with pure_variable_scope(name, custom_getter=self._getter) as scope:
             self._scope = scope
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._scope is None:
-            self._open()
-        with variable_scope(self._scope, reuse=True if self._called else None):
-            self._called = True
-            return self._fn(*args, **kwargs)
+        if self._scope is not None:
+            with variable_scope(self._scope, reuse=self._called):
+                return self._call(args, kwargs)
+        with variable_scope(self._unique, default_name=self._name, custom_getter=self._getter) as scope:
+            self._scope = scope
+            return self._call(args, kwargs)
+
+    def _call(self, args: Any, kwargs: Any) -> Any:
+        self._called = True
+        return self._fn(*args, **kwargs)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from coldframe.tf1.dependencies import group
 from coldframe.tf1.framework.build import raw_op
 from coldframe.tf1.framework.convert import convert_to_tensor
 from coldframe.tf1.framework.dtype import as_dtype
-from coldframe.tf1.framework.graph import get_default_graph, name_scope
+from coldframe.tf1.framework.graph import device, get_default_graph, name_scope
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.framework.tensor import Operation
 from coldframe.tf1.variables import is_variable_initialized
@@ -67,9 +67,11 @@ def report_uninitialized_variables(var_list: Any = None, name: str = "report_uni
     with name_scope(name, None):
         if not chosen:
             return convert_to_tensor(np.zeros(0, object), as_dtype("string"))
-        there = raw_op("Pack", [[is_variable_initialized(v) for v in chosen]], {}, "stack")
-        absent = raw_op("LogicalNot", [there], {}, None)
-        return boolean_mask(convert_to_tensor([v.op.name for v in chosen]), absent)
+        known = [is_variable_initialized(v) for v in chosen]
+        with device("/cpu:0"):
+            there = raw_op("Pack", [known], {}, "stack")
+            names = convert_to_tensor([v.op.name for v in chosen])
+            return boolean_mask(names, raw_op("LogicalNot", [there], {}, None))
 
 
 def assert_variables_initialized(var_list: Any = None) -> Any:
@@ -78,7 +80,7 @@ def assert_variables_initialized(var_list: Any = None) -> Any:
     if not chosen:
         return None
     ranks = [raw_op("Rank", [v], {}, None) for v in chosen]
-    return ranks[0] if len(ranks) == 1 else raw_op("Pack", [ranks], {}, None)
+    return ranks[0] if len(ranks) == 1 else raw_op("Pack", [ranks], {}, "stack")
 
 
 __all__ = [

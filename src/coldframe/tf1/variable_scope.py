@@ -386,7 +386,7 @@ def pure_variable_scope(name_or_scope: Any, old_name_scope: str | None = None, *
         store.open(name)
         base = before
         reuse = given.get("reuse") or before.reuse  # reuse is inherited
-        scope_name = old_name_scope or name_or_scope
+        scope_name = name_or_scope if old_name_scope is None else old_name_scope
     getter = given.get("custom_getter")
     if getter is not None:
         settings["custom_getter"] = _wrapped(getter, base.custom_getter)
@@ -450,12 +450,14 @@ class variable_scope:  # noqa: N801 - TensorFlow's name
                 from coldframe.tf1.framework.graph import graph_of
 
                 opening.enter_context(graph_of(values).as_default())
+            short = default_name
             if name_or_scope is None:
                 name_or_scope = get_variable_store().unique(str(default_name), get_variable_scope().name)
             current: str | None = None
             if auxiliary:
-                short = name_or_scope.name.rpartition("/")[2] if isinstance(name_or_scope, VariableScope) \
-                    else name_or_scope  # fmt: skip
+                if self._args[0] is not None:
+                    again = isinstance(name_or_scope, VariableScope)
+                    short = name_or_scope.name.rpartition("/")[2] if again else name_or_scope
                 if short:
                     current = opening.enter_context(name_scope(short, None))
                 else:

@@ -9,6 +9,7 @@ from typing import Any
 from coldframe.dtypes import DType
 from coldframe.formats import messages
 from coldframe.ops.inference import Known
+from coldframe.tf1.first_values import guarded
 from coldframe.tf1.framework.build import raw_op
 from coldframe.tf1.framework.convert import IndexedSlices, convert_to_tensor, in_graph
 from coldframe.tf1.framework.dtype import as_dtype
@@ -106,9 +107,10 @@ class Variable(Operators):
         with _colocated(scope, graph, initial):
             self._ref: Tensor = raw_op("VariableV2", [], {"shape": static, "dtype": value.dtype}, scope)
         self._initial_value: Any = value
+        first = guarded(self.op.name, value)
         with colocate_with(self._ref.op):
             attrs = {"validate_shape": validate, "use_locking": True}
-            self._initializer: Operation = raw_op("Assign", [self._ref, value], attrs, "Assign").op
+            self._initializer: Operation = raw_op("Assign", [self._ref, first], attrs, "Assign").op
             self._snapshot: Tensor = raw_op("Identity", [self._ref], {}, "read")
 
     def _from_proto(self, proto: Any, scope: str | None) -> None:
@@ -245,7 +247,7 @@ class Variable(Operators):
 
     def eval(self, session: Any = None) -> Any:
         """Return its value in `session` or the default session."""
-        return self.value().eval(session=session)
+        return self._snapshot.eval(session=session)
 
     def load(self, value: Any, session: Any = None) -> None:
         """Give it a value in `session` or the default session, without adding nodes."""
@@ -316,7 +318,8 @@ class ResourceVariable(Variable):
         with graph.name_scope("IsInitialized"):
             self._is_initialized = raw_op("VarIsInitializedOp", [self._ref], {}, None)
         with graph.name_scope("Assign") as assign:
-            self._initializer = raw_op("AssignVariableOp", [self._ref, value], {"validate_shape": False}, assign)
+            first = guarded(self.op.name, value)
+            self._initializer = raw_op("AssignVariableOp", [self._ref, first], {"validate_shape": False}, assign)
         with graph.name_scope("Read"):
             self._snapshot = raw_op("ReadVariableOp", [self._ref], {"dtype": value.dtype}, None)
 
@@ -375,12 +378,13 @@ class ResourceVariable(Variable):
         return made
 
     def _assign(self, op: str, value: Any, name: str | None, read_value: bool) -> Any:
-        tensor = convert_to_tensor(value, self._dtype, name="value")
-        done = raw_op(op, [self.handle, tensor], {}, name)
-        if not read_value:
-            return done
-        with get_default_graph().control_dependencies([done]):
-            return self.value()
+        tensor = convert_to_tensor(value, self._dtype)
+        if op == "AssignVariableOp" and not self.shape.is_compatible_with(tensor.shape):
+            raise ValueError(f"Cannot assign value to variable '{self.name}': the variable has shape {self.shape}, "
+                             f"but the value {tensor.shape}.")  # fmt: skip
+        attrs = {"validate_shape": self.shape.is_fully_defined()} if op == "AssignVariableOp" else {}
+        done = raw_op(op, [self.handle, tensor], attrs, name)
+        return Updated(self, done) if read_value else done
 
     def assign(self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
         return self._assign("AssignVariableOp", value, name, read_value)
@@ -399,9 +403,7 @@ class ResourceVariable(Variable):
         if not isinstance(slices, IndexedSlices):
             raise TypeError(f"sparse_delta is not IndexedSlices: {slices!r}")
         values = convert_to_tensor(slices.values, self._dtype)
-        done = raw_op(f"Resource{op}", [self.handle, slices.indices, values], {}, name)
-        with get_default_graph().control_dependencies([done]):
-            return self.value()
+        return Updated(self, raw_op(f"Resource{op}", [self.handle, slices.indices, values], {}, name))
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
         """Return the rows `indices`."""
@@ -413,11 +415,33 @@ class ResourceVariable(Variable):
         return raw_op("ResourceCountUpTo", [self.handle], {"limit": limit, "T": self._dtype}, None)
 
 
+class Updated(ResourceVariable):
+    """A resource variable after an update: what reads it waits for the update."""
+
+    def __init__(self, variable: ResourceVariable, update: Operation) -> None:
+        vars(self).update(vars(variable))
+        self._update = update
+        self._snapshot = self.value()
+
+    @property
+    def op(self) -> Operation:
+        """The update."""
+        return self._update
+
+    def value(self) -> Tensor:
+        with get_default_graph().control_dependencies([self._update]):
+            return super().value()
+
+    def read_value(self) -> Tensor:
+        with get_default_graph().control_dependencies([self._update]):
+            return super().read_value()
+
+
 # --- pieces -----------------------------------------------------------------------------------------------------
 def _collections(given: Any, trainable: bool) -> list[Any]:
     keys = [GraphKeys.GLOBAL_VARIABLES] if given is None else list(given)
     if isinstance(given, str):
-        raise TypeError(f"collections argument to Variable constructor must be a list, not {given!r}")
+        raise ValueError(f"collections argument to Variable constructor must be a list, not {given!r}")  # noqa: TRY004 - as TensorFlow
     if trainable and GraphKeys.TRAINABLE_VARIABLES not in keys:
         keys.append(GraphKeys.TRAINABLE_VARIABLES)
     return keys

@@ -6,8 +6,9 @@ name, and what is known of its outputs is worked out.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,19 @@ def raw_op(op: str, inputs: Sequence[Any], attrs: Mapping[str, Any], name: str |
     with graph.as_default(), graph.name_scope(name or op) as scope:
         given = {k: _attr(sig, k, v) for k, v in attrs.items() if v is not None}
         tensors = _convert(sig, inputs, given)
-        return grouped(sig, add_node(graph, sig, tensors, given, scope))
+        with _beside_references(graph, sig, tensors):
+            return grouped(sig, add_node(graph, sig, tensors, given, scope))
+
+
+@contextlib.contextmanager
+def _beside_references(graph: Graph, sig: OpSignature, tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Place what changes a variable by reference where the variable is."""
+    with contextlib.ExitStack() as places:
+        if any(a.is_ref for a in sig.inputs):
+            for arg, t in zip(sig.inputs, tensors, strict=False):  # lists of references are never long
+                if arg.is_ref and t.is_ref:
+                    places.enter_context(graph.colocate_with(t.op))
+        yield
 
 
 def add_node(graph: Graph, sig: OpSignature, tensors: list[Tensor], given: dict[str, Any], name: str) -> Operation:

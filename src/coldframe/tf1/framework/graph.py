@@ -228,7 +228,9 @@ class Graph(Collections):
 
     def controller_of(self, item: Any) -> Operation:
         """Return the operation to wait for where a program says `item`."""
-        if hasattr(item, "_as_graph_element"):
+        if hasattr(item, "handle") and hasattr(item, "op"):  # a resource variable: no need to read it
+            item = item.op
+        elif hasattr(item, "_as_graph_element"):
             item = item._as_graph_element()
         if hasattr(item, "values") and hasattr(item, "indices"):  # IndexedSlices, SparseTensor
             item = item.values
