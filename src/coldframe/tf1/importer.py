@@ -16,6 +16,7 @@ from coldframe.graph.ir import Function
 from coldframe.graph.ir import Graph as NodeGraph
 from coldframe.graph.names import TensorRef, is_tensor_name, parse_tensor
 from coldframe.graph.signatures import all_names, fill_defaults, known, signature
+from coldframe.ops import table
 from coldframe.shapes import Shape
 from coldframe.tf1 import errors
 from coldframe.tf1.framework.convert import convert_to_tensor
@@ -118,7 +119,8 @@ def _input_map(given: Any) -> dict[str, Any]:
 
 def _mapped_refs(mapping: Mapping[str, Any], source: NodeGraph) -> dict[str, TensorRef]:
     refs = {name: parse_tensor(name.removeprefix("^")) for name in mapping}
-    absent = [name for name, ref in refs.items() if ref.node not in source]
+    read = {r.node for n in source for r in n.inputs} | {c for n in source for c in n.controls}
+    absent = [name for name, ref in refs.items() if ref.node not in source and ref.node not in read]
     if absent:
         near = near_names(refs[absent[0]].node, source.nodes)
         listed = ", ".join(absent)
@@ -233,15 +235,15 @@ def _settle(
     _check_dtypes(made, source, given)
     apply_device = _devices(graph)
     waits = [o.name for o in graph.waits_for(())]
+    ops = table()  # in a loop, only what starts it may wait for something outside
+    loops = any((row := ops.get(n.op)) is not None and row.control == "enter" for n in source)
     for name, op in made.items():
         node = op.node
         places: Any = node.attrs.get("_class")
         if places:
             node.attrs["_class"] = tuple(_renamed_place(p, rename, name, op.name) for p in places)
         apply_device(op)
-        original = source.nodes[name]
-        inner = any(r not in given for r in original.inputs) or any(c in made for c in original.controls)
-        if waits and not inner:
+        if waits and (not loops or not (op.inputs or node.controls)):
             node.controls = list(dict.fromkeys([*node.controls, *waits]))
 
 
@@ -269,7 +271,7 @@ def _devices(graph: Graph) -> Callable[[Operation], None]:
 
 def _check_dtypes(made: Mapping[str, Operation], source: NodeGraph, given: Mapping[TensorRef, Tensor]) -> None:
     for ref, tensor in given.items():
-        outputs = made[ref.node].outputs
+        outputs = made[ref.node].outputs if ref.node in made else []
         if ref.slot < len(outputs) and outputs[ref.slot].dtype is not tensor.dtype:
             for node in source:
                 if ref in node.inputs:
