@@ -1,5 +1,6 @@
 """Every engine, held to the same conformance tests."""
 
+import coldframe.tf1 as cf
 from engines_conformance import EngineConformance
 
 
@@ -13,3 +14,17 @@ class TestOnnxRuntime(EngineConformance):
 
 class TestAuto(EngineConformance):
     engine = "auto"
+
+
+def test_sizes_that_were_compiled_in_are_checked_at_each_run() -> None:
+    """How many rows a step updates is in the data; an island that reads only that number is made for one number."""
+    with cf.Graph().as_default():
+        x = cf.placeholder(cf.int32, [6])
+        w, b = cf.Variable(cf.ones([9, 2])), cf.Variable(cf.zeros([9]))
+        rows = cf.nn.embedding_lookup(cf.Variable(cf.ones([9, 2])), x)
+        loss = cf.reduce_mean(cf.nn.nce_loss(w, b, cf.expand_dims(x, 1), rows, 3, 9))
+        step = cf.train.AdamOptimizer().minimize(loss)
+        with cf.Session(engine="onnxruntime") as session:
+            session.run(cf.global_variables_initializer())
+            for ids in ([0, 1, 1, 0, 1, 0], [1, 2, 3, 4, 5, 6], [7] * 6):
+                session.run(step, {x: ids})

@@ -55,14 +55,15 @@ class OnnxRuntimeEngine:
         outputs = [r for b in trace.done for r in b.outputs() if island.needed(r, names)]
         constants = {r: read_only(c) for r in outputs if (c := trace.values[r].const) is not None}
         computed = tuple(r for r in outputs if r not in constants)
-        pinned = tuple(g for g in island.inputs.values() if g.pinned is not None and g.ref in trace.values)
+        # What constants were made of, and inputs of which the sizes alone were used, is not fed: their guards hold still.
         if not computed:
-            return Compiled(trace.done, trace.refused, pinned, (), constants, lambda values: [])
+            return Compiled(trace.done, trace.refused, tuple(trace.guards()), (), constants, lambda values: [])
         named = [(f"out_{k}", trace.values[r]) for k, r in enumerate(computed)]
         model, weights = trace.xp.model(named)
         run = _Program(model, weights, [trace.values[r] for r in computed], self.options, spin=not island.trains)
-        inputs = [trace.inputs[name] for name in run.input_names]
-        return Compiled(trace.done, trace.refused, (*inputs, *pinned), computed, constants, run, fresh=True)
+        fed = [trace.inputs[name] for name in run.input_names]
+        others = [g for g in trace.guards() if g.ref not in {f.ref for f in fed}]
+        return Compiled(trace.done, trace.refused, (*fed, *others), computed, constants, run, fresh=True)
 
 
 class _Trace:
@@ -94,6 +95,11 @@ class _Trace:
             return
         self.values.update(zip(bound.outputs(), outs, strict=True))
         self.done.append(bound)
+
+    def guards(self) -> list[Guard]:
+        """Return the guards of the inputs that the traced nodes read."""
+        read = {r: None for b in self.done for r in b.node.inputs if r in self.values and r in self.island.inputs}
+        return [self.island.inputs[r] for r in read]
 
     def _refuse(self, bound: BoundNode, nodes: int, reason: str) -> None:
         del self.xp.nodes[nodes:]
@@ -169,7 +175,7 @@ class _Program:
         self._outputs = [o.dtype.numpy for o in outputs]
 
     def __call__(self, values: list[Any]) -> list[Any]:
-        feeds = {n: _fit(v) for n, v in zip(self.input_names, values, strict=False)}  # pinned guards follow unfed
+        feeds = {n: _fit(v) for n, v in zip(self.input_names, values, strict=False)}  # what is only guarded follows
         try:
             got = self._session.run(self._names, feeds)
         except Exception as e:
