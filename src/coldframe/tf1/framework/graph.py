@@ -305,10 +305,10 @@ class Graph(Collections):
         for t in inputs:
             if t.graph is not self:
                 raise ValueError(f"{t!r}, an input of '{node.name}', must be from the same graph as the node.")
+        waits = self.waits_for(inputs)
         if self.control_flow_context is not None:
             inputs = self.control_flow_context.enter(node, inputs)
             node.inputs = [t.ref for t in inputs]
-        waits = self.waits_for(inputs)
         if waits:
             node.controls = list(dict.fromkeys([*node.controls, *(o.name for o in waits)]))
         for attrs in self._attr_scopes:
