@@ -15,6 +15,7 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.errors import NotInitializedError
 from coldframe.ops import inference_state
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
@@ -140,7 +141,7 @@ def _entries(state: State, table: TableHandle) -> Mapping[Any, Any]:
     """Return a table's entries to read."""
     found = state.content(table) if table.entries is None else table.entries
     if found is None and not table.mutable:
-        raise refuse(
+        raise NotInitializedError(
             f"table `{table.name}` is not initialized", hint="run the graph's table initializer before using it"
         )
     return found or {}

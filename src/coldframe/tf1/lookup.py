@@ -112,7 +112,7 @@ class TextFileInitializer:
 
     def prepare(self) -> None:
         """Make the node that names the file, and note it as an asset."""
-        with device("CPU"):
+        with device("/device:CPU:*"):
             self._file = convert_to_tensor(self._filename, dtypes.string, name="asset_path")
         get_default_graph().add_to_collection(GraphKeys.ASSET_FILEPATHS, self._file)
 
