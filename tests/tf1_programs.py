@@ -28,7 +28,7 @@ def run_both(program: Program, *, graph: bool = True, rtol: float = 1e-5, ignore
 def _run(program: Program, tf: Any) -> tuple[Any, Any]:
     graph = tf.Graph()
     with graph.as_default():
-        return _seen(program(tf)), graph
+        return seen(program(tf)), graph
 
 
 def raised(program: Program, tf: Any = tf1) -> Exception:
@@ -51,12 +51,12 @@ def same_error(program: Program, says: str = "") -> None:
     assert says in str(ours), f"`{says}` is not in: {ours}"
 
 
-def _seen(value: Any) -> Any:
+def seen(value: Any) -> Any:
     """Return what can be compared of `value`."""
     if isinstance(value, dict):
-        return {str(k): _seen(v) for k, v in value.items()}
+        return {str(k): seen(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_seen(v) for v in value]
+        return [seen(v) for v in value]
     if isinstance(value, (np.ndarray, np.generic, bool, int, float, str, bytes, type(None))):
         return value
     if hasattr(value, "as_list") and hasattr(value, "ndims"):

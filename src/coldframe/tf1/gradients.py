@@ -235,7 +235,8 @@ class _Backward:
             if isinstance(given, IndexedSlices):
                 return given
             with self._placed(y.op):
-                return convert_to_tensor(given, dtype=y.dtype, name=f"grad_ys_{index}")
+                start = convert_to_tensor(given, dtype=y.dtype, name=f"grad_ys_{index}")
+                return raw.Identity(start, name=f"grad_ys_{index}")
         if y.dtype.kind not in "fciu":
             raise TypeError(f"Gradients of tensors must be floating or integer, but {y.name} is {y.dtype.name}")
         with self._placed(y.op):

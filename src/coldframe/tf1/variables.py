@@ -317,7 +317,7 @@ class ResourceVariable(Variable):
         self._initial_value = value
         with graph.name_scope("IsInitialized"):
             self._is_initialized = raw_op("VarIsInitializedOp", [self._ref], {}, None)
-        with graph.name_scope("Assign") as assign:
+        with graph.name_scope("Assign") as assign, graph.colocate_with(None, ignore_existing=True):
             first = guarded(self.op.name, value)
             self._initializer = raw_op("AssignVariableOp", [self._ref, first], {"validate_shape": False}, assign)
         with graph.name_scope("Read"):
@@ -352,7 +352,8 @@ class ResourceVariable(Variable):
 
     def value(self) -> Tensor:
         """Return its value, read where this is called."""
-        made: Tensor = raw_op("ReadVariableOp", [self.handle], {"dtype": self._dtype}, None)
+        with colocate_with(None, ignore_existing=True):
+            made: Tensor = raw_op("ReadVariableOp", [self.handle], {"dtype": self._dtype}, None)
         return made
 
     def read_value(self) -> Tensor:

@@ -30,7 +30,9 @@ def sum_(g: Any, op: Any, dy: Any) -> Any:
     dims, known = x.static_shape.dims, value_of(axes)
     if dims is not None and known is not None:
         if np.array_equal(known, np.arange(len(dims))):
-            return g.Tile(g.Reshape(dy, np.ones(len(dims), np.int32)), shape_of(g, x)), None
+            dy = g.Reshape(dy, np.ones(len(dims), np.int32))
+            sizes = g.constant(np.array(dims, np.int32)) if x.static_shape.is_static else shape_of(g, x)
+            return g.Tile(dy, sizes), None
         if x.static_shape.is_static:
             kept = reduced_shape(g, x, axes)
             return g.Tile(g.Reshape(dy, kept), np.array(dims, np.int32) // np.maximum(kept, 1)), None

@@ -94,6 +94,7 @@ class Optimizer:
             )
         if callable(loss) and not isinstance(loss, Tensor):
             loss = loss()
+        _check_floats([loss])
         variables = _flat(trainable_variables() if var_list is None else var_list)
         if not variables:
             raise ValueError("No variables to optimize.")
@@ -266,6 +267,12 @@ def _flat(variables: Any) -> list[Any]:
     return flat
 
 
+def _check_floats(tensors: Sequence[Any]) -> None:
+    for t in tensors:
+        if not t.dtype.is_float:
+            raise ValueError(f"Invalid type {t.dtype.name} for {t.name}, expected: a floating-point type.")
+
+
 def _gradient(grad: Any) -> Any:
     return grad if grad is None or isinstance(grad, IndexedSlices) else convert_to_tensor(grad)
 
@@ -280,7 +287,5 @@ def _count(global_step: Any, name: str) -> Any:
 
 def deduplicated(values: Any, indices: Any) -> tuple[Any, Any]:
     """Return the sums of rows that have the same index, and each index once."""
-    from coldframe.tf1.framework.sizes import shape_of
-
     unique, positions = raw.Unique(indices)
-    return raw.UnsortedSegmentSum(values, positions, shape_of(unique)[0]), unique
+    return raw.UnsortedSegmentSum(values, positions, raw.Shape(unique)[0]), unique
