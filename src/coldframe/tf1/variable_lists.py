@@ -69,9 +69,8 @@ def report_uninitialized_variables(var_list: Any = None, name: str = "report_uni
             return convert_to_tensor(np.zeros(0, object), as_dtype("string"))
         known = [is_variable_initialized(v) for v in chosen]
         with device("/cpu:0"):
-            there = raw_op("Pack", [[is_variable_initialized(v) for v in chosen]], {}, "stack")
-        absent = raw_op("LogicalNot", [there], {}, None)
-        return boolean_mask(convert_to_tensor([v.op.name for v in chosen]), absent)
+            absent = raw_op("LogicalNot", [raw_op("Pack", [known], {}, "stack")], {}, None)
+            return boolean_mask(convert_to_tensor([v.op.name for v in chosen]), absent)
 
 
 def assert_variables_initialized(var_list: Any = None) -> Any:
