@@ -156,15 +156,9 @@ def _without(graph: NodeGraph, role: str, kept: set[str], awaited: set[str]) -> 
             while ref.node in gone:
                 ref = gone[ref.node]
             new.inputs[i] = ref
-        new.controls = list(dict.fromkeys(_source(c, gone) for c in new.controls))
+        new.controls = [c for c in new.controls if c not in gone]
         nodes.append(new)
     return graph.with_nodes(nodes)
-
-
-def _source(name: str, gone: Any) -> str:
-    while name in gone:
-        name = gone[name].node
-    return name
 
 
 # --- asking -----------------------------------------------------------------------------------------------------
@@ -180,9 +174,9 @@ def must_run_on_cpu(node: Any, pin_variables_on_cpu: bool = False) -> bool:
 
     if row is not None and row.const:
         return is_type("dtype", string, int32)
-    if proto.op == "DynamicStitch":
+    if proto.op in ("DynamicStitch", "ParallelDynamicStitch"):
         return is_type("T", int32)
-    return proto.op == "Cast" and (is_type("SrcT", int32) or is_type("DstT", int32))
+    return proto.op == "Cast" and is_type("SrcT", int32)
 
 
 def tensor_shape_from_node_def_name(graph: Graph, input_name: str) -> TensorShape:

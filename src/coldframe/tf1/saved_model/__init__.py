@@ -7,9 +7,9 @@ from typing import Final
 from coldframe.tf1.lazy import namespace
 
 _HERE: Final = "coldframe.tf1.saved_model"
-_SOURCES: Final = [f"{_HERE}.{m}" for m in ("constants", "signatures", "builder", "loader")]
+_SOURCES: Final = [f"{_HERE}.{m}" for m in ("names", "signatures", "builder", "loader")]
 _ALIASES: Final = {
-    **{n: f"{_HERE}.constants:{n}" for n in ("constants", "signature_constants", "tag_constants")},
+    **{n: f"{_HERE}.names:{n}" for n in ("constants", "signature_constants", "tag_constants")},
     "builder": f"{_HERE}.builder:builder",
     "loader": f"{_HERE}.loader:loader",
 }

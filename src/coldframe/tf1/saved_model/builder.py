@@ -21,7 +21,7 @@ from coldframe.tf1.framework.convert import constant_value
 from coldframe.tf1.framework.graph import get_default_graph
 from coldframe.tf1.framework.tensor import Operation
 from coldframe.tf1.meta_graph import export_meta_graph
-from coldframe.tf1.saved_model import constants as c
+from coldframe.tf1.saved_model import names as c
 from coldframe.tf1.saved_model.signatures import build_tensor_info, predict_signature_def
 from coldframe.tf1.train.saver import Saver
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from coldframe.errors import ColdframeError
 from coldframe.formats.saved_model import read_saved_model
 from coldframe.tf1.meta_graph import _import_with_elements
-from coldframe.tf1.saved_model import constants as c
+from coldframe.tf1.saved_model import names as c
 
 
 def load(sess: Any, tags: Sequence[str], export_dir: Any, import_scope: str | None = None, **saver_kwargs: Any) -> Any:

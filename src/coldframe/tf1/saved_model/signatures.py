@@ -11,7 +11,7 @@ from coldframe.formats import messages
 from coldframe.formats.tensor_proto import shape_proto
 from coldframe.tf1.framework.convert import SparseTensor
 from coldframe.tf1.framework.tensor import Tensor
-from coldframe.tf1.saved_model import constants as c
+from coldframe.tf1.saved_model import names as c
 
 
 def build_tensor_info(tensor: Any) -> Any:
@@ -66,9 +66,9 @@ def build_signature_def(
 def predict_signature_def(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
     """Return the signature of a model that takes and gives tensors, by key."""
     if not inputs:
-        raise ValueError("Prediction inputs cannot be None or empty.")
+        raise ValueError("Prediction `inputs` cannot be None or empty.")
     if not outputs:
-        raise ValueError("Prediction outputs cannot be None or empty.")
+        raise ValueError("Prediction `outputs` cannot be None or empty.")
     infos = [{k: build_tensor_info(t) for k, t in side.items()} for side in (inputs, outputs)]
     return build_signature_def(infos[0], infos[1], c.PREDICT_METHOD_NAME)
 
