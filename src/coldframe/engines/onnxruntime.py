@@ -55,7 +55,7 @@ class OnnxRuntimeEngine:
         outputs = [r for b in trace.done for r in b.outputs() if island.needed(r, names)]
         constants = {r: read_only(c) for r in outputs if (c := trace.values[r].const) is not None}
         computed = tuple(r for r in outputs if r not in constants)
-        # What constants were made of, and inputs of which the sizes alone were used, is not fed: their guards hold still.
+        # Not fed, but still guarded: what constants were made of, and inputs of which the sizes alone are used.
         if not computed:
             return Compiled(trace.done, trace.refused, tuple(trace.guards()), (), constants, lambda values: [])
         named = [(f"out_{k}", trace.values[r]) for k, r in enumerate(computed)]

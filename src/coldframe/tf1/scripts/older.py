@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import functools
 import inspect
 import time
 from typing import Any, Final
@@ -45,6 +46,8 @@ def give_back() -> None:
     for name, value in _NUMPY.items():
         if name not in vars(np):  # asking by attribute would warn
             setattr(np, name, value)
+    if "newshape" not in inspect.signature(np.reshape).parameters:
+        np.reshape = _reshape_by_either_name(np.reshape)
     for name in _ABSTRACT:
         if not hasattr(collections, name):
             setattr(collections, name, getattr(collections.abc, name))
@@ -52,6 +55,16 @@ def give_back() -> None:
         time.clock = time.process_time  # type: ignore[attr-defined]
     if not hasattr(inspect, "getargspec"):
         inspect.getargspec = _getargspec  # type: ignore[attr-defined]
+
+
+def _reshape_by_either_name(reshape: Any) -> Any:
+    @functools.wraps(reshape)
+    def with_newshape(a: Any, *args: Any, **kwargs: Any) -> Any:
+        if "newshape" in kwargs:
+            kwargs["shape"] = kwargs.pop("newshape")
+        return reshape(a, *args, **kwargs)
+
+    return with_newshape
 
 
 _ArgSpec = collections.namedtuple("_ArgSpec", "args varargs keywords defaults")  # noqa: PYI024 - what there was

@@ -5,7 +5,7 @@ A subclass gives its hyperparameters, its slots and its update ops; names are Te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from coldframe.tf1.dependencies import group, tuple_
@@ -262,7 +262,8 @@ def _key(var: Any) -> Any:
 
 def _flat(variables: Any) -> list[Any]:
     flat: list[Any] = []
-    for v in variables if isinstance(variables, (list, tuple)) else [variables]:
+    single = isinstance(variables, (Variable, PartitionedVariable)) or not isinstance(variables, Iterable)
+    for v in [variables] if single else variables:
         flat.extend(v) if isinstance(v, PartitionedVariable) else flat.append(v)
     return flat
 
