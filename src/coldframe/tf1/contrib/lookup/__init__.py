@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from coldframe.tf1.lazy import namespace
 
-__getattr__, __dir__ = namespace(__name__, "tf.contrib.lookup", ["coldframe.tf1.lookup"])
+__getattr__, __dir__ = namespace(
+    __name__, "tf.contrib.lookup", ["coldframe.tf1.lookup", "coldframe.tf1.contrib.lookup.vocabularies"]
+)
