@@ -112,6 +112,22 @@ class FunctionBody:
     outputs: tuple[TensorRef, ...]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """Random numbers that a run hands to an island, since only the runtime knows how far their sequence got.
+
+    Attributes:
+        bound: the node that draws them.
+        inputs: what it is given.
+        count: how many numbers the island computes by itself, from the place in the sequence, uint64[3] (see
+            `coldframe.ops.random`); 0: it is to be given the numbers.
+    """
+
+    bound: BoundNode
+    inputs: tuple[Array, ...]
+    count: int = 0
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Compiled:
     """Compiled nodes.
@@ -120,6 +136,7 @@ class Compiled:
         nodes: those that it runs, in topological order.
         refused: why it does not run the others, by node name.
         inputs: what it must be given, in order.
+        draws: the random numbers that it is given before all others.
         outputs: what `run` returns, in order.
         constants: outputs that turned out constant; `run` does not return them.
         run: the compiled program.
@@ -133,6 +150,7 @@ class Compiled:
     constants: dict[TensorRef, Array]
     run: Callable[[list[Array]], list[Array]]
     fresh: bool = False
+    draws: tuple[Draw, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

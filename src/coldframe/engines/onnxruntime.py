@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from coldframe.dtypes import bfloat16, from_numpy
-from coldframe.engines.base import BoundNode, Compiled, EngineFailure, EngineOptions, Guard, Island
-from coldframe.engines.reference import REFUSALS, execute, read_only
+from coldframe.engines.base import BoundNode, Compiled, Draw, EngineFailure, EngineOptions, Guard, Island
+from coldframe.engines.reference import REFUSALS, execute, read_only, sample
 from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
 from coldframe.primitives.base import Unlowerable
@@ -61,9 +61,11 @@ class OnnxRuntimeEngine:
         named = [(f"out_{k}", trace.values[r]) for k, r in enumerate(computed)]
         model, weights = trace.xp.model(named)
         run = _Program(model, weights, [trace.values[r] for r in computed], self.options, spin=not island.trains)
-        fed = [trace.inputs[name] for name in run.input_names]
+        run.input_names.sort(key=lambda name: name not in trace.draws)
+        draws = tuple(trace.draws[name] for name in run.input_names if name in trace.draws)
+        fed = [trace.inputs[name] for name in run.input_names[len(draws) :]]
         others = [g for g in trace.guards() if g.ref not in {f.ref for f in fed}]
-        return Compiled(trace.done, trace.refused, (*fed, *others), computed, constants, run, fresh=True)
+        return Compiled(trace.done, trace.refused, (*fed, *others), computed, constants, run, fresh=True, draws=draws)
 
 
 class _Trace:
@@ -74,6 +76,7 @@ class _Trace:
         self.xp = OnnxPrimitives()
         self.values: dict[TensorRef, OnnxValue] = {}
         self.inputs: dict[str, Guard] = {}
+        self.draws: dict[str, Draw] = {}
         self.done: list[BoundNode] = []
         self.refused: dict[str, str] = {}
         self._waiting: set[str] = set()  # nodes that depend on a refused one
@@ -130,6 +133,8 @@ class _Trace:
             except ColdframeError as e:  # the op refuses its constants: that is for the run to report
                 raise Unlowerable(e.what) from e
             return [self.xp.constant(a, d) for a, (_, d) in zip(folded, call.outputs, strict=True)]
+        if call.op.random and all(i.const is not None for i in inputs):
+            return [self._drawn(bound, [i.const for i in inputs])]
         if call.op.host:
             raise Unlowerable(call.op.host)
         args: list[Any] = list(inputs)
@@ -140,6 +145,13 @@ class _Trace:
             if o.dtype.numpy != dtype.numpy:
                 raise Unlowerable(f"output `{arg.name}` lowered to {o.dtype}, not {dtype}")
         return outs
+
+    def _drawn(self, bound: BoundNode, inputs: Sequence[Any]) -> OnnxValue:
+        """Return random numbers as an input: numpy draws them before each run."""
+        numbers = sample(bound, inputs)
+        name = f"drawn_{len(self.draws)}"
+        self.draws[name] = Draw(bound, tuple(inputs))
+        return self.xp.input(name, bound.call.outputs[0][1], numbers.shape)
 
 
 class _Program:

@@ -66,6 +66,25 @@ def _where(bound: BoundNode) -> str:
     return f"at node `{bound.name}` ({bound.call.op.name})"
 
 
+class _Nowhere:
+    """A state in which random sequences begin anew."""
+
+    node = ""
+
+    def resource(self, handle: Handle) -> dict[Any, Any]:
+        return {}
+
+
+def sample(bound: BoundNode, inputs: Sequence[Any]) -> Any:
+    """Return random numbers of the shape that a node draws; no sequence goes on for it.
+
+    Raises:
+        ExecutionError: as `execute`.
+    """
+    state: Any = _Nowhere()
+    return execute(bound, inputs, state)[0]
+
+
 def read_only(array: Any) -> Any:
     """Return a view of `array` that cannot be written: plans keep constants, callers get copies of such views."""
     view = array.view()
@@ -103,6 +122,8 @@ def interpret(
     """Run `nodes` in order over `env`, which gains what they make, and return `outputs`."""
     with np.errstate(all="ignore"):
         for b in nodes:
+            if state is not None:
+                state.node = b.name
             made = execute(b, [env[r] for r in b.node.inputs], state)
             env.update(zip(b.outputs(), made, strict=True))
     return [env[r] for r in outputs]

@@ -17,13 +17,13 @@ import contextlib
 import dataclasses
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from coldframe.engines.base import BoundNode, Compiled, EngineFailure, EngineOptions, FunctionBody, Guard, Island
-from coldframe.engines.reference import REFUSALS, execute, read_only
+from coldframe.engines.base import BoundNode, Compiled, Draw, EngineFailure, EngineOptions, FunctionBody, Guard, Island
+from coldframe.engines.reference import REFUSALS, execute, read_only, sample
 from coldframe.errors import ColdframeError, MisuseError
 from coldframe.graph.names import TensorRef
 from coldframe.primitives.base import Unlowerable
@@ -87,10 +87,10 @@ class XlaEngine:
             trace = _Trace(island, known)
             lowered = trace.lower()
             used = trace.used()
-            if used != set(trace.fed):  # again without what only refused nodes read
+            if used != set(trace.fed) or trace.draws:  # again: without what only refused nodes read
                 nodes = [b for b in island.nodes if b.name in {d.name for d in trace.done}]
                 refused = trace.refused
-                trace = _Trace(dataclasses.replace(island, nodes=nodes), known, used)
+                trace = _Trace(dataclasses.replace(island, nodes=nodes), known, used, trace.draws)
                 lowered = trace.lower()
                 trace.refused = refused | trace.refused
             pinned = tuple(g for r, g in island.inputs.items() if g.pinned is not None and r in trace.touched)
@@ -101,9 +101,10 @@ class XlaEngine:
             except Exception as e:  # XLA's failures share no base of their own
                 raise EngineFailure(str(e)[:_SHOWN]) from e
             weights = [self._device.put(a) for a in trace.weights]
-            run = _Program(program, weights, len(trace.fed), trace.forms, self._device)
+            draws = tuple(d for d, _ in trace.draws.values())
+            run = _Program(program, weights, len(draws) + len(trace.fed), trace.forms, self._device)
         inputs = (*(island.inputs[r] for r in trace.fed), *pinned)
-        return Compiled(trace.done, trace.refused, inputs, trace.outputs, trace.constants, run, fresh=True)
+        return Compiled(trace.done, trace.refused, inputs, trace.outputs, trace.constants, run, fresh=True, draws=draws)
 
 
 def _folded(island: Island) -> dict[TensorRef, Any]:
@@ -139,10 +140,19 @@ class _Trace:
         outputs, constants: what it returns, and what turned out known.
         forms: of each output that is a list, what is known of it; of others, whether it is an argument as it is,
             whose memory may be the caller's.
+        draws: by node: the random numbers that it is to be given, and their form. What an earlier trace found are
+            arguments; for the others something else stands.
     """
 
-    def __init__(self, island: Island, known: Mapping[TensorRef, Any], only: set[TensorRef] | None = None) -> None:
+    def __init__(
+        self,
+        island: Island,
+        known: Mapping[TensorRef, Any],
+        only: set[TensorRef] | None = None,
+        draws: Mapping[str, tuple[Draw, Any]] | None = None,
+    ) -> None:
         self._island = island
+        self.draws = dict(draws or {})
         self._known = dict(known)
         self.fed = [r for r, g in island.inputs.items() if g.pinned is None and (only is None or r in only)]
         large = {r for b in island.nodes for r in b.node.inputs if r in known and _is_large(known[r])}
@@ -159,7 +169,7 @@ class _Trace:
         """Trace, and return what can be compiled."""
         import jax
 
-        fed = [self._form(self._island.inputs[r]) for r in self.fed]
+        fed = [form for _, form in self.draws.values()] + [self._form(self._island.inputs[r]) for r in self.fed]
         weights = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in self.weights]
         return jax.jit(self._program).trace(weights, fed).lower()
 
@@ -183,7 +193,9 @@ class _Trace:
         scope = _Scope(xp, dict(self._known), dict(zip(self._large, weights, strict=True)))
         assert isinstance(xp.functions, _Functions)
         xp.functions.xp = xp
-        values = dict(zip(self.fed, fed, strict=True))
+        drawn = dict(zip(self.draws, fed, strict=False))
+        scope.draw = lambda bound, inputs: self._drawn(xp, bound, inputs, drawn)
+        values = dict(zip(self.fed, fed[len(drawn) :], strict=True))
         scope.values.update((r, v) for r, v in values.items() if self._island.inputs[r].dtype.kind not in "so")
         waiting: set[str] = set()
         for bound in self._island.nodes:
@@ -207,6 +219,23 @@ class _Trace:
         for p in xp.promises:
             ok = p if ok is None else ok & p
         return [(r.buffer, r.length) if isinstance(r, JaxList) else r for r in results], ok
+
+    def _drawn(self, xp: Any, bound: BoundNode, inputs: Sequence[Any], given: Mapping[str, Any]) -> list[Any]:
+        """Return the random numbers of a node: computed from their place where there is a rule for it, else given."""
+        import jax
+
+        from coldframe.primitives.jax_base import traced
+
+        if traced(inputs):
+            raise Unlowerable("how many random numbers are drawn is not known when compiling")
+        if bound.name not in self.draws:
+            numbers = sample(bound, inputs)
+            own = "drawn" in bound.call.op.rules and numbers.size > 0
+            form = jax.ShapeDtypeStruct((3,), np.uint64) if own else jax.ShapeDtypeStruct(numbers.shape, numbers.dtype)
+            self.draws[bound.name] = Draw(bound, tuple(inputs), numbers.size if own else 0), form
+        draw, form = self.draws[bound.name]
+        found = given[bound.name] if bound.name in given else jax.numpy.zeros(form.shape, form.dtype)
+        return bound.call.run(xp, inputs, aspect="drawn", state=found) if draw.count else [found]
 
     def _refusal(self, scope: _Scope, bound: BoundNode) -> str:
         promises = len(scope.xp.promises)
@@ -232,10 +261,14 @@ class _Scope:
     """Values of the tensors of a graph or of a function while it is being traced.
 
     `given` are known tensors that are arguments of the program, too: ops get these, unless they need to know them.
+
+    Attributes:
+        draw: returns the random numbers of a node; None where there are none.
     """
 
     def __init__(self, xp: Any, values: dict[TensorRef, Any], given: Mapping[TensorRef, Any] | None = None) -> None:
         self.xp, self.values, self._given = xp, values, given or {}
+        self.draw: Callable[[BoundNode, Sequence[Any]], list[Any]] | None = None
 
     def add(self, bound: BoundNode) -> None:
         """Trace one node."""
@@ -253,6 +286,8 @@ class _Scope:
                 outs = execute(bound, inputs, None)
             except ColdframeError as e:
                 raise Unlowerable(e.what) from e
+        elif call.op.random and self.draw is not None:
+            outs = self.draw(bound, inputs)
         else:
             if call.op.host and not rule:
                 raise Unlowerable(call.op.host)

@@ -2,6 +2,9 @@
 
 The key is the attribute ``seed``, the upper half of the counter ``seed2``; with both zero the sequence begins somewhere
 else in each session. A run takes up more of the sequence than it needs, whatever TensorFlow reserves.
+
+A rule ``drawn(xp, place, *inputs, **attrs)`` computes the same numbers without state, in a compiled island, from the
+place in the sequence that the runtime reserved.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import secrets
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
@@ -24,6 +28,7 @@ from coldframe.shapes import Shape
 _MAX_VALUES: Final = 1 << 33
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _WHY: Final = "random numbers"
+Array = npt.NDArray[Any]
 
 
 def sizes(shape: Any) -> tuple[tuple[int, ...], int]:
@@ -39,9 +44,14 @@ def sizes(shape: Any) -> tuple[tuple[int, ...], int]:
     return dims, count
 
 
+def sequence(state: State, node: str) -> dict[Any, Any]:
+    """Return where a node is in its sequence, to be changed: its seeds and position; empty before its first run."""
+    return state.resource(Handle(node, "random", dtypes.variant, Shape.unknown()))
+
+
 def reserve(state: State, seed: int, seed2: int, blocks: int) -> Stream:
     """Return where the running node is in its sequence, and take up so many blocks of it."""
-    kept = state.resource(Handle(state.node, "random", dtypes.variant, Shape.unknown()))
+    kept = sequence(state, state.node)
     if not kept:
         chosen = (seed, seed2) if seed or seed2 else (secrets.randbits(64), secrets.randbits(64))
         kept.update(seeds=chosen, position=0)
@@ -51,11 +61,23 @@ def reserve(state: State, seed: int, seed2: int, blocks: int) -> Stream:
     return here
 
 
+def place(state: State, count: int, *, seed: int, seed2: int) -> Array:
+    """Return, for a rule ``drawn``, where the running node is, uint64[3], and take up what `count` values may use."""
+    here = reserve(state, seed, seed2, count * RESERVED)
+    return np.array([here.key, here.counter & _MASK, here.counter >> 64], np.uint64)
+
+
 @op("RandomUniform", no_gradient=True, shape=inference_math.random, stateful=True, random=True, host=_WHY)
 def random_uniform(xp: Any, state: State, shape: Any, *, seed: int, seed2: int, dtype: DType) -> Any:
     """Values of [0, 1), each equally likely."""
     dims, count = sizes(shape)
     return philox.uniform(reserve(state, seed, seed2, count * RESERVED), count, dtype).reshape(dims)
+
+
+@random_uniform.rule("drawn")
+def _(xp: Any, place: Any, shape: Any, *, seed: int, seed2: int, dtype: DType) -> Any:
+    dims, count = sizes(shape)
+    return xp.reshape(xp.random_uniform(place, count, dtype), dims)
 
 
 def limits(minval: Any, maxval: Any, count: int) -> tuple[int, int]:
@@ -76,6 +98,12 @@ def random_uniform_int(
     dims, count = sizes(shape)
     low, high = limits(minval, maxval, count)
     return philox.integers(reserve(state, seed, seed2, count * RESERVED), count, low, high, Tout).reshape(dims)
+
+
+@random_uniform_int.rule("drawn")
+def _(xp: Any, place: Any, shape: Any, minval: Any, maxval: Any, *, seed: int, seed2: int, Tout: DType) -> Any:
+    dims, count = sizes(shape)
+    return xp.reshape(xp.random_integers(place, count, *limits(minval, maxval, count), Tout), dims)
 
 
 @op("RandomStandardNormal", no_gradient=True, shape=inference_math.random, stateful=True, random=True, host=_WHY)

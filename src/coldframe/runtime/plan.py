@@ -20,7 +20,9 @@ from coldframe.engines.base import BoundNode, Compiled, Engine, EngineFailure, G
 from coldframe.engines.reference import execute, interpret
 from coldframe.errors import ExecutionError
 from coldframe.graph.names import TensorRef
+from coldframe.ops.call import Call
 from coldframe.ops.state import Handle
+from coldframe.runtime.draws import drawn
 from coldframe.runtime.frames import DEAD, RegionPlan
 from coldframe.runtime.functional import Functional, Variables
 from coldframe.runtime.regions import Region
@@ -122,7 +124,8 @@ class IslandStep:
             self.kinds, self.chosen = kinds, chosen
         if chosen is not None:
             try:
-                made = chosen.run([values[g.ref] for g in chosen.inputs])
+                with drawn(chosen.draws, state) as given:
+                    made = chosen.run([*given, *(values[g.ref] for g in chosen.inputs)])
                 found = dict(zip(chosen.outputs, made, strict=True))
                 return {**chosen.constants, **found}, found.keys() if chosen.fresh else frozenset()
             except EngineFailure as e:
@@ -279,11 +282,12 @@ class PlanBuilder:
         """Return why the engine would not try a node.
 
         Gradients ask for shapes and compute with them on numpy. Where steps train, islands are compiled for the sizes
-        that they get, and so most of this is folded: the engine is to try.
+        that they get, and so most of this is folded: the engine is to try. Random numbers become inputs of the island
+        there: they would split it.
         """
         b = self._variables.call(bound)
         why = self._task.engine.declines(b)
-        if self._variables.written and why == b.call.op.host and b.call.op.pure:
+        if self._variables.written and why in ("random", b.call.op.host) and (b.call.op.pure or _is_draw(b.call)):
             return ""
         return why
 
@@ -404,6 +408,10 @@ class PlanBuilder:
 
     def _needed(self, ref: TensorRef, names: set[str]) -> bool:
         return ref in self._wanted or not self._consumers.get(ref, set()) <= names
+
+
+def _is_draw(call: Call) -> bool:
+    return call.op.random and call.op.stateful and [d.kind not in "so" for _, d in call.outputs] == [True]
 
 
 def _worth_compiling(nodes: Sequence[BoundNode]) -> bool:
