@@ -56,7 +56,7 @@ _SUBMODULES: Final = (
     "nn", "train", "layers", "losses", "metrics", "initializers", "regularizers", "summary", "image", "data",
     "errors", "math", "linalg", "strings", "sparse", "random", "debugging", "io", "signal", "quantization", "manip",
     "spectral", "bitwise", "sets", "contrib", "test", "graph_util", "saved_model", "estimator", "feature_column",
-    "keras", "lookup", "compat", "python_io",
+    "keras", "lookup", "compat", "python_io", "distributions",
 )  # fmt: skip
 _ALIASES: Final = {
     **{name: f"{_HERE}.{name}" for name in _SUBMODULES},

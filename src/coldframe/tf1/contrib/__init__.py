@@ -38,4 +38,6 @@ _MISSING: Final = {
     "predictor": "load the model with coldframe.load and call it",
 }
 
-__getattr__, __dir__ = namespace(__name__, "tf.contrib", [], {}, _MISSING)
+_ALIASES: Final = {"distributions": "coldframe.tf1.distributions"}
+
+__getattr__, __dir__ = namespace(__name__, "tf.contrib", [], _ALIASES, _MISSING)
