@@ -10,8 +10,7 @@ import tensorflow as tensorflow_package
 
 from coldframe.runtime.session import Session
 
-oracle = tensorflow_package.compat.v1
-oracle.disable_v2_behavior()  # TF1's control flow and variables
+oracle = tensorflow_package.compat.v1  # tests/tf1/conftest.py makes it behave as version 1
 
 IGNORED = frozenset({"_has_manual_control_dependencies", "_output_shapes", "debug_name"})
 
