@@ -61,6 +61,7 @@ FAMILIES = (
     "image_gradients",
     "colors",
     "boxes",
+    "pictures",
     "random",
     "candidates",
     "stateless",
