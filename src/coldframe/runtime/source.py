@@ -290,13 +290,13 @@ def _of_saved_model(model: SavedModel, path: Path, checkpoint: str | None, tags:
         _signatures(meta, where),
         meta.saver_def if meta.HasField("saver_def") else None,
         checkpoint,
-        _assets(model, meta),
+        asset_files(model, meta),
         _init_ops(meta),
         where,
     )
 
 
-def _assets(model: SavedModel, meta: Any) -> dict[str, Path]:
+def asset_files(model: SavedModel, meta: Any) -> dict[str, Path]:
     """Return the files of asset tensors: TF2 lists them in a field, TF1's builder in a collection."""
     if not meta.asset_file_def and _ASSETS in meta.collection_def:
         where = f"in collection `{_ASSETS}` in {model.folder}"

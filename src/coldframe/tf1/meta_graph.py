@@ -111,7 +111,7 @@ def _scoped(graph_def: Any, scope: str, dropped: Iterable[str], clear_devices: b
         nodes = [_parsed(messages.NodeDef, n) for n in kept]
         del graph_def.node[:]
         graph_def.node.extend(nodes)
-    for node in graph_def.node:
+    for node in graph_def.node if scope or clear_devices else ():
         if scope:
             _rename(node, scope, unbound)
         if clear_devices:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from coldframe.errors import ColdframeError
 from coldframe.formats.saved_model import read_saved_model
+from coldframe.runtime.source import asset_files
 from coldframe.tf1.meta_graph import _import_with_elements
 from coldframe.tf1.saved_model import names as c
 
@@ -41,7 +42,7 @@ def load(sess: Any, tags: Sequence[str], export_dir: Any, import_scope: str | No
         prefix = model.variables_prefix
         if saver is not None and prefix is not None:
             saver.restore(sess, os.fspath(prefix))
-        _run_initializer(sess, meta, model.assets(meta), import_scope)
+        _run_initializer(sess, meta, asset_files(model, meta), import_scope)
     return meta
 
 

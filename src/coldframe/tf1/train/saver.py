@@ -91,6 +91,7 @@ class Saver:
         self._max_to_keep, self._hours = max_to_keep, keep_checkpoint_every_n_hours
         self._retention = Retention(max_to_keep, keep_checkpoint_every_n_hours)
         self._plans: dict[str, tuple[Graph, Any]] = {}
+        self._graph_def: tuple[Graph, int, Any] | None = None
         self._is_empty = False
         self.saver_def: Any = None
         if saver_def is not None:
@@ -238,6 +239,7 @@ class Saver:
             tf.errors.FailedPreconditionError: variables have no values; all of them are named.
             tf.errors.OpError: files cannot be written.
         """
+        del save_debug_info
         self._require_built("save")
         session = _session(sess)
         state_name = "checkpoint" if latest_filename is None else latest_filename
@@ -248,11 +250,9 @@ class Saver:
             if not self._is_empty:
                 self._write(session, prefix)
             if write_meta_graph:
-                with session.graph.as_default():
-                    self.export_meta_graph(
-                        f"{_V1_SHARD.sub('', prefix)}.{meta_graph_suffix}", strip_default_attrs=strip_default_attrs,
-                        save_debug_info=save_debug_info,
-                    )  # fmt: skip
+                self._write_meta_graph(
+                    session.graph, f"{_V1_SHARD.sub('', prefix)}.{meta_graph_suffix}", strip_default_attrs
+                )
             if self._is_empty:
                 return None
             if write_state:
@@ -267,6 +267,15 @@ class Saver:
         except OSError as e:
             raise errors.from_system(e, prefix) from e
         return prefix
+
+    def _write_meta_graph(self, graph: Graph, path: str, strip_default_attrs: bool) -> None:
+        """Write the meta graph; the GraphDef is made anew only where nodes were added since the last save."""
+        known = self._graph_def
+        if known is None or known[0] is not graph or known[1] != graph.version:
+            known = self._graph_def = (graph, graph.version, graph.as_graph_def(add_shapes=True))
+        export_meta_graph(
+            path, graph=graph, graph_def=known[2], saver_def=self.saver_def, strip_default_attrs=strip_default_attrs
+        )
 
     def _prefix(self, path: str, session: BaseSession, step: Any, state_name: str) -> str:
         if os.path.split(state_name)[0]:

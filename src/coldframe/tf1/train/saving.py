@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from coldframe.passes.variables import handle_name
 from coldframe.tf1 import errors
 from coldframe.tf1.framework.graph import Graph
 from coldframe.tf1.framework.keys import GraphKeys
-from coldframe.tf1.framework.tensor import Operation
 from coldframe.tf1.session import BaseSession
 from coldframe.tf1.train.restoring import RANDOM_STATE, encode_random_state
 from coldframe.tf1.train.saver_plan import RestorePlan, Saved, SavePlan
@@ -28,7 +27,8 @@ def write(session: BaseSession, plan: SavePlan, prefix: str) -> None:
         OSError: the system refuses to write.
     """
     values = _values(session, plan)
-    places = {n: p for n, p in session.runtime.state.random_state().items() if _goes_on(session.graph, n)}
+    drawn = session.runtime.state.random_state()
+    places = {n: drawn[n] for n in going_on(session.graph, drawn)}
     with BundleWriter(prefix, shards=plan.shards) as writer:
         for item, value in zip(plan.tensors, values, strict=True):
             if item.part is None:
@@ -64,28 +64,38 @@ def _uninitialized(empty: list[Saved]) -> Exception:
 
 
 # --- random operations ------------------------------------------------------------------------------------------
-def _goes_on(graph: Graph, node: str) -> bool:
-    """Whether a random node matters after the start: all but those that only give variables their first values."""
-    op = graph._operations.get(node)
-    if op is None:
-        return True  # inside of a function
-    first = {v.initializer for key in (GraphKeys.GLOBAL_VARIABLES, GraphKeys.LOCAL_VARIABLES)
-             for v in graph.get_collection(key) if isinstance(v, Variable)}  # fmt: skip
-    followers: dict[str, list[Operation]] = {}
-    for other in graph.get_operations():
-        for name in other.node.controls:
-            followers.setdefault(name, []).append(other)
-    seen: set[Operation] = set()
-    open_ = [op]
+def going_on(graph: Graph, nodes: Collection[str]) -> set[str]:
+    """Return the random nodes that matter after the start: all but those that only give variables first values."""
+    open_ = [n for n in nodes if n in graph.ir]
+    inside_functions = {n for n in nodes if n not in graph.ir}
+    if not open_:
+        return inside_functions
+    keys = (GraphKeys.GLOBAL_VARIABLES, GraphKeys.LOCAL_VARIABLES)
+    variables = [v for key in keys for v in graph.get_collection(key) if isinstance(v, Variable)]
+    first = {v.initializer.name for v in variables}
+    readers: dict[str, list[str]] = {}
+    for node in graph.ir:
+        for source in {*(r.node for r in node.inputs), *node.controls}:
+            readers.setdefault(source, []).append(node.name)
+    matters: dict[str, bool] = {}
+    return inside_functions | {n for n in open_ if _reaches_an_end(n, readers, first, matters)}
+
+
+def _reaches_an_end(node: str, readers: Mapping[str, list[str]], first: set[str], known: dict[str, bool]) -> bool:
+    """Whether something other than the initializers `first` comes of a node."""
+    seen: set[str] = set()
+    open_ = [node]
     while open_:
         current = open_.pop()
-        if current in seen or current in first:
+        if current in seen or current in first or known.get(current) is False:
             continue
-        seen.add(current)
-        after = [c for t in current.outputs for c in t.consumer_ops] + followers.get(current.name, [])
-        if not after:
+        after = readers.get(current)
+        if not after or known.get(current):
+            known[node] = True
             return True
+        seen.add(current)
         open_ += after
+    known.update(dict.fromkeys(seen, False))
     return False
 
 
@@ -100,7 +110,7 @@ def put_back_random_state(session: BaseSession, plan: RestorePlan, places: Mappi
     if not trained <= restored:
         return
     state = session.runtime.state
-    started = {n for n in state.random_state() if n not in places and _goes_on(graph, n)}
+    started = going_on(graph, state.random_state().keys() - places.keys())
     state.set_random_state({**dict.fromkeys(started), **places})
 
 
