@@ -6,7 +6,9 @@ that the file leaves out get their defaults, functions go to the graph's library
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from coldframe.errors import ColdframeError, GraphError, near_names
@@ -59,6 +61,25 @@ def import_graph_def(
         TypeError: an argument is of the wrong type.
     """
     del op_dict
+    with _without_collecting():
+        return _imported(graph_def, input_map, return_elements, name, producer_op_list)
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Let the garbage collector rest: what is made here stays, and looking at it again and again takes longest."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _imported(
+    graph_def: Any, input_map: Any, return_elements: Any, name: str | None, producer_op_list: Any
+) -> list[Any] | None:
     source = _parsed(graph_def)
     wanted = _return_elements(return_elements)
     mapping = _input_map(input_map)
@@ -239,6 +260,7 @@ def _settle(
     loops = any((row := ops.get(n.op)) is not None and row.control == "enter" for n in source)
     for name, op in made.items():
         node = op.node
+        node.attrs.pop("_output_shapes", None)  # told anew when the graph is exported
         places: Any = node.attrs.get("_class")
         if places:
             node.attrs["_class"] = tuple(_renamed_place(p, rename, name, op.name) for p in places)
