@@ -94,8 +94,9 @@ class XlaEngine:
                 lowered = trace.lower()
                 trace.refused = refused | trace.refused
             pinned = tuple(g for r, g in island.inputs.items() if g.pinned is not None and r in trace.touched)
+            guards = (*(island.inputs[r] for r in trace.fed), *pinned)  # constants may be made of the sizes of inputs
             if not trace.outputs:
-                return Compiled(trace.done, trace.refused, pinned, (), trace.constants, lambda values: [])
+                return Compiled(trace.done, trace.refused, guards, (), trace.constants, lambda values: [])
             try:
                 program = lowered.compile()
             except Exception as e:  # XLA's failures share no base of their own
@@ -103,8 +104,7 @@ class XlaEngine:
             weights = [self._device.put(a) for a in trace.weights]
             draws = tuple(d for d, _ in trace.draws.values())
             run = _Program(program, weights, len(draws) + len(trace.fed), trace.forms, self._device)
-        inputs = (*(island.inputs[r] for r in trace.fed), *pinned)
-        return Compiled(trace.done, trace.refused, inputs, trace.outputs, trace.constants, run, fresh=True, draws=draws)
+        return Compiled(trace.done, trace.refused, guards, trace.outputs, trace.constants, run, fresh=True, draws=draws)
 
 
 def _folded(island: Island) -> dict[TensorRef, Any]:
