@@ -42,12 +42,18 @@ def _dense(tf: Any, x: Any, units: int, name: str, activation: Any = None) -> An
 
 
 # --- a classifier -------------------------------------------------------------------------------------------------
-def mlp(tf: Any, dtype: Any) -> Any:
+def mlp(tf: Any, dtype: Any, dropped: float = 0.0) -> Any:
     x = tf.placeholder(dtype, [None, 6], name="x")
     label = tf.placeholder(tf.int32, [None], name="label")
     hidden = _dense(tf, x, 10, "hidden", tf.nn.relu)
+    if dropped:
+        hidden = tf.nn.dropout(hidden, rate=dropped)
     logits = _dense(tf, hidden, 4, "logits")
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=logits))
+
+
+def mlp_with_dropout(tf: Any, dtype: Any) -> Any:
+    return mlp(tf, dtype, dropped=0.4)
 
 
 def mlp_batch(random: np.random.Generator) -> Batch:

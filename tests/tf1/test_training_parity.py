@@ -11,7 +11,8 @@ the rounding does, so that no small error of a rule can hide behind it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 import coldframe
 import coldframe.tf1 as ours
 from tf1_graphs import oracle as theirs
-from training_models import MODELS, OPTIMIZERS, Batch, Model
+from training_models import MODELS, OPTIMIZERS, Batch, Model, mlp_batch, mlp_with_dropout
 
 STEPS = 50
 HALF = STEPS // 2
@@ -48,7 +49,7 @@ def cases(sample: Collection[tuple[str, str]], without: Collection[str] = ()) ->
 class Program:
     """A program built with `tf`, in a session of its own."""
 
-    def __init__(self, tf: Any, model: Model, optimizer: str, dtype: str) -> None:
+    def __init__(self, tf: Any, model: Model, optimizer: str, dtype: str, **session: Any) -> None:
         self.graph: Any = tf.Graph()
         self.dtype = np.dtype(dtype)
         with self.graph.as_default():
@@ -60,7 +61,7 @@ class Program:
             self.initialize = tf.global_variables_initializer()
             self.variables = {v.op.name: v for v in tf.global_variables()}
             self.saver = tf.train.Saver()
-        self.session = tf.Session(graph=self.graph)
+        self.session = tf.Session(graph=self.graph, **session)
 
     def steps(self, batches: list[Batch]) -> np.ndarray:
         """Train, and return the losses."""
@@ -75,7 +76,7 @@ class Program:
 
     @classmethod
     def imported(cls, tf: Any, prefix: str, names: tuple[str, str]) -> Program:
-        """Make a program of a checkpoint and its meta graph alone; `names` are those of the loss and the training op."""
+        """Make a program of a checkpoint and its meta graph alone; `names`: of the loss and of the training op."""
         program = cls.__new__(cls)
         program.graph, program.dtype = tf.Graph(), np.dtype("float32")
         with program.graph.as_default():
@@ -176,6 +177,64 @@ def test_training_goes_on_without_the_program(model: str, tmp_path: Path) -> Non
         program = Program.imported(tf, *half_way[name])
         check_curve(f"going on from {name}'s meta graph", program.steps(fed[HALF:]), expected[name], "float32")
         check_values(program.values(), final[name], "float32")
+
+
+SLOW_TO_COMPILE = {("seq2seq", "xla"), ("recommender", "xla")}  # for each number of rows that a step updates anew
+ENGINES = [
+    pytest.param(model, engine, marks=[pytest.mark.slow] if (model, engine) in SLOW_TO_COMPILE else [])
+    for model in MODELS
+    for engine in ("reference", "onnxruntime", "xla")
+]
+
+
+@pytest.mark.parametrize(("model", "engine"), ENGINES)
+def test_every_engine_goes_the_same_way(model: str, engine: str, started: Callable[[str], Path]) -> None:
+    fed = batches(MODELS[model])
+    folder = started(model)
+    program = Program(ours, MODELS[model], "adam", "float32", engine=engine)
+    program.restore(str(folder / "start"))
+    check_curve(f"coldframe on {engine}", program.steps(fed), np.load(folder / "losses.npy"), "float32")
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function of a model that gives a folder: where TensorFlow started, and its losses from there."""
+
+    @functools.cache
+    def train(model: str) -> Path:
+        folder = tmp_path_factory.mktemp(model)
+        program = Program(theirs, MODELS[model], "adam", "float32")
+        program.session.run(program.initialize)
+        program.save(folder / "start")
+        np.save(folder / "losses.npy", program.steps(batches(MODELS[model])))
+        return folder
+
+    return train
+
+
+def test_dropout_drops_what_tensorflow_drops(tmp_path: Path) -> None:
+    """Random numbers are TensorFlow's; in a session that goes on with a checkpoint of coldframe, they go on too."""
+    model = Model(mlp_with_dropout, mlp_batch)
+    fed = batches(model)
+    a, b = Program(ours, model, "adam", "float32"), Program(theirs, model, "adam", "float32")
+    b.session.run(b.initialize)
+    a.restore(b.save(tmp_path / "start"))
+    check_curve("coldframe", a.steps(fed[:HALF]), b.steps(fed[:HALF]), "float32")
+    mine, its = a.save(tmp_path / "coldframe"), b.save(tmp_path / "TensorFlow")
+    losses = a.steps(fed[HALF:])
+    check_curve("coldframe", losses, b.steps(fed[HALF:]), "float32")
+
+    again = Program(ours, model, "adam", "float32")
+    again.restore(mine)
+    np.testing.assert_array_equal(again.steps(fed[HALF:]), losses)
+
+    anew = [Program(tf, model, "adam", "float32") for tf in (ours, theirs)]
+    for program in anew:  # TensorFlow does not save where it is in a sequence
+        program.restore(its)
+    losses, expected = (program.steps(fed[HALF:]) for program in anew)
+    check_curve("coldframe, going on after TensorFlow", losses, expected, "float32")
+    b.restore(mine)
+    assert np.isfinite(b.steps(fed[HALF:])).all()  # TensorFlow leaves aside what it does not know
 
 
 @pytest.mark.parametrize("model", MODELS)
