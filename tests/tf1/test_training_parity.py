@@ -49,7 +49,7 @@ def cases(sample: Collection[tuple[str, str]], without: Collection[str] = ()) ->
 class Program:
     """A program built with `tf`, in a session of its own."""
 
-    def __init__(self, tf: Any, model: Model, optimizer: str, dtype: str, **session: Any) -> None:
+    def __init__(self, tf: Any, model: Model, optimizer: str, dtype: str, engine: str = "") -> None:
         self.graph: Any = tf.Graph()
         self.dtype = np.dtype(dtype)
         with self.graph.as_default():
@@ -61,7 +61,7 @@ class Program:
             self.initialize = tf.global_variables_initializer()
             self.variables = {v.op.name: v for v in tf.global_variables()}
             self.saver = tf.train.Saver()
-        self.session = tf.Session(graph=self.graph, **session)
+        self.session = session_of(tf, self.graph, engine or model.engine)
 
     def steps(self, batches: list[Batch]) -> np.ndarray:
         """Train, and return the losses."""
@@ -75,7 +75,7 @@ class Program:
         return dict(self.session.run(self.variables))
 
     @classmethod
-    def imported(cls, tf: Any, prefix: str, names: tuple[str, str]) -> Program:
+    def imported(cls, tf: Any, prefix: str, names: tuple[str, str], engine: str) -> Program:
         """Make a program of a checkpoint and its meta graph alone; `names`: of the loss and of the training op."""
         program = cls.__new__(cls)
         program.graph, program.dtype = tf.Graph(), np.dtype("float32")
@@ -83,7 +83,7 @@ class Program:
             program.saver = tf.train.import_meta_graph(f"{prefix}.meta")
             program.loss, program.train = map(program.graph.as_graph_element, names)
             program.variables = {v.op.name: v for v in tf.global_variables()}
-        program.session = tf.Session(graph=program.graph)
+        program.session = session_of(tf, program.graph, engine)
         program.restore(prefix)
         return program
 
@@ -96,6 +96,10 @@ class Program:
 
     def restore(self, prefix: str) -> None:
         self.saver.restore(self.session, prefix)
+
+
+def session_of(tf: Any, graph: Any, engine: str) -> Any:
+    return tf.Session(graph=graph, engine=engine) if tf is ours else tf.Session(graph=graph)
 
 
 def batches(model: Model, count: int = STEPS) -> list[Batch]:
@@ -174,7 +178,7 @@ def test_training_goes_on_without_the_program(model: str, tmp_path: Path) -> Non
         half_way[name] = program.save(tmp_path / name), program.names
         expected[name], final[name] = program.steps(fed[HALF:]), program.values()
     for tf, name in ((ours, "TensorFlow"), (theirs, "coldframe")):
-        program = Program.imported(tf, *half_way[name])
+        program = Program.imported(tf, *half_way[name], MODELS[model].engine)
         check_curve(f"going on from {name}'s meta graph", program.steps(fed[HALF:]), expected[name], "float32")
         check_values(program.values(), final[name], "float32")
 
