@@ -181,10 +181,11 @@ def test_names_of_older_numpy_are_there(script: Script) -> None:
         import numpy as np
         print(np.zeros(2, np.float).dtype, np.int is int, np.NaN, np.asscalar(np.ones(1)))
         print(np.reshape([1, 2], newshape=[2, 1]).shape)
+        print(np.array([(np.ones(2), [1]), (np.ones(3), [0])]).shape)
         print(issubclass(list, collections.Iterable), time.clock() >= 0, inspect.getargspec(lambda a, b=1: a).args)
         """
     )
-    assert said == Said(0, "float64 True nan 1.0\n(2, 1)\nTrue True ['a', 'b']\n", "")
+    assert said == Said(0, "float64 True nan 1.0\n(2, 1)\n(2, 2)\nTrue True ['a', 'b']\n", "")
 
 
 def test_no_such_script(script: Script) -> None:

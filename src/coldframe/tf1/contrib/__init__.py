@@ -15,7 +15,6 @@ _MISSING: Final = {
     "distribute": _ONE_PROCESS,
     "mpi": _ONE_PROCESS,
     "nccl": _ONE_PROCESS,
-    "learn": "use a training loop with tf.train.MonitoredTrainingSession; data sets are for a data package",
     "keras": "build the model with tf.layers",
     "lite": "freeze the graph with coldframe.freeze and run it with coldframe.load",
     "tensorrt": "freeze the graph with coldframe.freeze and run it with coldframe.load",
@@ -33,7 +32,6 @@ _MISSING: Final = {
     "graph_editor": "rewrite graphs with coldframe.graph",
     "opt": "see tf.train for the optimizers that coldframe has",
     "crf": "coldframe has no conditional random fields",
-    "legacy_seq2seq": "use tf.contrib.seq2seq.sequence_loss, tf.nn.dynamic_rnn and tf.nn.raw_rnn",
     "ffmpeg": "decode sound with another package, and feed it",
     "predictor": "load the model with coldframe.load and call it",
 }

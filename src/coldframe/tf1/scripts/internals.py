@@ -116,6 +116,7 @@ INTERNAL: Final[dict[str, tuple[str, ...]]] = dict(_rows())
 OWN: Final[dict[str, str]] = {
     "examples.tutorials.mnist.input_data": f"{_TF}.scripts.mnist",
     "contrib.learn.python.learn.datasets.mnist": f"{_TF}.scripts.mnist",
+    "contrib.learn.python.learn.preprocessing.text": f"{_TF}.contrib.learn.preprocessing",
     "contrib.learn.datasets.mnist": f"{_TF}.scripts.mnist",
 }
 """Modules that coldframe has for scripts alone."""

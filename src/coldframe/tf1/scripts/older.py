@@ -9,6 +9,7 @@ import collections
 import collections.abc
 import functools
 import inspect
+import sys
 import time
 from typing import Any, Final
 
@@ -48,6 +49,10 @@ def give_back() -> None:
             setattr(np, name, value)
     if "newshape" not in inspect.signature(np.reshape).parameters:
         np.reshape = _reshape_by_either_name(np.reshape)
+    for name in ("array", "asarray"):
+        make = getattr(np, name)
+        if not hasattr(make, "__wrapped__"):
+            setattr(np, name, _of_uneven_rows(make))
     for name in _ABSTRACT:
         if not hasattr(collections, name):
             setattr(collections, name, getattr(collections.abc, name))
@@ -65,6 +70,22 @@ def _reshape_by_either_name(reshape: Any) -> Any:
         return reshape(a, *args, **kwargs)
 
     return with_newshape
+
+
+def _of_uneven_rows(make: Any) -> Any:
+    """Let rows of several lengths make an array of objects, as they did before numpy 1.24; for scripts, not for us."""
+
+    @functools.wraps(make)
+    def forgiving(a: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return make(a, *args, **kwargs)
+        except ValueError as e:
+            caller = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
+            if "inhomogeneous" not in str(e) or args or kwargs.get("dtype") or caller in ("coldframe", "numpy"):
+                raise
+            return make(a, object)
+
+    return forgiving
 
 
 _ArgSpec = collections.namedtuple("_ArgSpec", "args varargs keywords defaults")  # noqa: PYI024 - what there was

@@ -1,0 +1,17 @@
+"""`tf.contrib.learn`: the text preprocessing and the MNIST reader of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coldframe.tf1.lazy import namespace
+
+_HERE: Final = "coldframe.tf1.contrib.learn"
+_MISSING: Final = {
+    "*": "use a training loop with tf.train.MonitoredTrainingSession; data sets are for a data package",
+}
+
+__getattr__, __dir__ = namespace(
+    __name__, "tf.contrib.learn", [], {"preprocessing": f"{_HERE}.preprocessing", "datasets": f"{_HERE}.datasets"},
+    _MISSING,
+)  # fmt: skip
