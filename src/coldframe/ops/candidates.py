@@ -122,7 +122,7 @@ def _words(state: State, seed: int, seed2: int, num_sampled: int) -> Words:
 
 
 # --- samplers -----------------------------------------------------------------------------------------------------
-@op("LogUniformCandidateSampler", no_gradient=True, shape=_shapes, stateful=True, random=True, host=_WHY)
+@op("LogUniformCandidateSampler", shape=_shapes, stateful=True, random=True, host=_WHY)
 def log_uniform(
     xp: Any, state: State, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool, range_max: int,
     seed: int, seed2: int,
@@ -141,7 +141,7 @@ def log_uniform(
     return _sampled(true_classes, num_true, num_sampled, unique, range_max, pick, probability)
 
 
-@op("UniformCandidateSampler", no_gradient=True, shape=_shapes, stateful=True, random=True, host=_WHY)
+@op("UniformCandidateSampler", shape=_shapes, stateful=True, random=True, host=_WHY)
 def uniform(
     xp: Any, state: State, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool, range_max: int,
     seed: int, seed2: int,
@@ -158,7 +158,7 @@ def uniform(
     )
 
 
-@op("LearnedUnigramCandidateSampler", no_gradient=True, shape=_shapes, stateful=True, random=True, host=_WHY)
+@op("LearnedUnigramCandidateSampler", shape=_shapes, stateful=True, random=True, host=_WHY)
 def learned_unigram(
     xp: Any, state: State, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool, range_max: int,
     seed: int, seed2: int,
@@ -188,7 +188,7 @@ def _check_classes(true_classes: Array, classes: int) -> None:
                      found=[int(true_classes.min()), int(true_classes.max())])  # fmt: skip
 
 
-@op("FixedUnigramCandidateSampler", no_gradient=True, shape=_shapes, stateful=True, random=True, host=_WHY)
+@op("FixedUnigramCandidateSampler", shape=_shapes, stateful=True, random=True, host=_WHY)
 def fixed_unigram(
     xp: Any, state: State, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool, range_max: int,
     vocab_file: str, distortion: float, num_reserved_ids: int, num_shards: int, shard: int, unigrams: Any, seed: int,
@@ -245,7 +245,7 @@ def _buckets(weights: Array) -> tuple[list[float], list[int]]:
     return own, other
 
 
-@op("AllCandidateSampler", no_gradient=True, shape=_shapes, stateful=True, random=True, host=_WHY)
+@op("AllCandidateSampler", shape=_shapes, stateful=True, random=True, host=_WHY)
 def all_candidates(
     xp: Any, state: State, true_classes: Array, *, num_true: int, num_sampled: int, unique: bool, seed: int, seed2: int
 ) -> Any:
@@ -257,7 +257,7 @@ def all_candidates(
     )  # fmt: skip
 
 
-@op("ComputeAccidentalHits", no_gradient=True, shape="[b, t] [n] -> [?] [?] [?]", host="its result has no fixed size")
+@op("ComputeAccidentalHits", shape="[b, t] [n] -> [?] [?] [?]", host="its result has no fixed size")
 def compute_accidental_hits(
     xp: Any, true_classes: Array, sampled_candidates: Array, *, num_true: int, seed: int, seed2: int
 ) -> Any:

@@ -157,13 +157,13 @@ def _flat_shape(a: Attrs, contents: Known) -> list[Dims]:
     return [(None, None, a["channels"] or None)]
 
 
-@op("DecodePng", shape=_flat_shape, host=_HOST, no_gradient=True)
+@op("DecodePng", shape=_flat_shape, host=_HOST)
 def decode_png(xp: Any, contents: Any, *, channels: int, dtype: DType) -> Any:
     """Return the pixels of a PNG file; of another kind of image file too."""
     return _decoded(_data(contents), channels, dtype, animated=False)
 
 
-@op("DecodeJpeg", shape=_flat_shape, host=_HOST, no_gradient=True)
+@op("DecodeJpeg", shape=_flat_shape, host=_HOST)
 def decode_jpeg(
     xp: Any, contents: Any, *, channels: int, ratio: int, fancy_upscaling: bool, try_recover_truncated: bool,
     acceptable_fraction: float, dct_method: str,
@@ -177,7 +177,7 @@ def decode_jpeg(
     return _decoded(data, channels, dtypes.uint8, animated=False)
 
 
-@op("DecodeAndCropJpeg", shape=_flat_shape, host=_HOST, no_gradient=True)
+@op("DecodeAndCropJpeg", shape=_flat_shape, host=_HOST)
 def decode_and_crop_jpeg(
     xp: Any, contents: Any, crop_window: Any, *, channels: int, ratio: int, fancy_upscaling: bool,
     try_recover_truncated: bool, acceptable_fraction: float, dct_method: str,
@@ -190,14 +190,14 @@ def decode_and_crop_jpeg(
     return pixels[y : y + height, x : x + width]
 
 
-@op("DecodeGif", shape=lambda a, contents: [(None, None, None, 3)], host=_HOST, no_gradient=True)
+@op("DecodeGif", shape=lambda a, contents: [(None, None, None, 3)], host=_HOST)
 def decode_gif(xp: Any, contents: Any) -> Any:
     """Return the frames of a GIF file."""
     data = _data(contents)
     return _gif(data) if _kind(data) == "GIF" else _decoded(data, 3, dtypes.uint8, animated=False)[None]
 
 
-@op("DecodeBmp", shape=_flat_shape, host=_HOST, no_gradient=True)
+@op("DecodeBmp", shape=_flat_shape, host=_HOST)
 def decode_bmp(xp: Any, contents: Any, *, channels: int) -> Any:
     """Return the pixels of a BMP file."""
     return _decoded(_data(contents), channels, dtypes.uint8, animated=False)
@@ -207,7 +207,7 @@ def _image_shape(a: Attrs, contents: Known) -> list[Dims]:
     return [None if a["expand_animations"] else (None, None, a["channels"] or None)]
 
 
-@op("DecodeImage", shape=_image_shape, host=_HOST, no_gradient=True)
+@op("DecodeImage", shape=_image_shape, host=_HOST)
 def decode_image(xp: Any, contents: Any, *, channels: int, dtype: DType, expand_animations: bool) -> Any:
     """Return the pixels of an image file of any kind; all frames of a GIF where `expand_animations`."""
     return _decoded(_data(contents), channels, dtype, animated=expand_animations)
@@ -231,7 +231,7 @@ def _decoded(data: bytes, channels: int, dtype: DType, *, animated: bool) -> Arr
     return pixels if dtype is dtypes.uint8 else pixels.astype(np.float32) / np.float32(255)
 
 
-@op("ExtractJpegShape", shape=lambda a, contents: [(3,)], host=_HOST, no_gradient=True)
+@op("ExtractJpegShape", shape=lambda a, contents: [(3,)], host=_HOST)
 def extract_jpeg_shape(xp: Any, contents: Any, *, output_type: DType) -> Any:
     """Return height, width and channels of a JPEG file."""
     image = _opened(_data(contents), "JPEG")
@@ -239,7 +239,7 @@ def extract_jpeg_shape(xp: Any, contents: Any, *, output_type: DType) -> Any:
 
 
 # --- writing ------------------------------------------------------------------------------------------------------
-@op("EncodePng", shape=lambda a, image: [() if image.dims is None else image.dims[:-3]], host=_HOST, no_gradient=True)
+@op("EncodePng", shape=lambda a, image: [() if image.dims is None else image.dims[:-3]], host=_HOST)
 def encode_png(xp: Any, image: Array, *, compression: int) -> Any:
     """Return images as PNG files."""
     if image.ndim < 3:
@@ -254,7 +254,7 @@ def encode_png(xp: Any, image: Array, *, compression: int) -> Any:
     return flat.reshape(out.shape)
 
 
-@op("EncodeJpeg", shape="[?, ?, ?] -> []", host=_HOST, no_gradient=True)
+@op("EncodeJpeg", shape="[?, ?, ?] -> []", host=_HOST)
 def encode_jpeg(
     xp: Any, image: Array, *, format: str, quality: int, progressive: bool, optimize_size: bool,
     chroma_downsampling: bool, density_unit: str, x_density: int, y_density: int, xmp_metadata: str,
@@ -263,7 +263,7 @@ def encode_jpeg(
     return _as_jpeg(image, format, quality, progressive, optimize_size, chroma_downsampling, (x_density, y_density))
 
 
-@op("EncodeJpegVariableQuality", shape="[?, ?, ?] [] -> []", host=_HOST, no_gradient=True)
+@op("EncodeJpegVariableQuality", shape="[?, ?, ?] [] -> []", host=_HOST)
 def encode_jpeg_variable_quality(xp: Any, images: Array, quality: Any) -> Any:
     """Return an image as a JPEG file."""
     return _as_jpeg(images, "", int(quality), False, False, True, (300, 300))
@@ -323,13 +323,13 @@ def _draw(image: Array, box: list[int], color: Array) -> None:
         image[rows, right] = color
 
 
-@op("DrawBoundingBoxes", shape="x [?, ?, 4] -> x", host="it writes into pixels", no_gradient=True)
+@op("DrawBoundingBoxes", no_gradient=True, shape="x [?, ?, 4] -> x", host="it writes into pixels")
 def draw_bounding_boxes(xp: Any, images: Array, boxes: Array) -> Any:
     """Draw the edges of boxes (``[y_min, x_min, y_max, x_max]`` from 0 to 1), in ten colours by turns."""
     return _with_boxes(images, boxes, _COLORS)
 
 
-@op("DrawBoundingBoxesV2", shape="x [?, ?, 4] -> x", host="it writes into pixels", no_gradient=True)
+@op("DrawBoundingBoxesV2", shape="x [?, ?, 4] -> x", host="it writes into pixels")
 def draw_bounding_boxes_v2(xp: Any, images: Array, boxes: Array, colors: Array) -> Any:
     """Draw the edges of boxes in the colours given, ``[n, channels]``; the ten usual ones where that is empty."""
     return _with_boxes(images, boxes, colors if colors.size else _COLORS)
