@@ -206,6 +206,26 @@ def test_train_and_evaluate(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "export" / "latest").iterdir()] == [exports[1].decode().rpartition("/")[2]]
 
 
+def test_only_better_models_are_exported(tmp_path: Path) -> None:
+    est = made(tmp_path)
+    est.train(endless, steps=1)
+    path, losses = est.latest_checkpoint(), (3.0, 4.0, 2.0)
+    best = tf.estimator.BestExporter("best", _serving)
+    made_at = [
+        best.export(est, str(tmp_path / "e"), path, {"loss": loss, "global_step": i}, False) is not None
+        for i, loss in enumerate(losses)
+    ]
+    assert made_at == [True, False, True]
+    writer = tf.summary.FileWriter(str(tmp_path / "eval"))
+    writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag="loss", simple_value=1.0)]), 1)
+    writer.close()
+    again = tf.estimator.BestExporter("best", _serving, event_file_pattern="eval/*.tfevents.*")
+    assert again.export(est, str(tmp_path / "e"), path, {"loss": 1.5, "global_step": 9}, False) is None
+    assert again.export(est, str(tmp_path / "e"), path, {"loss": 0.5, "global_step": 9}, False) is not None
+    with pytest.raises(ValueError, match="an evaluation without `loss`"):
+        best.export(est, str(tmp_path / "e"), path, {"global_step": 9}, False)
+
+
 def _serving() -> Any:
     x = tf.placeholder(tf.float32, [None, 2], name="x")
     return tf.estimator.export.ServingInputReceiver({"x": x}, {"x": x})
@@ -319,3 +339,5 @@ def test_run_configs() -> None:
 def test_what_is_missing_says_what_to_use() -> None:
     with pytest.raises(AttributeError, match=r"write a model_fn of tf\.layers"):
         _ = tf.estimator.DNNClassifier
+    with pytest.raises(AttributeError, match=r"hint: compute features with tf\.one_hot"):
+        _ = tf.feature_column

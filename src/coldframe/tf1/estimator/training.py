@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 from coldframe.tf1.estimator.estimator import Estimator
+from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.platform import logging
+from coldframe.tf1.summary.writer import summary_iterator
 from coldframe.tf1.train.hook_timer import SecondOrStepTimer
 from coldframe.tf1.train.saving_hooks import CheckpointSaverListener
 
@@ -132,10 +135,63 @@ class LatestExporter(FinalExporter):
         self, estimator: Estimator, export_path: str, checkpoint_path: str, eval_result: Any, is_the_final_export: bool
     ) -> Any:
         made = self._export(estimator, export_path, checkpoint_path)
+        self._delete_old(export_path)
+        return made
+
+    def _delete_old(self, export_path: str) -> None:
         exports = sorted((n for n in os.listdir(export_path) if n.isdigit()), key=int)
         for old in exports[: -self._keep] if self._keep else ():
             shutil.rmtree(os.path.join(export_path, old))
-        return made
+
+
+class BestExporter(LatestExporter):
+    """Exports the model after each evaluation that is better than all before, and keeps the last few exports.
+
+    Args:
+        name, serving_input_receiver_fn, assets_extra, as_text, exports_to_keep: as for `LatestExporter`.
+        event_file_pattern: a pattern of event files below the model's folder, such as ``eval/*.tfevents.*``, that have
+            the evaluations of earlier trainings.
+        compare_fn: called with ``best_eval_result`` and ``current_eval_result``; True where the current one is better.
+            The smaller loss otherwise.
+    """
+
+    def __init__(
+        self, name: str = "best_exporter", serving_input_receiver_fn: Any = None, event_file_pattern: str | None = None,
+        compare_fn: Callable[..., bool] | None = None, assets_extra: Any = None, as_text: bool = False,
+        exports_to_keep: int | None = 5,
+    ) -> None:  # fmt: skip
+        super().__init__(name, serving_input_receiver_fn, assets_extra, as_text, exports_to_keep)
+        self._compare, self._pattern = compare_fn or _smaller_loss, event_file_pattern
+        self._best: dict[str, Any] | None = None
+
+    def export(
+        self, estimator: Estimator, export_path: str, checkpoint_path: str, eval_result: Any, is_the_final_export: bool
+    ) -> Any:
+        if self._best is None and self._pattern:
+            self._best = self._best_before(os.path.join(estimator.model_dir, self._pattern), eval_result)
+        if self._best is not None and not self._compare(best_eval_result=self._best, current_eval_result=eval_result):
+            return None
+        self._best = eval_result
+        return super().export(estimator, export_path, checkpoint_path, eval_result, is_the_final_export)
+
+    def _best_before(self, pattern: str, now: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the best evaluation in event files, that of `now`, which is written already, left out."""
+        best = None
+        for path in sorted(glob.glob(pattern)):
+            for event in summary_iterator(path):
+                found = {v.tag: v.simple_value for v in event.summary.value if v.WhichOneof("value") == "simple_value"}
+                if not found or event.step == now[GraphKeys.GLOBAL_STEP]:
+                    continue
+                if best is None or self._compare(best_eval_result=best, current_eval_result=found):
+                    best = found
+        return best
+
+
+def _smaller_loss(best_eval_result: Any, current_eval_result: Any) -> bool:
+    for result in (best_eval_result, current_eval_result):
+        if not result or "loss" not in result:
+            raise ValueError("an evaluation without `loss` cannot be compared; give BestExporter a compare_fn")
+    return bool(best_eval_result["loss"] > current_eval_result["loss"])
 
 
 class _Evaluations(CheckpointSaverListener):
@@ -197,4 +253,4 @@ def train_and_evaluate(estimator: Estimator, train_spec: TrainSpec, eval_spec: E
     return evaluations.result, evaluations.exports
 
 
-__all__ = ["EvalSpec", "Exporter", "FinalExporter", "LatestExporter", "TrainSpec", "train_and_evaluate"]
+__all__ = ["BestExporter", "EvalSpec", "Exporter", "FinalExporter", "LatestExporter", "TrainSpec", "train_and_evaluate"]
