@@ -92,10 +92,12 @@ class Program:
         return self.loss.name, self.train.name
 
     def save(self, prefix: Path) -> str:
-        return str(self.saver.save(self.session, str(prefix)))
+        with self.graph.as_default():  # elsewhere TensorFlow is eager
+            return str(self.saver.save(self.session, str(prefix)))
 
     def restore(self, prefix: str) -> None:
-        self.saver.restore(self.session, prefix)
+        with self.graph.as_default():
+            self.saver.restore(self.session, prefix)
 
 
 def session_of(tf: Any, graph: Any, engine: str) -> Any:
