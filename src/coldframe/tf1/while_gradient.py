@@ -4,6 +4,9 @@ A loop is differentiated by a second loop that runs backwards. Its body runs one
 from the loop variables that the iteration began with, and backpropagates through it. Only those loop variables, and
 random numbers, which a second run would not draw again, are kept by the forward loop: in TensorLists that it gets as
 additional loop variables when its gradient is asked for.
+
+The backward loop counts up to the rounds that the forward loop took: its first two loop variables are those of any
+loop built here, so that it can be differentiated in turn.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from coldframe.tf1.framework.functions import FuncGraph, _free_name
 from coldframe.tf1.framework.graph import get_default_graph
 from coldframe.tf1.framework.importing import copy_nodes, inline_function
 from coldframe.tf1.framework.tensor import Operation, Tensor
+from coldframe.tf1.while_loop import COUNTER, LIMIT
 
 
 @dataclasses.dataclass(slots=True)
@@ -70,20 +74,21 @@ class _Backward:
     def run(self, dys: Sequence[Any]) -> list[Any]:
         moving, fixed = self.moving(), self.constant()
         body = FuncGraph(f"{self.op.name.replace('/', '_')}_grad_body", self.graph)
-        count = body.argument("iterations_left", dtypes.int32, [])
+        count = body.argument(COUNTER, dtypes.int32, [])
+        limit = body.argument(LIMIT, dtypes.int32, [])
         arriving = [self._argument(body, f"grad_{i}", dys[i]) for i in moving]
         zeros = [_zeros_like(self.op.inputs[i]) for i in fixed]
         sums = [self._argument(body, f"sum_{i}", z) for i, z in zip(fixed, zeros, strict=True)]
         with body.as_default():
             saved, results = self._body(body, moving, fixed, arriving, sums)
-            left = raw.Sub(count, constant(1))
-        saved = self._prune(body, [left, *results], saved)
-        body.outputs = [left, *results, *(s.popped for s in saved)]
+            counted = raw.AddV2(count, constant(1))
+        saved = self._prune(body, [counted, *results], saved)
+        body.outputs = [counted, limit, *results, *(s.popped for s in saved)]
         lists = self._keep(saved)
-        first = [raw.Identity(self.op.outputs[0]), *(dys[i] for i in moving), *zeros, *lists]
+        first = [constant(0), raw.Identity(self.op.outputs[0]), *(dys[i] for i in moving), *zeros, *lists]
         outputs = self._loop(body, first)
         grads: list[Any] = [None] * len(self.op.inputs)
-        for i, t in zip([*moving, *fixed], outputs[1:], strict=False):
+        for i, t in zip([*moving, *fixed], outputs[2:], strict=False):
             grads[i] = t
         return grads
 
@@ -174,10 +179,12 @@ class _Backward:
     def _extend(self, saved: list[_Saved]) -> None:
         attrs = self.op.node.attrs
         condition = self.library[attrs["cond"].name]  # type: ignore[union-attr]
-        lists = tuple(FunctionArg(_fresh(f"kept_{k}", self.forward.body), dtypes.variant) for k in range(len(saved)))
+        lists = tuple(
+            FunctionArg(_fresh(f"kept_{k}", self.forward, condition), dtypes.variant) for k in range(len(saved))
+        )
         pushes = [
             Node(
-                _fresh(f"keep_{k}", self.forward.body), "TensorListPushBack",
+                _fresh(f"keep_{k}", self.forward), "TensorListPushBack",
                 [TensorRef(a.name), s.ref], [], {"element_dtype": s.dtype},
             )
             for k, (s, a) in enumerate(zip(saved, lists, strict=True))
@@ -213,7 +220,7 @@ class _Backward:
         for t in body.inputs:
             condition.argument(t.op.name, t.dtype, t.static_shape)
         with condition.as_default():
-            more = raw.Greater(condition.inputs[0], constant(0))
+            more = raw.Less(condition.inputs[0], condition.inputs[1])
         condition_ref, body_ref = condition.finish([more]), body.finish(body.outputs)
         attrs = {
             "cond": condition_ref, "body": body_ref, "output_shapes": [t.static_shape for t in inputs],
@@ -228,8 +235,9 @@ def _at(ref: TensorRef, given: dict[TensorRef, Tensor], made: dict[str, Operatio
     return given[ref] if ref in given else made[ref.node].outputs[ref.slot]
 
 
-def _fresh(name: str, body: ir.Graph) -> str:
-    taken = body.nodes
+def _fresh(name: str, *functions: Function) -> str:
+    """Return a name that no node and no argument of `functions` has."""
+    taken = {n for f in functions for n in (*f.body.nodes, *(a.name for a in f.args))}
     n = 0
     while f"{name}_{n}" in taken:
         n += 1

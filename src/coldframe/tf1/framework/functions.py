@@ -35,7 +35,9 @@ class FuncGraph(Graph):
         self._outer = get_default_graph() if outer is None else outer
         library = self._outer.ir.functions
         self.ir = ir.Graph(functions=library, producer=PRODUCER)
-        self.name = _free_name(name, library)
+        self.function_names = self._outer.function_names
+        self.name = _free_name(name, {*library, *self.function_names})
+        self.function_names.add(self.name)
         self.seed = self._outer.seed
         self.registry = self._outer.registry
         self.inputs: list[Tensor] = []
@@ -51,6 +53,7 @@ class FuncGraph(Graph):
         """Add an argument and return the tensor that stands for it."""
         node = Node(self.unique_name(name), "Placeholder", attrs={"dtype": dtype, "shape": as_static(shape)})
         op = self.adopt(node)
+        op.context = None  # whichever branch captures it first, it is there for all
         op.outputs = [Tensor(op, 0, known or Known(dtype, as_static(shape)))]
         self.inputs.append(op.outputs[0])
         return op.outputs[0]

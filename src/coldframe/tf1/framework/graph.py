@@ -43,6 +43,7 @@ class Graph(Collections):
         self.ir = ir.Graph(producer=PRODUCER)
         self.seed: int | None = None
         self.control_flow_context: Any = None
+        self.function_names: set[str] = set()  # of functions that are being traced, or were
         self.registry: dict[str, Any] = {}  # Python objects that belong to the graph: py_func tokens, generators
         self._operations: dict[str, Operation] = {}
         self._names: dict[str, int] = {}
