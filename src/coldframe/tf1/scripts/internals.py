@@ -74,7 +74,7 @@ _FOLDERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "python.summary.writer": {"writer": ("summary",)},
     "python.layers": {
         "base core convolutional pooling normalization layers": _LAYERS,
-        "utils": ("contrib.layers", *_LAYERS),
+        "utils": ("contrib.layers", f"{_TF}.cond", *_LAYERS),
     },
     "python.feature_column": {"feature_column": ("feature_column",)},
     "python.estimator": {"estimator": ("estimator",), "model_fn": ("estimator",), "run_config": ("estimator",)},
