@@ -102,7 +102,7 @@ def _strings(value: Any) -> Any:
 
 # --- constants --------------------------------------------------------------------------------------------------
 def constant(
-    value: Any, dtype: Any = None, shape: Any = None, name: str = "Const", verify_shape: bool = False
+    value: Any, dtype: Any = None, shape: Any = None, name: str | None = "Const", verify_shape: bool = False
 ) -> Tensor:
     """Return a Const node's output.
 
@@ -116,7 +116,7 @@ def constant(
     array = as_array(value, want)
     if shape is not None:
         array = _shaped(array, as_static(shape), verify_shape)
-    return constant_node(array, want or dtypes.from_numpy(array.dtype), name)
+    return constant_node(array, want or dtypes.from_numpy(array.dtype), name or "Const")
 
 
 def constant_node(array: Any, dtype: DType, name: str) -> Tensor:
