@@ -437,3 +437,8 @@ def test_a_graph_def_from_a_version_on_has_what_was_added_since() -> None:
         before = g.version
         tf1.constant(2, name="b")
         assert [n.name for n in g.as_graph_def(from_version=before).node] == ["b"]
+
+
+def test_constants_may_go_without_a_name() -> None:
+    with tf1.Graph().as_default():
+        assert tf1.constant(1, name=None).name == "Const:0"
