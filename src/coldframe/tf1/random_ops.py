@@ -125,17 +125,17 @@ def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None
     """Return a part of `value`, of the shape `size`, at a random place."""
     from coldframe.tf1.array_ops import shape as shape_of
     from coldframe.tf1.check_ops import Assert
+    from coldframe.tf1.dependencies import with_dependencies
+    from coldframe.tf1.reduce_ops import reduce_all
 
     with name_scope(name, "random_crop", [value, size]) as scope:
         value = convert_to_tensor(value, name="value")
         size = convert_to_tensor(size, dtypes.int32, name="size")
         shape = shape_of(value)
-        fits = raw_op("All", [shape >= size, [0]], {}, None)
-        check = Assert(fits, ["Need value.shape >= size, got ", shape, size], summarize=1000)
-        with get_default_graph().control_dependencies([check]):
-            shape = raw_op("Identity", [shape], {}, None)
+        check = Assert(reduce_all(shape >= size), ["Need value.shape >= size, got ", shape, size], summarize=1000)
+        shape = with_dependencies([check], shape)
         limit = shape - size + 1
-        drawn = random_uniform(raw_op("Shape", [shape], {}, None), dtype=size.dtype, maxval=size.dtype.numpy.type(
+        drawn = random_uniform(shape_of(shape), dtype=size.dtype, maxval=size.dtype.numpy.type(
             2**31 - 1), seed=seed)  # fmt: skip
         return raw_op("Slice", [value, drawn % limit, size], {}, scope)
 

@@ -278,8 +278,12 @@ def _as_feed(tensor: Tensor, value: Any) -> Any:
     if dtype.kind == "s":
         array = as_array(value, dtype)
     else:
-        array = np.asarray(value, dtype.numpy)
-        if isinstance(value, int) and int(array) != value:
+        try:
+            array = np.asarray(value, dtype.numpy)
+            fits = not isinstance(value, int) or int(array) == value
+        except OverflowError:
+            fits = False
+        if not fits:
             raise TypeError(f"Type of feed value {value} with type {type(value)} is not compatible with {dtype.name}.")
     dims = tensor.static_shape.dims
     if dims is not None and (
