@@ -74,7 +74,7 @@ def _batch_norm(tf: Any) -> Any:
 def _cond_gradients(tf: Any) -> Any:
     p, q = tf.placeholder(tf.bool, []), tf.placeholder(tf.bool, [])
     x, w = tf.placeholder(tf.float32, [2]), tf.Variable([2.0, 3.0])
-    inner = lambda: tf.cond(q, lambda: x * x * w, lambda: tf.sin(x))
+    inner = lambda: tf.cond(q, lambda: x * x * w, lambda: tf.sin(x))  # noqa: E731
     y = tf.cond(p, inner, lambda: x * 3.0)
     dx, dw = tf.gradients(y, [x, w])
     second = tf.gradients(tf.reduce_sum(dx * dx), x)[0]
@@ -145,7 +145,7 @@ def _nested_loops(tf: Any) -> Any:
 
 def _cond_in_loop(tf: Any) -> Any:
     x = tf.placeholder(tf.float32, [])
-    step = lambda i, s: (i + 1, tf.cond(tf.equal(i % 2, 0), lambda: s * x, lambda: s + x))
+    step = lambda i, s: (i + 1, tf.cond(tf.equal(i % 2, 0), lambda: s * x, lambda: s + x))  # noqa: E731
     _, y = tf.while_loop(lambda i, _: i < 5, step, (0, 1.0))
     g = tf.gradients(y, x)[0]
     return _run(tf, [y, g], {x: 1.5})
@@ -153,7 +153,7 @@ def _cond_in_loop(tf: Any) -> Any:
 
 def _loop_in_cond(tf: Any) -> Any:
     p, x = tf.placeholder(tf.bool, []), tf.placeholder(tf.float32, [2])
-    power = lambda: tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y * x), (0, x))[1]
+    power = lambda: tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y * x), (0, x))[1]  # noqa: E731
     y = tf.cond(p, power, lambda: x + 1.0)
     g = tf.gradients(y, x)[0]
     return _both(tf, p, [y, g], {x: np.array([2.0, 3.0], np.float32)})
@@ -330,12 +330,12 @@ def test_gradients_of_loops_agree_with_finite_differences() -> None:
 def _twice(tf: Any, kind: str, at: Any) -> Any:
     """Return a loss of a loop whose gradient is not constant."""
     if kind == "power":
-        step = lambda i, y: (i + 1, tf.sin(y) * 1.3 + at * y)
+        step = lambda i, y: (i + 1, tf.sin(y) * 1.3 + at * y)  # noqa: E731
     elif kind == "nested":
-        inner = lambda j, y: (j + 1, tf.sin(y * at))
-        step = lambda i, y: (i + 1, tf.while_loop(lambda j, _: j < 2, inner, (0, y))[1] + y)
+        inner = lambda j, y: (j + 1, tf.sin(y * at))  # noqa: E731
+        step = lambda i, y: (i + 1, tf.while_loop(lambda j, _: j < 2, inner, (0, y))[1] + y)  # noqa: E731
     else:
-        step = lambda i, y: (i + 1, tf.cond(tf.equal(i % 2, 0), lambda: y * at * y, lambda: tf.sin(y) + at))
+        step = lambda i, y: (i + 1, tf.cond(tf.equal(i % 2, 0), lambda: y * at * y, lambda: tf.sin(y) + at))  # noqa: E731
     return tf.reduce_sum(tf.while_loop(lambda i, _: i < 3, step, (0, at))[1])
 
 
@@ -351,7 +351,7 @@ def test_second_gradients_of_loops_which_tensorflow_1_has_not_agree_with_finite_
         second = [tf1.gradients(tf1.reduce_sum(first[0]), x)[0], tf1.gradients(tf1.reduce_sum(first[1]), x)[0]]
         sess.run(w.initializer)
         at, d = np.array([0.3, 0.8]), 1e-6
-        sums = lambda i, p: sess.run(tf1.reduce_sum(first[i]), {x: p})
+        sums = lambda i, p: sess.run(tf1.reduce_sum(first[i]), {x: p})  # noqa: E731
         for i in (0, 1):
             numeric = [(sums(i, at + d * e) - sums(i, at - d * e)) / (2 * d) for e in np.eye(2)]
             np.testing.assert_allclose(sess.run(second[i], {x: at}), numeric, rtol=1e-5)

@@ -136,7 +136,7 @@ def _operators(tf: Any) -> Any:
     out += [x + 1, 1 + x, x - 1, 1 - x, x * 2.0, 2.0 * x, x / 2, 2 / x, x // 2, 2 // x, x % 2, 2 % x, x**2, 2**x]
     out += [i + 1, i / 2, 2 / i, i // 2, i % 2, -i, i**2, i > 1, i < 1, abs(i), i == i]
     out += [b & b, b | b, b ^ b, ~b, b & True, True | b, i & 3, i | 1]
-    out += [x + [[1, 2], [3, 4]], np.ones((2, 2), np.float32) * x, x * np.float32(3), x @ np.ones((2, 2), np.float32)]
+    out += [x + [[1, 2], [3, 4]], np.ones((2, 2), np.float32) * x, x * np.float32(3), x @ np.ones((2, 2), np.float32)]  # noqa: RUF005
     return [o for o in out if not isinstance(o, bool)]
 
 
@@ -257,7 +257,7 @@ def test_python_values_become_the_tensors_they_become_in_tensorflow(name: str, d
         try:
             t = tf.convert_to_tensor(value, None if dtype is None else getattr(tf, dtype))
         except (TypeError, ValueError) as error:
-            return f"refused: {isinstance(error, TypeError) or isinstance(error, ValueError)}"
+            return f"refused: {isinstance(error, (TypeError, ValueError))}"
         with tf.Session() as sess:
             return [t.dtype, t.shape, t.name, sess.run(t)]
 
@@ -363,7 +363,8 @@ def test_a_wrong_name_is_answered_with_near_names_and_likely_outputs() -> None:
         return tf.get_default_graph().get_tensor_by_name("imput:0")
 
     text = str(raised(program))
-    assert "input" in text and "prediction:0" in text
+    assert "input" in text
+    assert "prediction:0" in text
 
 
 def _shapes(tf: Any) -> Any:
@@ -373,7 +374,7 @@ def _shapes(tf: Any) -> Any:
             s.is_compatible_with([3, 2]), s == p, s == [2, 3], s != [2, 3], u == u, str(s), str(u), str(p), repr(s), repr(p),
             repr(u), list(s), s.dims, len(s), bool(s), bool(u), u.with_rank(2), s.with_rank_at_least(1), p.as_list(),
             tf.TensorShape(3), tf.TensorShape([]), str(tf.TensorShape([])), str(tf.TensorShape([7])), u[1:], u[:2], u[1:3],
-            s + [5], [5] + s, tf.TensorShape(np.array([1, 2])), hash(s) == hash(tf.TensorShape([2, 3])),
+            s + [5], [5] + s, tf.TensorShape(np.array([1, 2])), hash(s) == hash(tf.TensorShape([2, 3])),  # noqa: RUF005
             p.assert_is_compatible_with([1, 3]), s[-1], s.rank,
             tf.TensorShape([tf.Dimension(2), None]), tf.dimension_value(s[0]), tf.dimension_value(3)]  # fmt: skip
 

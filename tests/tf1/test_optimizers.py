@@ -92,7 +92,7 @@ def _clipped(tf: Any) -> Any:
     clipped = [(tf.clip_by_norm(g, 1.0), x) for g, x in pairs]
     train = optimizer.apply_gradients(clipped, name="apply")
     grads, norm = tf.clip_by_global_norm([g for g, _ in pairs], 2.0)
-    other = tf.train.AdamOptimizer().apply_gradients(zip(grads, [v, w]))
+    other = tf.train.AdamOptimizer().apply_gradients(zip(grads, [v, w]))  # noqa: B905
     return [train, other, [x for _, x in pairs], _session(tf, [v, w, norm], [train, other])]
 
 
