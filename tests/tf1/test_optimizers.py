@@ -26,7 +26,11 @@ OPTIMIZERS: dict[str, Program] = {
     "AdagradDA": lambda tf: tf.train.AdagradDAOptimizer(0.1, tf.train.get_or_create_global_step()),
 }
 ON_PURPOSE = ("grad_a", "grad_b")  # attributes of MatMul that TensorFlow 2 added; no version of 1 knows them
-HINTS = ("ReadVariableOp", "ExponentialMovingAverage")  # where to place nodes; nothing runs differently
+HINTS = (
+    "ReadVariableOp",
+    "ExponentialMovingAverage",
+    "AssignMovingAvg",
+)  # where to place nodes; nothing runs differently
 NEWER = ("Ftrl", "AdagradDA")  # TensorFlow 2 added inputs that change no number
 
 
