@@ -15,6 +15,7 @@ from coldframe.ops.inference import Known
 from coldframe.shapes import Shape
 from coldframe.tf1.framework.dtype import as_dtype
 from coldframe.tf1.framework.graph import Graph, get_default_graph, graph_of, name_scope
+from coldframe.tf1.framework.operators import SparseOperators
 from coldframe.tf1.framework.shape import Dimension, TensorShape, as_static
 from coldframe.tf1.framework.tensor import Operation, Tensor
 
@@ -320,7 +321,7 @@ class IndexedSlices:
         return f"IndexedSlices(indices={self.indices}, values={self.values}, dense_shape={self.dense_shape})"
 
 
-class SparseTensor:
+class SparseTensor(SparseOperators):
     """The elements of a tensor of shape `dense_shape` that are there: ``values[i]`` at ``indices[i]``.
 
     Args:

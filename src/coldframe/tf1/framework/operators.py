@@ -128,6 +128,31 @@ def _unary(op: str) -> Any:
     return method
 
 
+def _sparse(name: str, op: str) -> Any:
+    """Return the method for a sparse tensor and what is dense, or becomes so: the elements that are there change."""
+
+    def method(self: Any, other: Any) -> Any:
+        from coldframe.tf1.framework import build, convert, graph
+
+        with graph.name_scope(None, name, [self.indices, self.values, self.dense_shape, other]) as scope:
+            other = convert.convert_to_tensor(other, dtype=self.dtype, name="y")
+            values = build.raw_op(op, [self.indices, self.values, self.dense_shape, other], {}, scope)
+            return convert.SparseTensor(self.indices, values, self.dense_shape)
+
+    return method
+
+
+class SparseOperators:
+    """Operators of sparse tensors."""
+
+    __slots__ = ()
+    __array_priority__ = 100
+
+    __mul__ = __rmul__ = _sparse("mul", "SparseDenseCwiseMul")
+    __truediv__ = _sparse("truediv", "SparseDenseCwiseDiv")
+    __div__ = _sparse("div", "SparseDenseCwiseDiv")
+
+
 class Operators:
     """Operators of everything that can become a tensor. Equality is identity, as in TF1."""
 
