@@ -46,7 +46,7 @@ EXPECTED_MESSAGES = frozenset(
     SequenceExample ServerDef SignatureDef StructuredValue Summary SummaryDescription TaggedRunMetadata
     TensorInfo TensorProto TensorShapeProto TensorSliceProto TrackableObjectGraph TypeSpecProto ValuesDef VariableDef VariantTensorDataProto
     VersionDef WhileContextDef
-    """.split()  # noqa: SIM905
+    """.split()  # noqa: E501, SIM905
 )
 
 

@@ -107,7 +107,9 @@ def test_all_missing_ops_are_named_at_once() -> None:
 
 
 def test_an_unknown_engine_is_refused(made: Case) -> None:
-    with pytest.raises(cf.MisuseError, match="no engine is called `gpu`: expected auto or onnxruntime or xla or reference"):
+    with pytest.raises(
+        cf.MisuseError, match="no engine is called `gpu`: expected auto or onnxruntime or xla or reference"
+    ):
         Session(made.graph, "gpu")
 
 

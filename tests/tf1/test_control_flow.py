@@ -364,8 +364,8 @@ def _wide(tf: Any) -> Any:
 WRONG: dict[str, tuple[Program, str]] = {
     "python bool": (lambda tf: tf.cond(True, lambda: 1, lambda: 2), "pred must not be a Python bool"),
     "no function": (lambda tf: tf.cond(tf.constant(True), 3, lambda: 2), "callable"),
-    "dtypes": (lambda tf: tf.cond(tf.placeholder(tf.bool, []), lambda: tf.constant(1), lambda: tf.constant(1.0)), "type"),
-    "structures": (lambda tf: tf.cond(tf.placeholder(tf.bool, []), lambda: [tf.constant(1)] * 2, lambda: tf.constant(1)), ""),
+    "dtypes": (lambda tf: tf.cond(tf.placeholder(tf.bool, []), lambda: tf.constant(1), lambda: tf.constant(1.0)), "type"),  # noqa: E501
+    "structures": (lambda tf: tf.cond(tf.placeholder(tf.bool, []), lambda: [tf.constant(1)] * 2, lambda: tf.constant(1)), ""),  # noqa: E501
     "no loop variables": (lambda tf: tf.while_loop(lambda: True, list, []), "No loop variables"),
     "no body": (lambda tf: tf.while_loop(lambda i: i < 3, 3, [0]), "callable"),
     "number of results": (lambda tf: tf.while_loop(lambda i, j: i < 3, lambda i, j: i, (0, 0)), ""),

@@ -369,11 +369,11 @@ def test_a_wrong_name_is_answered_with_near_names_and_likely_outputs() -> None:
 
 def _shapes(tf: Any) -> Any:
     s, u, p = tf.TensorShape([2, 3]), tf.TensorShape(None), tf.TensorShape([None, 3])
-    return [s, u, p, s[0], s[1:], u[1], p[0], s.ndims, u.ndims, s.num_elements(), p.num_elements(), s.is_fully_defined(),
-            p.is_fully_defined(), p.merge_with([4, None]), s.concatenate([4]), u.concatenate([4]), s.is_compatible_with(p),
-            s.is_compatible_with([3, 2]), s == p, s == [2, 3], s != [2, 3], u == u, str(s), str(u), str(p), repr(s), repr(p),
+    return [s, u, p, s[0], s[1:], u[1], p[0], s.ndims, u.ndims, s.num_elements(), p.num_elements(), s.is_fully_defined(),  # noqa: E501
+            p.is_fully_defined(), p.merge_with([4, None]), s.concatenate([4]), u.concatenate([4]), s.is_compatible_with(p),  # noqa: E501
+            s.is_compatible_with([3, 2]), s == p, s == [2, 3], s != [2, 3], u == u, str(s), str(u), str(p), repr(s), repr(p),  # noqa: E501
             repr(u), list(s), s.dims, len(s), bool(s), bool(u), u.with_rank(2), s.with_rank_at_least(1), p.as_list(),
-            tf.TensorShape(3), tf.TensorShape([]), str(tf.TensorShape([])), str(tf.TensorShape([7])), u[1:], u[:2], u[1:3],
+            tf.TensorShape(3), tf.TensorShape([]), str(tf.TensorShape([])), str(tf.TensorShape([7])), u[1:], u[:2], u[1:3],  # noqa: E501
             s + [5], [5] + s, tf.TensorShape(np.array([1, 2])), hash(s) == hash(tf.TensorShape([2, 3])),  # noqa: RUF005
             p.assert_is_compatible_with([1, 3]), s[-1], s.rank,
             tf.TensorShape([tf.Dimension(2), None]), tf.dimension_value(s[0]), tf.dimension_value(3)]  # fmt: skip
@@ -381,8 +381,8 @@ def _shapes(tf: Any) -> Any:
 
 def _dims(tf: Any) -> Any:
     a, b, n = tf.Dimension(7), tf.Dimension(2), tf.Dimension(None)
-    return [a + b, a - b, a * b, a // b, a % b, a + 1, 1 + a, a * 3, 3 * a, 10 - a, 15 // a, a + n, n * 2, a == 7, a == b,
-            a != b, n == 3, n == n, a != n, a < b, a > b, a <= 7, n < 3, n >= 3, int(a), str(a), str(n), repr(a), repr(n),
+    return [a + b, a - b, a * b, a // b, a % b, a + 1, 1 + a, a * 3, 3 * a, 10 - a, 15 // a, a + n, n * 2, a == 7, a == b,  # noqa: E501
+            a != b, n == 3, n == n, a != n, a < b, a > b, a <= 7, n < 3, n >= 3, int(a), str(a), str(n), repr(a), repr(n),  # noqa: E501
             a.is_compatible_with(n), a.is_compatible_with(3), a.merge_with(None), n.merge_with(4),
             [0, 1, 2][b], list(range(b)), np.zeros(b), a.value, 2 * [tf.Dimension(3)][0], 8 % a]  # fmt: skip
 
@@ -398,7 +398,7 @@ def _static(tf: Any) -> Any:
             x.dtype.as_numpy_dtype is np.float32, tf.as_dtype("float"), tf.as_dtype(np.int32),
             tf.float32 == "float32", tf.float32 == np.float32, tf.int32 != tf.int64, tf.float32.as_datatype_enum,
             tf.string.is_integer, tf.uint8.is_unsigned, tf.complex64.real_dtype, tf.bool.is_bool,
-            tf.float32.is_compatible_with(tf.float32), tf.float32.limits, {tf.float32: 1}[tf.float32], tf.quint8.is_quantized]  # fmt: skip
+            tf.float32.is_compatible_with(tf.float32), tf.float32.limits, {tf.float32: 1}[tf.float32], tf.quint8.is_quantized]  # fmt: skip  # noqa: E501
 
 
 @pytest.mark.parametrize("program", [_shapes, _dims, _static], ids=["shapes", "dimensions", "tensors"])

@@ -11,7 +11,7 @@ import coldframe.tf1 as tf
 
 
 @pytest.mark.parametrize("name", ["Session", "nn.relu", "train.AdamOptimizer", "layers.dense", "initializers.he_normal",
-                                  "random.uniform", "get_collection", "contrib.rnn.BasicLSTMCell", "GraphKeys", "gfile.GFile"])  # fmt: skip
+                                  "random.uniform", "get_collection", "contrib.rnn.BasicLSTMCell", "GraphKeys", "gfile.GFile"])  # fmt: skip  # noqa: E501
 def test_names_are_found_and_stay(name: str) -> None:
     first, second = tf, tf
     for part in name.split("."):

@@ -123,7 +123,7 @@ def _learning_rates(tf: Any) -> Any:
 
 def _constrained(resource: bool) -> Program:
     def program(tf: Any) -> Any:
-        v = tf.get_variable("v", initializer=tf.constant([1.0, -1.0]), constraint=lambda x: tf.clip_by_value(x, 0.0, 0.5),
+        v = tf.get_variable("v", initializer=tf.constant([1.0, -1.0]), constraint=lambda x: tf.clip_by_value(x, 0.0, 0.5),  # noqa: E501
                             use_resource=resource)  # fmt: skip
         train = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_sum(v))
         return [train, _session(tf, v, [train])]
@@ -284,7 +284,7 @@ SCHEDULES: dict[str, Program] = {
     "exponential": lambda tf: tf.train.exponential_decay(0.1, _step(tf), 10, 0.5),
     "exponential, staircase": lambda tf: tf.train.exponential_decay(0.1, _step(tf), 10, 0.5, staircase=True, name="lr"),
     "piecewise": lambda tf: tf.train.piecewise_constant(_step(tf), [5, 15], [1.0, 0.5, 0.1]),
-    "piecewise, floats": lambda tf: tf.train.piecewise_constant(tf.cast(_step(tf), tf.float32), [5.0, 15.0], [1.0, 0.5, 0.1]),
+    "piecewise, floats": lambda tf: tf.train.piecewise_constant(tf.cast(_step(tf), tf.float32), [5.0, 15.0], [1.0, 0.5, 0.1]),  # noqa: E501
     "polynomial": lambda tf: tf.train.polynomial_decay(0.1, _step(tf), 20, 0.01, power=2.0),
     "polynomial, cycle": lambda tf: tf.train.polynomial_decay(0.1, _step(tf), 7, 0.01, cycle=True),
     "natural_exp": lambda tf: tf.train.natural_exp_decay(0.1, _step(tf), 10, 0.5),

@@ -24,7 +24,7 @@ DRAWS: dict[str, Program] = {
     "seed of the graph": lambda tf: [tf.set_random_seed(11), tf.random_normal([4]), tf.random_uniform([4])][1:],
     "both seeds": lambda tf: [tf.set_random_seed(11), tf.random_normal([4], seed=3)][1:],
     "zero": lambda tf: [tf.set_random_seed(0), tf.random_normal([4], seed=0)][1:],
-    "dynamic shape": lambda tf: tf.random_uniform(tf.shape(tf.placeholder_with_default([[1.0, 2.0]], [None, None])), seed=4),
+    "dynamic shape": lambda tf: tf.random_uniform(tf.shape(tf.placeholder_with_default([[1.0, 2.0]], [None, None])), seed=4),  # noqa: E501
 }  # fmt: skip
 
 

@@ -61,7 +61,7 @@ CELLS: dict[str, tuple[Any, Any, Any, list[str]]] = {
                      ["basic_lstm_cell/kernel", "basic_lstm_cell/bias"]),
     "gru": (lambda: tf.nn.rnn_cell.GRUCell(UNITS), gru, ZERO,
             ["gru_cell/gates/kernel", "gru_cell/gates/bias", "gru_cell/candidate/kernel", "gru_cell/candidate/bias"]),
-    "basic": (lambda: tf.nn.rnn_cell.BasicRNNCell(UNITS), basic, ZERO, ["basic_rnn_cell/kernel", "basic_rnn_cell/bias"]),
+    "basic": (lambda: tf.nn.rnn_cell.BasicRNNCell(UNITS), basic, ZERO, ["basic_rnn_cell/kernel", "basic_rnn_cell/bias"]),  # noqa: E501
 }  # fmt: skip
 
 

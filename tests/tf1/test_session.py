@@ -24,9 +24,9 @@ def _structures(tf: Any) -> Any:
         pair = sess.run(Pair(x, [y]))
         held = sess.run(sparse)
         rows = sess.run(slices)
-        return [sess.run([x, (y, {"a": x, "b": [y, y]})]), sess.run({"k": (x,)}), pair.left, pair.right, sess.run("x:0"),
+        return [sess.run([x, (y, {"a": x, "b": [y, y]})]), sess.run({"k": (x,)}), pair.left, pair.right, sess.run("x:0"),  # noqa: E501
                 sess.run(["x:0", y]), sess.run(tf.no_op()), sess.run([x, tf.no_op()]), held.indices, held.values,
-                held.dense_shape, rows.values, rows.indices, sess.run([]), sess.run(v), sess.run([v, v.op.name]), x.eval(),
+                held.dense_shape, rows.values, rows.indices, sess.run([]), sess.run(v), sess.run([v, v.op.name]), x.eval(),  # noqa: E501
                 sess.run(collections.OrderedDict([("z", y), ("a", x)])), type(sess.run((x,))).__name__]  # fmt: skip
 
 
@@ -40,8 +40,8 @@ def _feeds(tf: Any) -> Any:
     default = tf.placeholder_with_default(4, [])
     with tf.Session() as sess:
         value = tf.SparseTensorValue([[0, 1]], [5.0], [1, 2])
-        return [sess.run(y, {x: [[1, 2]]}), sess.run(y, {x: np.zeros((0, 2), np.float64)}), sess.run(y, {middle: [[3.0, 4.0]]}),
-                sess.run([y, x], {"Placeholder:0": np.ones((1, 2))}), sess.run(i, {i: np.int64(5)}), sess.run(tf.string_join([s, s]), {s: ["a", "bc"]}), sess.run(b, {b: [True, False]}), sess.run(dense, {sparse: value}),
+        return [sess.run(y, {x: [[1, 2]]}), sess.run(y, {x: np.zeros((0, 2), np.float64)}), sess.run(y, {middle: [[3.0, 4.0]]}),  # noqa: E501
+                sess.run([y, x], {"Placeholder:0": np.ones((1, 2))}), sess.run(i, {i: np.int64(5)}), sess.run(tf.string_join([s, s]), {s: ["a", "bc"]}), sess.run(b, {b: [True, False]}), sess.run(dense, {sparse: value}),  # noqa: E501
                 sess.run(dense, {sparse: ([[0, 0]], [1.0], [1, 1])}), sess.run([default, default + 1]),
                 sess.run(default, {default: 9}), y.eval({x: [[0.0, 0.0]]}), sess.run([i, i], {i: 3})]  # fmt: skip
 

@@ -26,7 +26,7 @@ def _plain(tf: Any) -> Any:
     d = tf.Variable(1, dtype=tf.float32, collections=["mine"])
     y = tf.matmul(b, tf.ones([3, 2])) + v
     lists = [tf.global_variables(), tf.trainable_variables(), tf.get_collection("mine"), tf.local_variables()]
-    return [v, w, b, c, v.op.name, v.shape, v.get_shape(), w.initial_value, v.initializer, v.value(), lists, y, v.op.type,
+    return [v, w, b, c, v.op.name, v.shape, v.get_shape(), w.initial_value, v.initializer, v.value(), lists, y, v.op.type,  # noqa: E501
             d.op.name, v.graph is tf.get_default_graph(), v.trainable, v.device, v.eval is not None,
             *_run(tf, v, w, c, y, [v, w], {"a": b})]  # fmt: skip
 
@@ -255,11 +255,11 @@ def _partitioned(tf: Any) -> Any:
     value = tf.convert_to_tensor(p)
     y = value + 1.0
     z = tf.matmul(value, tf.ones([2, 1]))
-    out = [p.name, p.shape, p.dtype.base_dtype, [x.name for x in p], [x.shape for x in p], len(list(q)), same, type(one).__name__ ==
-           type(q).__name__, [x.shape for x in w], [x.shape for x in v], p.as_tensor(), y, z, tf.trainable_variables()]  # fmt: skip
+    out = [p.name, p.shape, p.dtype.base_dtype, [x.name for x in p], [x.shape for x in p], len(list(q)), same, type(one).__name__ ==  # noqa: E501
+           type(q).__name__, [x.shape for x in w], [x.shape for x in v], p.as_tensor(), y, z, tf.trainable_variables()]  # fmt: skip  # noqa: E501
     infos = [x._get_save_slice_info().spec for x in [*p, *w]]
-    parts = [fixed(tf.TensorShape([2, 3])), tf.variable_axis_size_partitioner(16)(shape=tf.TensorShape([5, 3]), dtype=tf.
-             float32), tf.min_max_variable_partitioner(5, 0, 16)(shape=tf.TensorShape([10, 3]), dtype=tf.float64)]  # fmt: skip
+    parts = [fixed(tf.TensorShape([2, 3])), tf.variable_axis_size_partitioner(16)(shape=tf.TensorShape([5, 3]), dtype=tf.  # noqa: E501
+             float32), tf.min_max_variable_partitioner(5, 0, 16)(shape=tf.TensorShape([10, 3]), dtype=tf.float64)]  # fmt: skip  # noqa: E501
     return [*out, infos, parts, *_run(tf, y, z, q.as_tensor(), w.as_tensor())]
 
 
@@ -269,7 +269,7 @@ def _protos(tf: Any) -> Any:
         r = tf.Variable([1.0], name="r", use_resource=True)
     a, b = tf.Variable.from_proto(v.to_proto()), r
     part = v.to_proto(export_scope="scope")
-    return [a, b, str(v.to_proto()).strip(), part.variable_name, v.to_proto("other"), a.initializer, a.value(), b.op.type,
+    return [a, b, str(v.to_proto()).strip(), part.variable_name, v.to_proto("other"), a.initializer, a.value(), b.op.type,  # noqa: E501
             *_run(tf, a, b)]  # fmt: skip
 
 
@@ -405,12 +405,12 @@ def _reused(**kwargs: Any) -> Program:
 
 WRONG: dict[str, tuple[Program, str]] = {
     "twice": (_twice, "Variable v already exists, disallowed. Did you mean to set reuse=True or reuse=tf.AUTO_REUSE"),
-    "reuse of nothing": (_reused(name="w", shape=[1]), "Variable s/w does not exist, or was not created with tf.get_variable()"),
-    "reuse, other shape": (_reused(name="v", shape=[2]), "Trying to share variable s/v, but specified shape (2,) and found shape (1,)"),
-    "reuse, other dtype": (_reused(name="v", shape=[1], dtype="float64"), "Trying to share variable s/v, but specified dtype float64"),
+    "reuse of nothing": (_reused(name="w", shape=[1]), "Variable s/w does not exist, or was not created with tf.get_variable()"),  # noqa: E501
+    "reuse, other shape": (_reused(name="v", shape=[2]), "Trying to share variable s/v, but specified shape (2,) and found shape (1,)"),  # noqa: E501
+    "reuse, other dtype": (_reused(name="v", shape=[1], dtype="float64"), "Trying to share variable s/v, but specified dtype float64"),  # noqa: E501
     "no shape": (lambda tf: tf.get_variable("v"), "must be fully defined"),
     "open shape": (lambda tf: tf.get_variable("v", [None, 2]), "must be fully defined"),
-    "value and shape": (lambda tf: tf.get_variable("v", [1], initializer=tf.constant([1.0])), "If initializer is a constant"),
+    "value and shape": (lambda tf: tf.get_variable("v", [1], initializer=tf.constant([1.0])), "If initializer is a constant"),  # noqa: E501
     "no first value": (lambda tf: tf.Variable(), "initial_value must be specified."),
     "unknown shape": (lambda tf: tf.Variable(tf.placeholder(tf.float32)), "must have a shape specified"),
     "collections": (lambda tf: tf.Variable(1.0, collections="a"), "must be a list"),
@@ -418,7 +418,7 @@ WRONG: dict[str, tuple[Program, str]] = {
     "assigned another shape": (lambda tf: tf.Variable([1.0]).assign([1.0, 2.0]), ""),
     "assigned another dtype": (lambda tf: tf.Variable([1.0]).assign(tf.constant([1])), ""),
     "resource, another shape": (lambda tf: tf.Variable([1.0], use_resource=True).assign([1.0, 2.0]), ""),
-    "no name": (lambda tf: tf.variable_scope(None).__enter__(), "If default_name is None then name_or_scope is required"),
+    "no name": (lambda tf: tf.variable_scope(None).__enter__(), "If default_name is None then name_or_scope is required"),  # noqa: E501
     "scatter of a tensor": (lambda tf: tf.Variable([1.0]).scatter_add(3), "IndexedSlices"),
     "partitions": (lambda tf: tf.get_variable("v", [2, 2], partitioner=lambda **_: [2, 2]), ""),
     "not a scope": (lambda tf: tf.variable_scope(3).__enter__(), ""),
