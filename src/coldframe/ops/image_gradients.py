@@ -70,7 +70,7 @@ def resize_bilinear_grad(
     weights = [
         _hats(xp, xp.dim(original_image, i), xp.dim(grads, i), align_corners, half_pixel_centers) for i in (1, 2)
     ]
-    return _transposed(xp, grads, *weights, T)
+    return _transposed(xp, grads, weights[0], weights[1], T)
 
 
 def _hats(xp: Any, n: Any, m: Any, align_corners: bool, half_pixel_centers: bool) -> Any:
@@ -113,7 +113,7 @@ def resize_bicubic_grad(
             raise Unlowerable("the sizes of the images are not known when compiling")
         matrix = _matrix(image.cubic(n, m, align_corners, half_pixel_centers), n)
         weights.append(xp.asarray(matrix, dtypes.float32))
-    return _transposed(xp, grads, *weights, T)
+    return _transposed(xp, grads, weights[0], weights[1], T)
 
 
 def _matrix(taps: image.Taps, n: int) -> Array:
