@@ -16,6 +16,7 @@ from coldframe.primitives.numpy_elementwise import widened
 
 Array = npt.NDArray[Any]
 _SIZES = "the number of distinct elements is in the data"
+_FEW = 300  # numbers
 
 
 @op("TopKV2", gradient=back.top_k, shape=inference_math.top_k_v2, ignores=("sorted",))
@@ -79,6 +80,9 @@ def in_top_k_v2(xp: Any, predictions: Any, targets: Any, k: Any) -> Any:
 
 def _distinct(x: Array, axis: Any) -> tuple[Array, Array, Array]:
     """Return the distinct slices of `x` in order of appearance, which of them each slice is, and their counts."""
+    if axis is None and x.ndim == 1:
+        first, which, counts = _numbered(x)
+        return x[first], which, counts
     axes = np.ravel([] if axis is None else axis)
     if not len(axes) and x.ndim != 1:
         raise refuse("distinct elements of a vector", expected="[n]", found=list(x.shape))
@@ -111,6 +115,8 @@ def _numbered(rows: Array) -> tuple[Array, Array, Array]:
 
 
 def _numbered_integers(x: Array) -> tuple[Array, Array, Array]:
+    if len(x) <= _FEW:
+        return _numbered_few(x)
     order = np.argsort(x, kind="stable")
     ordered = x[order]
     fresh = np.ones(len(x), np.bool_)
@@ -123,6 +129,15 @@ def _numbered_integers(x: Array) -> tuple[Array, Array, Array]:
     which = np.empty_like(order)
     which[order] = place[np.cumsum(fresh) - 1]
     return first[by_appearance], which, np.diff(starts, append=len(x))[by_appearance]
+
+
+def _numbered_few(x: Array) -> tuple[Array, Array, Array]:
+    """The same for few numbers, where calls of numpy would take longer than a dictionary."""
+    seen: dict[int, int] = {}
+    which = np.array([seen.setdefault(n, len(seen)) for n in x.tolist()], np.int64)
+    first = np.empty(len(seen), np.int64)
+    first[which[::-1]] = np.arange(len(x) - 1, -1, -1)
+    return first, which, np.bincount(which, minlength=len(seen))
 
 
 def _numbered_objects(rows: Array) -> tuple[Array, Array, Array]:

@@ -94,7 +94,7 @@ def _sparse(rule: Rule, xp: Any, state: State, inputs: Sequence[Any], at: int, f
     del s  # nothing here holds the values now, so that their rows may be changed in place
     for turn in turns(indices):
         rows = indices[turn]
-        before = [state.read(h)[rows] for h in handles]
+        before = [state.read(h).take(rows, 0) for h in handles]
         after = rule(xp, *before, *[grad[turn] if x is grad else x for x in rest], **flags)
         for handle, old, new in zip(handles, before, after, strict=True):
             if new is not old:

@@ -130,7 +130,7 @@ class SessionState:
                 return False
             array = self.variables[name]
             loan = loan or self._lent.setdefault(name, _Loan(run))
-            loan.before.append((rows, array[rows]))
+            loan.before.append((rows, array.take(rows, 0) if isinstance(rows, np.ndarray) else array[rows]))
             _write(array, rows, values)
             return True
 
