@@ -87,9 +87,9 @@ def run(path: Path, args: list[str], timeout: float) -> Outcome:
             os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
     lines = output.decode(errors="replace").splitlines()
-    kind = "time up" if late else "failed" if process.returncode else "done"
+    missing = [m for line in lines[-6:] for m in MISSING.findall(line)]  # of a child process too
+    kind = "failed" if process.returncode and not late or missing else "time up" if late else "done"
     error = next((line for line in reversed(lines) if ERROR.match(line)), f"exit code {process.returncode}")
-    missing = [m for line in lines[-6:] for m in MISSING.findall(line)]
     return Outcome(
         str(path), kind, round(time.monotonic() - start, 1), error if kind == "failed" else "",
         missing[0] if missing and kind == "failed" else "", "\n".join(lines[-12:]),

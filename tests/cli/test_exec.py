@@ -161,6 +161,7 @@ def test_threads_end_before_the_script_does(script: Script) -> None:
         ("for i in xrange(3):\n    pass", "`xrange` is a built-in of Python 2"),
         ("import cPickle", "`cPickle` is a module of Python 2"),
         ("{}.iteritems()", "`iteritems` is a method of Python 2"),
+        ("import urllib\nurllib.urlretrieve('a')", "`urllib.urlretrieve` is a function of Python 2"),
         ("import a_module_nobody_has", "`a_module_nobody_has` is no part of TensorFlow or coldframe"),
     ],
 )

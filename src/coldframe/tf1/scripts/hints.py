@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from typing import Final
 
 from coldframe.tf1.lazy import MissingSymbol
@@ -21,6 +22,7 @@ _MODULES_OF_2: Final = frozenset({
     "ConfigParser", "HTMLParser", "Queue", "SimpleHTTPServer", "StringIO", "Tkinter", "cPickle", "cStringIO",
     "commands", "httplib", "thread", "urllib2", "urlparse",
 })  # fmt: skip
+_FUNCTIONS_OF_2: Final = frozenset({"quote", "unquote", "urlencode", "urlopen", "urlretrieve"})  # of urllib
 _METHODS_OF_2: Final = frozenset({"has_key", "iteritems", "iterkeys", "itervalues", "next", "decode"})
 _BETWEEN_TABS: Final = "inconsistent use of tabs"
 _CANNOT_IMPORT: Final = re.compile(r"cannot import name '(\w+)' from '((?:coldframe|tensorflow)[\w.]*)'")
@@ -35,6 +37,8 @@ def hint_for(error: BaseException) -> str:
         return f"`{error.name}` is a built-in of Python 2: the script {_PYTHON_2}"
     if isinstance(error, MissingSymbol):
         return ""
+    if isinstance(error, AttributeError) and error.name in _FUNCTIONS_OF_2 and error.obj is sys.modules.get("urllib"):
+        return f"`urllib.{error.name}` is a function of Python 2: the script {_PYTHON_2}"
     if isinstance(error, AttributeError) and error.name in _METHODS_OF_2:
         return f"`{error.name}` is a method of Python 2: the script {_PYTHON_2}"
     if isinstance(error, ModuleNotFoundError):
