@@ -88,7 +88,7 @@ def run(path: Path, args: list[str], timeout: float) -> Outcome:
         output, _ = process.communicate()
     lines = output.decode(errors="replace").splitlines()
     missing = [m for line in lines[-6:] for m in MISSING.findall(line)]  # of a child process too
-    kind = "failed" if process.returncode and not late or missing else "time up" if late else "done"
+    kind = "failed" if (process.returncode and not late) or missing else "time up" if late else "done"
     error = next((line for line in reversed(lines) if ERROR.match(line)), f"exit code {process.returncode}")
     return Outcome(
         str(path), kind, round(time.monotonic() - start, 1), error if kind == "failed" else "",
