@@ -372,3 +372,7 @@ MISSING: dict[str, tuple[Callable[[], Any], str]] = {
 def test_what_is_missing_says_what_to_use(call: Any, hint: str) -> None:
     with pytest.raises(MissingSymbol, match=hint):
         call()
+
+
+def test_slim_has_the_modules_of_contrib_layers() -> None:
+    assert slim.initializers.xavier_initializer is tf.contrib.layers.xavier_initializer

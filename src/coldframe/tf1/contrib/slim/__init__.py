@@ -17,6 +17,7 @@ _ALIASES: Final = {
     "layers": _LAYERS,
     "losses": "coldframe.tf1.contrib.losses",
     "utils": f"{_LAYERS}.utils",
+    "initializers": f"{_LAYERS}.initializers",
     "get_or_create_global_step": "coldframe.tf1.train.training_util:get_or_create_global_step",
     "get_global_step": "coldframe.tf1.train.training_util:get_global_step",
     "create_global_step": "coldframe.tf1.train.training_util:create_global_step",
