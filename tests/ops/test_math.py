@@ -211,7 +211,7 @@ def test_division_by_a_positive_constant_lowers(name: str, d: str) -> None:
 
 @pytest.mark.parametrize("name", ["Div", "TruncateDiv", "FloorDiv", "FloorMod"])
 def test_dividing_nothing_by_zero_gives_nothing(name: str) -> None:
-    check(Row(name, [np.zeros(0, "int32"), np.array(0, "int32")]))
+    check(Row(name, [np.zeros(0, "int32"), np.array(0, "int32")], lowers=False, why="a divisor that may be 0"))
 
 
 def test_round_of_integers_is_the_identity() -> None:

@@ -19,7 +19,10 @@ _NEVER = {"SparseDenseCwiseAdd", "SparseSparseMaximum", "SparseSparseMinimum", "
 # Ops that call functions: their rules build functions, so they live with the graph API.
 _FUNCTIONAL = {"If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile"}
 # Ops through which no gradient flows and of which TensorFlow says nothing, or says so by a rule that gives none.
-_SAID_HERE = {"IsNan", "IsInf", "IsFinite", "RandomUniformInt", "LoopCond", "HostConst", "IsVariableInitialized"}
+_SAID_HERE = {
+    "IsNan", "IsInf", "IsFinite", "RandomUniformInt", "LoopCond", "HostConst", "IsVariableInitialized",
+    "Restore", "RestoreSlice", "RestoreV2",
+}  # fmt: skip
 # Rules that need more than one node: tested in `test_gradients_flow`, and with loops and arrays.
 _ELSEWHERE = {"PreventGradient", "RaggedTensorFromVariant", "RaggedTensorToVariant", "RefIdentity", "GuaranteeConst"}
 # Modules that register gradients when they are imported.
