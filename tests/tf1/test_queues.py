@@ -87,7 +87,7 @@ NODES: dict[str, Program] = {
     "batch_join": lambda tf: tf.train.batch_join([[tf.constant(1)], [tf.constant(2)]], 5),
     "shuffle_batch_join": lambda tf: tf.train.shuffle_batch_join([[tf.constant(1)], [tf.constant(2)]], 5, 100, 10),
     "maybe_batch": lambda tf: tf.train.maybe_batch([tf.constant([1])], tf.constant([True]), 5, enqueue_many=True),
-    "match_filenames_once": lambda tf: tf.train.match_filenames_once("/tmp/*"),
+    "match_filenames_once": lambda tf: tf.train.match_filenames_once("parts/*"),
 }  # fmt: skip
 
 
