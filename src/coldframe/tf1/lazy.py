@@ -67,7 +67,7 @@ def namespace(
             found = importlib.import_module(source)
             return getattr(found, attribute) if attribute else found
         own = f"{module}.{name}"
-        if importlib.util.find_spec(own) is not None:
+        if "__path__" in vars(package) and importlib.util.find_spec(own) is not None:
             found = importlib.import_module(own)
             return getattr(found, name) if own in listed and name in _public(found) else found
         for source in listed:
