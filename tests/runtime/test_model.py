@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import onnxruntime
 import pytest
 
 import coldframe as cf
+import coldframe.tf1 as tf
 from coldframe.runtime.session import ENGINES
 from fixtures_data import Fixture, Run, fixture, fixtures
 from graphs import same
@@ -110,3 +112,30 @@ def test_threads_spin_unless_told_otherwise(spin: bool, monkeypatch: pytest.Monk
         {"image": np.zeros((1, 8, 8, 1), np.float32)}
     )
     assert entries.get("session.intra_op.allow_spinning", "1") == str(int(spin))
+
+
+@pytest.mark.parametrize("branch", [False, True], ids=["plain", "in a branch"])
+def test_runs_that_write_variables_lose_no_updates(tmp_path: Path, branch: bool) -> None:
+    with tf.Graph().as_default(), tf.Session() as sess:
+        count = tf.get_variable("count", initializer=0, use_resource=branch)
+        if branch:
+            more = tf.cond(count >= 0, lambda: tf.identity(count.assign_add(1)), lambda: tf.identity(count))
+        else:
+            more = count.assign_add(1)
+        tf.identity(more, name="more")
+        tf.identity(count, name="now")
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver().save(sess, str(tmp_path / "model"))
+    model = cf.load(tmp_path / "model.meta", engine="reference")
+
+    def work() -> None:
+        for _ in range(100):
+            model.run({}, ["more:0"])
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert model.run({}, ["now:0"])["now:0"] == 800
+    assert (model.session.writes(["more:0"]), model.session.writes(["now:0"])) == (True, False)

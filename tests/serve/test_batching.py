@@ -91,15 +91,21 @@ def test_what_gathers_while_threads_are_busy_goes_together() -> None:
 
 
 def test_a_timeout_waits_for_company_and_a_full_batch_does_not() -> None:
-    async def script(runner: BatchRunner, servable: Doubling) -> None:
+    async def waits(runner: BatchRunner, servable: Doubling) -> None:
         servable.gate.set()
-        started = time.monotonic()
-        await asyncio.gather(*(ask(runner, servable, rows(1, 1)) for _ in range(2)))
-        assert time.monotonic() - started < 5
-        await ask(runner, servable, rows(1))
-        assert time.monotonic() - started > 0.2
+        first = ask(runner, servable, rows(1))
+        await asyncio.sleep(0.05)
+        assert not servable.batches
+        await asyncio.gather(first, ask(runner, servable, rows(1)))
 
-    assert play(BatchingOptions(max_batch_size=4, timeout_micros=200_000), script).batches == [(4, 1), (1, 1)]
+    assert play(BatchingOptions(max_batch_size=4, timeout_micros=200_000), waits).batches == [(2, 1)]
+
+    async def full(runner: BatchRunner, servable: Doubling) -> None:
+        servable.gate.set()
+        await asyncio.gather(*(ask(runner, servable, rows(1, 1)) for _ in range(2)))
+
+    # The script would be given up long before an hour.
+    assert play(BatchingOptions(max_batch_size=4, timeout_micros=3_600_000_000), full).batches == [(4, 1)]
 
 
 def test_allowed_sizes_are_filled_up() -> None:

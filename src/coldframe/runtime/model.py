@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -54,6 +55,7 @@ class Model:
         self.session.state.stored = Stored(source)
         self.session.state.mapped = mapped
         self._lock = threading.Lock()
+        self._turns = threading.Lock()
         self._short: dict[Any, tuple[Direct | None, Mapping[str, str]]] = {}
         self._initialized = not source.init_ops
 
@@ -124,9 +126,13 @@ class Model:
             self._short[asked] = short, wanted
 
     def run_graph(self, fetches: Any, feeds: Mapping[str, Any]) -> Any:
-        """Run by the graph's own names, without signatures; tables are filled before. As `Session.run`."""
+        """Run by the graph's own names, without signatures; tables are filled before. As `Session.run`.
+
+        Runs that write variables take turns: a counter that several threads count up loses none.
+        """
         self._initialize()
-        return self.session.run(fetches, feeds)
+        with self._turns if self.session.writes(fetches) else contextlib.nullcontext():
+            return self.session.run(fetches, feeds)
 
     def rehearse(self, fetches: Any, feeds: Mapping[str, Any]) -> None:
         """Plan and compile what `run_graph` would run, without changing variables. As `Session.rehearse`."""

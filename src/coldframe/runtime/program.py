@@ -224,10 +224,7 @@ class Program:
         Raises:
             FeedError: its dtype or shape does not fit.
         """
-        found = self._feeds.get(ref)
-        if found is None:
-            found = self._feeds[ref] = self._dtype(ref, self.graph.nodes[ref.node]), self._dims(ref, self.graph)
-        dtype, dims = found
+        dtype, dims = self.fed_as(ref)
         array = as_feed(value, dtype, ref)
         if dims is not None and (
             len(dims) != array.ndim or any(d is not None and d != n for d, n in zip(dims, array.shape, strict=True))
@@ -235,6 +232,15 @@ class Program:
             shown = [("?" if d is None else d) for d in dims]
             raise FeedError(f"the value fed to `{ref}` has the wrong shape", expected=shown, found=list(array.shape))
         return array
+
+    def fed_as(self, ref: TensorRef) -> tuple[Any, tuple[int | None, ...] | None]:
+        """Return the dtype and the sizes that values fed to a tensor must have; None for what is not known."""
+        found = self._feeds.get(ref)
+        if found is None:
+            dtype = self._dtype(ref, self.graph.nodes[ref.node])
+            base = dtype.base if isinstance(dtype, RefType) else dtype
+            found = self._feeds[ref] = base, self._dims(ref, self.graph)
+        return found
 
     def _dtype(self, ref: TensorRef, node: Node) -> Any:
         if node.op in self.graph.functions or not known(node.op):
@@ -462,8 +468,6 @@ def as_feed(value: Any, dtype: Any, ref: TensorRef) -> Any:
     """Return `value` as an array of `dtype`; numbers convert where their kind allows it: int to float, not back."""
     if isinstance(value, Handle) or dtype is None:
         return value if isinstance(value, Handle) else np.asarray(value)
-    if isinstance(dtype, RefType):
-        dtype = dtype.base
     if dtype.kind == "s":
         return _strings(value, ref)
     array = np.asarray(value)

@@ -20,6 +20,7 @@ from coldframe.errors import FeedError, MisuseError, NotFoundError
 from coldframe.graph.ir import Graph
 from coldframe.graph.names import TensorRef, find_node, is_tensor_name, parse_tensor, suggest
 from coldframe.graph.signatures import known
+from coldframe.graph.traverse import needed, reached
 from coldframe.ops import table
 from coldframe.ops.call import bind
 from coldframe.runtime.direct import Direct
@@ -114,6 +115,22 @@ class Session:
                 raise FeedError(f"`{ref}` is fed twice")
             given[ref] = self._program.feed(ref, value)
         return given
+
+    def writes(self, fetches: Any) -> bool:
+        """Whether running `fetches` may write variables.
+
+        Raises:
+            NotFoundError: a name does not exist.
+        """
+        return self._wanted(fetches).writes
+
+    def fed_as(self, name: str) -> Any:
+        """Return the dtype that values fed to tensor `name` must have; None where it is not known.
+
+        Raises:
+            NotFoundError: it does not exist.
+        """
+        return self._program.fed_as(self.tensor(name))[0]
 
     def direct(self, fetches: Iterable[str], feeds: Mapping[str, Any]) -> Direct | None:
         """Return the short way of running tensors again, after a run; None where only `run` will do.
@@ -260,7 +277,15 @@ class _Fetches:
     Attributes:
         tensors, targets: what to fetch, what only to run.
         build: from the list of fetched values to the structure.
+        writes: whether it takes nodes that write variables.
     """
+
+    @functools.cached_property
+    def writes(self) -> bool:
+        ops = table()
+        names = needed(self.graph, [*(t.node for t in self.tensors), *self.targets])
+        nodes = (node for _, node in reached((self.graph.nodes[n] for n in names), self.graph.functions))
+        return any(node.op in ops and ops[node.op].role in ("assign", "update") for node in nodes)
 
     def __init__(self, graph: Graph, fetches: Any) -> None:
         self.graph = graph

@@ -334,6 +334,7 @@ class Core:
         """
         with self.catalog.lease(spec) as servable:
             fetches, feeds = read(servable)
+            servable.check_feeds(feeds)
             found = await self._within(self.runner.call(lambda: servable.call(fetches, feeds), deadline), deadline)
             return Answer(spec.name, servable.version, "", found)
 

@@ -89,6 +89,7 @@ class _Model:
     versions: dict[int, _Version] = dataclasses.field(default_factory=dict)
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     problem: str = ""  # why the base path could not be looked at, as last logged
+    former: _Model | None = None  # the one at another base path that it takes over from
 
     def available(self) -> list[int]:
         return sorted(n for n, v in self.versions.items() if v.phase is Phase.AVAILABLE)
@@ -129,6 +130,7 @@ class Catalog:
     ) -> None:
         self._loader, self._options, self._on_change = loader, options, on_change
         self._lock = threading.RLock()
+        self._looking = threading.Lock()  # one looks at base paths at a time, and not while others wait for `_lock`
         self._idle = threading.Condition(self._lock)
         self._models: dict[str, _Model] = {}
         self._pool = ThreadPoolExecutor(options.load_threads, "load")
@@ -152,14 +154,14 @@ class Catalog:
             for name, config in chosen.items():
                 known = self._models.get(name)
                 if known is None or known.config.path != config.path:
-                    if known is not None:
-                        self._retire(known)
-                    self._models[name] = _Model(config, BasePath(config.path))
+                    labels = known.labels if known is not None else {}
+                    self._models[name] = _Model(config, BasePath(config.path), labels=labels, former=known)
                 else:
                     known.config = config
             gone = [self._models.pop(name) for name in list(self._models) if name not in chosen]
             for model in gone:
                 self._retire(model)
+                self._on_change(model.config.name, None)
         self.poll()
         self.wait(timeout)
         self._set_labels()
@@ -167,7 +169,9 @@ class Catalog:
     def _retire(self, model: _Model) -> None:
         model.wanted = set()
         self._settle(model)
-        self._on_change(model.config.name, None)
+        if model.former is not None:
+            self._retire(model.former)
+            model.former = None
 
     def _set_labels(self) -> None:
         wrong = []
@@ -194,22 +198,29 @@ class Catalog:
 
     def poll(self) -> None:
         """Look what versions are there now; begin to load and to unload."""
-        with self._lock:
-            for model in self._models.values():
+        with self._looking:
+            with self._lock:
+                models = list(self._models.values())
+            for model in models:
                 try:
                     present = model.base.scan()
                 except OSError as e:
                     self._complain(model, e)
                     continue
-                if not present and not model.problem:
-                    model.problem = "no versions"
-                    log.warning("no versions of model `%s` found under base path", model.config.name)
-                elif present:
-                    model.problem = ""
-                model.wanted = set(model.config.policy.choose(present))
-                for number in sorted(model.wanted, reverse=True):
-                    self._aspire(model, number, present[number])
-                self._settle(model)
+                with self._lock:
+                    if self._models.get(model.config.name) is model:
+                        self._take_in(model, present)
+
+    def _take_in(self, model: _Model, present: Mapping[int, Found]) -> None:
+        if not present and not model.problem:
+            model.problem = "no versions"
+            log.warning("no versions of model `%s` found under base path", model.config.name)
+        elif present:
+            model.problem = ""
+        model.wanted = set(model.config.policy.choose(present))
+        for number in sorted(model.wanted, reverse=True):
+            self._aspire(model, number, present[number])
+        self._settle(model)
 
     def _complain(self, model: _Model, error: OSError) -> None:
         """Say once that a base path cannot be read; what serves goes on."""
@@ -275,6 +286,9 @@ class Catalog:
         available = model.available()
         if model.wanted and not model.wanted.intersection(available):
             return
+        if model.former is not None and available:
+            self._retire(model.former)
+            model.former = None
         for number in available:
             if number not in model.wanted:
                 self._unload(model.versions[number])
@@ -354,12 +368,13 @@ class Catalog:
     def _take(self, spec: ModelSpec) -> tuple[_Version, Servable]:
         with self._lock:
             model = self._models.get(spec.name)
-            if model is not None:
+            while model is not None:
                 number = self._number(model, spec)
                 version = model.versions.get(number) if number is not None else None
                 if version is not None and version.phase is Phase.AVAILABLE and version.servable is not None:
                     version.leases += 1
                     return version, version.servable
+                model = model.former
             raise self._absent(spec)
 
     def _number(self, model: _Model, spec: ModelSpec) -> int | None:

@@ -16,6 +16,7 @@ After https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import struct
@@ -34,7 +35,7 @@ from coldframe.serve.naming import ModelSpec
 from coldframe.serve.rest import Receive, Scope, Send, TooLargeError, read_body, respond, version_number
 from coldframe.serve.rpc import service
 from coldframe.serve.servable import Servable
-from coldframe.serve.status import Redacted, RequestError, code_of, invalid
+from coldframe.serve.status import Code, Redacted, RequestError, code_of, invalid
 from coldframe.shapes import Shape, TensorSpec
 
 Array = npt.NDArray[Any]
@@ -47,6 +48,8 @@ _DIGITS: Final = 19
 _MAX_RANK: Final = 64  # numpy's
 _MAX_ELEMENTS: Final = 1 << 40
 _MAX_HOLLOW: Final = 1 << 25  # what the other dimensions may come to where one is 0: sums over that one have as many
+
+log = logging.getLogger("coldframe.serve")
 
 # The protocol's name of each dtype, and the field of its gRPC messages that lists values.
 _NAMES: Final = {
@@ -107,7 +110,10 @@ class OpenInference:
         except TooLargeError as e:
             status, body = 413, json_tensors.dump({"error": str(e)})
         except Exception as e:  # whatever it is, the client gets a reply, and the server goes on
-            status, body = code_of(e).http, json_tensors.dump({"error": _TOLD(e)})
+            code = code_of(e)
+            if code is Code.INTERNAL:
+                log.exception("%s %s failed", scope["method"], scope["path"])
+            status, body = code.http, json_tensors.dump({"error": _TOLD(e)})
         await respond(send, status, body, *headers)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]:

@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe import dtypes
-from coldframe.errors import ColdframeError, ExecutionError, FeedError, MisuseError, NotFoundError, near_names
+from coldframe.errors import (
+    ColdframeError,
+    ExecutionError,
+    FeedError,
+    MisuseError,
+    NotFoundError,
+    NotInitializedError,
+    near_names,
+)
 from coldframe.formats import messages
 from coldframe.formats.tensor_proto import shape_proto
 from coldframe.runtime.ends import with_defaults
@@ -129,6 +137,18 @@ class Servable:
         found = self._told(lambda: self.model.run(inputs, wanted, signature=name))
         return {k: np.asarray(v, object) if isinstance(v, bytes) else np.asarray(v) for k, v in found.items()}
 
+    def check_feeds(self, feeds: Mapping[str, Array]) -> None:
+        """Refuse values of another dtype than the tensor's: here, as in TensorFlow, they are not converted.
+
+        Raises:
+            RequestError: a tensor does not exist, or has another dtype.
+        """
+        for name, value in feeds.items():
+            dtype = self._told(functools.partial(self.model.session.fed_as, name))
+            given = dtypes.from_numpy(value.dtype)
+            if dtype not in (None, given):
+                raise invalid(f"the value fed to `{name}` has the wrong dtype", expected=dtype, found=given)
+
     def call(self, fetches: Any, feeds: Mapping[str, Any]) -> Any:
         """Run by tensor names, as `Session.run`; errors become RequestErrors."""
         return self._told(lambda: self.model.run_graph(fetches, feeds))
@@ -184,7 +204,7 @@ class Servable:
             What inputs the model refused: made-up ones need not make sense to it.
 
         Raises:
-            ColdframeError: it cannot run at all: ops or variables are missing.
+            ColdframeError: it cannot run at all: ops, or values of variables, are missing.
         """
         refused = []
         for signature in self.signatures.values():
@@ -195,6 +215,8 @@ class Servable:
                 continue
             try:
                 self.model.rehearse([s.name for s in signature.outputs.values()], feeds)
+            except NotInitializedError:
+                raise
             except (ExecutionError, FeedError) as e:
                 refused.append(f"{signature.name}: {self.redacted(e)}")
         return refused

@@ -13,6 +13,7 @@ import numpy as np
 from coldframe.errors import CorruptError, MisuseError
 from coldframe.formats import messages, tensor_proto
 from coldframe.formats.tf_record import read_records
+from coldframe.serve.examples import serialized
 from coldframe.serve.servable import Servable
 
 _FILE: Final = ("assets.extra", "tf_serving_warmup_requests")
@@ -63,8 +64,6 @@ def _answer(servable: Servable, log: Any, where: str) -> None:
 
 
 def _run_on_examples(servable: Servable, name: str, given: Any) -> None:
-    from coldframe.serve.examples import serialized
-
     signature = servable.signature(name)
     examples = serialized(given)
     if len(signature.inputs) != 1 or not examples:

@@ -219,7 +219,11 @@ class Supervisor:
 def _signals(woken: int) -> Any:
     """Write the numbers of signals that come to `woken`."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {n: signal.signal(n, lambda number, frame: os.write(woken, bytes([number])) and None) for n in numbers}
+
+    def tell(number: int, frame: object) -> None:
+        os.write(woken, bytes([number]))
+
+    before = {n: signal.signal(n, tell) for n in numbers}
     try:
         yield
     finally:
@@ -278,8 +282,12 @@ class _Line:
         elif said == "reloaded":
             token, code, message = more
             done = self._waiting.pop(token)
-            if not done.done():
-                done.set_result(None) if code is Code.OK else done.set_exception(RequestError(code, message))
+            if done.done():
+                return
+            if code is Code.OK:
+                done.set_result(None)
+            else:
+                done.set_exception(RequestError(code, message))
 
     async def _configure(self, number: int, configs: Sequence[ModelConfig]) -> None:
         try:
