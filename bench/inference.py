@@ -1,6 +1,6 @@
 """``python bench/inference.py FOLDER``: inference from a ``.pb``, coldframe beside TensorFlow, OpenVINO and tf2onnx.
 
-Each peer runs in a process of its own, and they take turns: A B C D A B C D ... Four things are measured:
+Each peer runs in a process of its own, and they take turns: A B C D B C D A ... Four things are measured:
 
 - *cold start*: from the start of a process to its first result. tf2onnx's has the conversion in it;
 - *latency*: a run at batch 1; *throughput*: examples per second at batch 32;
@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 OURS, ORACLE = "coldframe", "tensorflow"
 PEERS: Final = (OURS, ORACLE, "openvino", "tf2onnx")
 PATIENCE = 120  # seconds that a peer may take for anything
+PAUSE = 0.1  # seconds between the turns of two peers
 TURN = 0.25  # seconds that a peer's turn lasts, at least; a run where one takes longer
 
 
@@ -183,8 +184,8 @@ def measure(
             if process is not None:
                 stack.callback(process.close)
                 running[p] = process
-        for _ in _turns(running, turns, results):
-            for p, process in running.items():
+        for turn in _turns(running, turns, results):
+            for p, process in _in_turn(running, turn):
                 results[p].latency.append(statistics.median(process.run(TURN)))
         for p, process in running.items():
             results[p].memory = float(process.ask("memory"))
@@ -192,8 +193,8 @@ def measure(
         if batches and model.batches:
             for p in list(running):
                 _try(running, results, p, f"feeds {feeds[32]}")
-            for _ in _turns(running, min(turns, 3), results):
-                for p, process in running.items():
+            for turn in _turns(running, min(turns, 3), results):
+                for p, process in _in_turn(running, turn):
                     results[p].batch32.append(statistics.median(process.run(TURN / 2)))
     return results
 
@@ -202,6 +203,14 @@ def _turns(running: dict[str, Process], count: int, results: Mapping[str, Result
     for p in list(running):
         _try(running, results, p, "run 2")  # warm
     yield from range(count)
+
+
+def _in_turn(running: Mapping[str, Process], turn: int) -> Iterator[tuple[str, Process]]:
+    """Give the processes, another one first in each turn, and none while threads of the one before still spin."""
+    peers = list(running)
+    for p in (*peers[turn % len(peers) :], *peers[: turn % len(peers)]):
+        time.sleep(PAUSE)
+        yield p, running[p]
 
 
 def _try(running: dict[str, Process], results: Mapping[str, Result], peer: str, command: str) -> None:
@@ -320,7 +329,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="keeps generated graphs; made where it does not exist")
     parser.add_argument("--models", default="", help=f"some of {','.join(MODELS)}; left out, all that are there")
     parser.add_argument("--peers", default="", help=f"some of {','.join(PEERS)}")
-    parser.add_argument("--turns", type=int, default=5, help="of latency, per peer")
+    parser.add_argument("--turns", type=int, default=8, help="of latency, per peer")
     parser.add_argument("--starts", type=int, default=3, help="cold starts per peer; 0 for none")
     parser.add_argument("--no-batches", action="store_true", help="leave throughput out")
     parser.add_argument("--shared", type=Path, default=HERE.parent.parent / "shared" / "models",
