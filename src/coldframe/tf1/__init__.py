@@ -50,6 +50,7 @@ _SOURCES: Final = [
         "variable_scope", "template", "session", "gradients", "cond", "while_loop", "tensor_array", "functional_ops",
         "dependencies", "clip_ops", "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops",
         "linalg_ops", "signal_ops", "data_flow", "io_ops", "parsing_ops", "script_ops", "importer", "logging_ops",
+        "transition",
     )
 ]  # fmt: skip
 _SUBMODULES: Final = (
@@ -100,6 +101,9 @@ _ALIASES: Final = {
     },
     "tables_initializer": f"{_HERE}.lookup:tables_initializer",
     "initialize_all_tables": f"{_HERE}.lookup:tables_initializer",
+    "is_tensor": f"{_HERE}.framework.convert:is_tensor",
+    "get_logger": f"{_HERE}.platform.logging:get_logger",
+    "nest": f"{_HERE}.framework.nest",
     "get_static_value": f"{_HERE}.framework.convert:constant_value",
     "make_ndarray": f"{_HERE}.messages:make_ndarray",
     "make_tensor_proto": f"{_HERE}.messages:make_tensor_proto",
@@ -109,6 +113,7 @@ _MISSING: Final = {
     "keras": "coldframe.tf1 has tf.layers, tf.losses and tf.train; Keras models can be exported with Keras itself",
     "feature_column": "compute features with tf.one_hot, tf.nn.embedding_lookup and tf.lookup; join them by tf.concat",
     "enable_eager_execution": "coldframe builds and runs graphs: use placeholders and a Session",
+    "enable_tensor_equality": "tensors are compared by identity: use tf.equal(a, b)",
     "enable_v2_behavior": "coldframe.tf1 is TensorFlow 1's graph API",
     "function": "build the graph directly; coldframe.tf1 has no tf.function",
     "distribute": "coldframe.tf1 runs in one process",

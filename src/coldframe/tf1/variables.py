@@ -14,7 +14,7 @@ from coldframe.tf1.framework.build import raw_op
 from coldframe.tf1.framework.convert import IndexedSlices, convert_to_tensor, in_graph
 from coldframe.tf1.framework.dtype import as_dtype
 from coldframe.tf1.framework.functions import outermost
-from coldframe.tf1.framework.graph import Graph, colocate_with, get_default_graph, name_scope
+from coldframe.tf1.framework.graph import DEFAULTS, Graph, colocate_with, get_default_graph, name_scope
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.framework.operators import Operators
 from coldframe.tf1.framework.shape import TensorShape, as_static
@@ -58,6 +58,8 @@ class Variable(Operators):
             resource = kwargs.get("use_resource")
             if resource is None:
                 resource = get_variable_scope().use_resource
+            if resource is None:
+                resource = DEFAULTS.resource_variables
             return object.__new__(ResourceVariable if resource else cls)
         return object.__new__(cls)
 

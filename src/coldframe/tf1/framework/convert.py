@@ -157,6 +157,11 @@ def is_tensor_like(value: Any) -> bool:
     return isinstance(value, Tensor) or hasattr(value, "_as_tensor")
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether `value` is a tensor, a variable, or made of several tensors: sparse, or slices."""
+    return is_tensor_like(value) or isinstance(value, (IndexedSlices, SparseTensor))
+
+
 def convert_to_tensor(
     value: Any, dtype: Any = None, name: str | None = None, preferred_dtype: Any = None, *, as_ref: bool = False
 ) -> Tensor:

@@ -8,6 +8,7 @@ while a session has it open is seen by the session as it is.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -412,8 +413,20 @@ class _Stack(threading.local):
                 raise AssertionError("as_default() blocks were left in another order than they were entered")
 
 
+@dataclasses.dataclass(slots=True)
+class _Defaults:
+    """What programs set for the whole process, as the default graph is the process's.
+
+    Attributes:
+        resource_variables: whether variables are resources where nothing else is said.
+    """
+
+    resource_variables: bool = False
+
+
 _STACK = _Stack()
 _GLOBAL: list[Graph] = []
+DEFAULTS = _Defaults()
 
 
 def get_default_graph() -> Graph:

@@ -1,18 +1,30 @@
-"""`tf.compat`: text and bytes, from the years when Python 2 and 3 were both in use."""
+"""`tf.compat`: text and bytes, from the years when Python 2 and 3 were both in use; and `tf.compat.v1`."""
 
 from __future__ import annotations
 
 import codecs
+import importlib
 import numbers
 import os
 from typing import Any, Final
 
 import numpy as np
 
+from coldframe.tf1.lazy import MissingSymbol
+
 integral_types: Final = (numbers.Integral, np.integer)
 real_types: Final = (numbers.Real, np.integer, np.floating)
 complex_types: Final = (numbers.Complex, np.number)
 bytes_or_text_types: Final = (bytes, str)
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``tf.compat.v1``, the whole API again."""
+    if name == "v1":
+        return importlib.import_module("coldframe.tf1")
+    if name == "v2":
+        raise MissingSymbol("coldframe has no `tf.compat.v2`\nhint: use the name of TensorFlow 1: `tf`, `tf.compat.v1`")
+    raise AttributeError(f"coldframe has no `tf.compat.{name}`")
 
 
 def _encoding(name: str) -> str:
