@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -228,6 +229,44 @@ def test_the_manager_counts_as_tensorflows(tmp_path: Path) -> None:
         kept = cf.train.CheckpointManager(checkpoint, str(tmp_path / "tensorflow"), max_to_keep=2)
         assert kept.restore_or_initialize() == kept.latest_checkpoint
         assert os.path.basename(kept.save() or "") == "ckpt-5"
+
+
+# --- options ----------------------------------------------------------------------------------------------------
+def test_options_call_back_and_leave_out_slots(tmp_path: Path) -> None:
+    told: list[Any] = []
+    options = cf.train.CheckpointOptions(experimental_write_callbacks=[told.append, lambda: told.append("saved")])
+    for restoring in (False, True):
+        with cf.Graph().as_default(), cf.Session() as session:
+            v = cf.get_variable("v", [2], initializer=cf.ones_initializer())
+            optimizer = cf.train.MomentumOptimizer(0.1, 0.9)
+            step = optimizer.minimize(cf.reduce_sum(v * v))
+            checkpoint = cf.train.Checkpoint(v=v, optimizer=optimizer)
+            manager = cf.train.CheckpointManager(checkpoint, str(tmp_path), max_to_keep=3)
+            slot = optimizer.get_slot(v, "momentum")
+            if not restoring:
+                session.run(cf.global_variables_initializer())
+                session.run(step)
+                path = checkpoint.write(str(tmp_path / "one"), options=options)
+                assert told == [path, "saved"]
+                numbered = manager.save(options=options)
+                manager.sync()
+                assert told[2:] == [numbered, "saved"]
+                trained = session.run(v)
+                continue
+            no_slots = cf.train.CheckpointOptions(experimental_skip_slot_variables=True)
+            status = checkpoint.read(path, options=no_slots)
+            status.assert_existing_objects_matched()
+            status.initialize_or_restore()
+            np.testing.assert_array_equal(session.run(v), trained)
+            np.testing.assert_array_equal(session.run(slot), [0.0, 0.0])
+            checkpoint.restore(numbered, copy.copy(no_slots)).assert_consumed().run_restore_ops()
+            np.testing.assert_array_equal(session.run(slot), [0.0, 0.0])
+            checkpoint.read(path).run_restore_ops()
+            np.testing.assert_array_equal(session.run(slot), [2.0, 2.0])
+    with pytest.raises(ValueError, match=r"takes the path, or nothing"):
+        cf.train.CheckpointOptions(experimental_write_callbacks=[lambda a, b: None])
+    with pytest.raises(ValueError, match=r"hint: tf.train.Saver\(sharded=True\)"):
+        cf.train.CheckpointOptions(experimental_sharding_callback=object())
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------

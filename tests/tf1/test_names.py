@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import re
 
 import pytest
 
 import coldframe.tf1 as tf
 from coldframe.tf1.lazy import MissingSymbol
+from shared_data import reference_path
 
 
 def words(text: str) -> list[str]:
@@ -27,12 +29,12 @@ contrib.layers.xavier_initializer contrib.rnn.BasicLSTMCell contrib.rnn.static_r
 control_dependencies convert_to_tensor data.Dataset.from_tensor_slices data.TFRecordDataset device div equal
 errors.OutOfRangeError estimator.Estimator estimator.EstimatorSpec estimator.ModeKeys.EVAL estimator.ModeKeys.PREDICT
 estimator.ModeKeys.TRAIN estimator.inputs.numpy_input_fn exp expand_dims flags.DEFINE_boolean flags.DEFINE_integer
-flags.DEFINE_string flags.FLAGS float16 float32 float64 gather get_collection get_default_graph get_default_session
-get_variable get_variable_scope gfile.Exists gfile.FastGFile gfile.GFile gfile.Glob gfile.MakeDirs gfile.Open
+flags flags.DEFINE_string flags.FLAGS float16 float32 float64 gather get_collection get_default_graph
+get_default_session get_variable get_variable_scope gfile.Exists gfile.FastGFile gfile.GFile gfile.Glob gfile.MakeDirs gfile.Open
 global_norm global_variables global_variables_initializer gradients greater group identity image.decode_image
 image.decode_jpeg image.per_image_standardization image.random_flip_left_right image.resize_bilinear
 image.resize_image_with_crop_or_pad image.resize_images import_graph_def int16 int32 int64 layers.Dense
-layers.average_pooling2d layers.conv2d layers.conv2d_transpose layers.dense layers.dropout layers.flatten
+layers layers.average_pooling2d layers.conv2d layers.conv2d_transpose layers.dense layers.dropout layers.flatten
 layers.max_pooling2d local_variables_initializer log logging.INFO logging.info logging.set_verbosity
 losses.mean_squared_error losses.softmax_cross_entropy matmul maximum metrics.accuracy metrics.mean minimum mod
 multiply name_scope negative nn.avg_pool nn.batch_norm_with_global_normalization nn.batch_normalization nn.bias_add
@@ -63,6 +65,10 @@ enable_eager_execution
 """)
 
 
+# Words of comments and of the programs' own, which TensorFlow does not have either.
+NO_NAMES = words("Example placeholders")
+
+
 def find(name: str) -> object:
     return functools.reduce(getattr, name.split("."), tf)
 
@@ -70,6 +76,15 @@ def find(name: str) -> object:
 @pytest.mark.parametrize("name", USED)
 def test_names_of_real_programs_are_there(name: str) -> None:
     assert find(name) is not None
+
+
+def test_the_list_is_that_of_the_programs() -> None:
+    counted = set()
+    for line in reference_path("tf1-api-usage.md").read_text().splitlines():
+        if found := re.match(r"- (\d+): (.+)", line):
+            counted |= set(found[2].strip().split(", ")) if int(found[1]) > 1 else set()
+    assert len(counted) > 200
+    assert sorted(counted - {*USED, *ABSENT, *NO_NAMES}) == []
 
 
 @pytest.mark.parametrize("name", ABSENT)

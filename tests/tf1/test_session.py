@@ -51,7 +51,10 @@ def _callables(tf: Any) -> Any:
     with tf.Session() as sess:
         f = sess.make_callable([x + y, x * y], [x, y])
         g = sess.make_callable(tf.constant(3))
-        return [f(1.0, 2.0), f(3.0, 4.0), g()]
+        h = sess.make_callable({"sum": [x + 1.0], "op": tf.no_op()}, [x], accept_options=True)
+        told = h(1.0, options=tf.RunOptions(), run_metadata=tf.RunMetadata())
+        devices = [(d.name, d.device_type, d.memory_limit_bytes) for d in sess.list_devices()][:1]
+        return [f(1.0, 2.0), f(3.0, 4.0), g(), told, devices, tf.Session.reset("")]
 
 
 def _sessions(tf: Any) -> Any:
@@ -80,7 +83,12 @@ def _interactive(tf: Any) -> Any:
     tf.global_variables_initializer().run()
     out = [v.eval(), (v * 2.0).eval(), tf.get_default_session() is sess]
     sess.close()
-    return out
+    sess.close()
+    graph = tf.Graph()
+    inner = tf.InteractiveSession(graph=graph)
+    out += [tf.get_default_graph() is graph, tf.constant(2.0).eval(), tf.get_default_session() is inner]
+    inner.close()
+    return [*out, tf.get_default_graph() is graph, tf.get_default_session() is None]
 
 
 PROGRAMS: dict[str, Program] = {
@@ -140,6 +148,8 @@ WRONG: dict[str, tuple[Program, str]] = {
     "uninitialized": (_run(lambda tf: tf.Variable(1.0, name="weights")), "weights"),
     "failing op": (_failing, "product"),
     "assertion": (_run(lambda tf: tf.Assert(tf.constant(False), ["wrong: ", tf.constant(7)])), "wrong: "),
+    "callable of no list": (lambda tf: tf.Session().make_callable(tf.constant(1), tf.constant(2)), "feed_list"),
+    "callable of nothing": (lambda tf: tf.Session().make_callable([tf.constant(1), "no:0"]), "no:0"),
     "index": (_run(lambda tf: tf.gather([1, 2], [5])), ""),
     "no default session": (lambda tf: tf.constant(1).eval(), "default session"),
 }  # fmt: skip

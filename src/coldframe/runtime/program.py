@@ -218,6 +218,10 @@ class Program:
         return FunctionBody(task.nodes, task.constants, inputs, task.fetches)
 
     # --- feeds --------------------------------------------------------------------------------------------------
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
     def feed(self, ref: TensorRef, value: Any) -> Any:
         """Return `value` as an array of the dtype that tensor `ref` has.
 

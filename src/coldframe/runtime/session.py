@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import importlib.util
 import os
@@ -183,6 +184,13 @@ class Session:
     def tensor(self, name: Any) -> TensorRef:
         """Return the tensor meant by a name or by an object with one."""
         return find_tensor(self.graph, getattr(name, "name", name))
+
+    def altered(self, graph: Graph) -> Session:
+        """Return a session that runs `graph`, an altered copy of this one's, with the same variables and resources."""
+        made = copy.copy(self)
+        made.graph, made._fetched, made._fed = graph, {}, {}
+        made._program = Program(graph, self._program.settings)
+        return made
 
     def set_variables(self, values: Mapping[str, Any]) -> None:
         """Give variables values, by the names the graph knows them by."""

@@ -18,11 +18,12 @@ from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
 from coldframe.runtime.files import AnyFile
 from coldframe.runtime.session import Session as Runtime
-from coldframe.tf1.errors import from_coldframe
+from coldframe.tf1.errors import InvalidArgumentError, from_coldframe
 from coldframe.tf1.framework.convert import IndexedSlices, SparseTensor, as_array
 from coldframe.tf1.framework.graph import Graph, get_default_graph
 from coldframe.tf1.framework.shape import TensorShape
 from coldframe.tf1.framework.tensor import Operation, Tensor
+from coldframe.tf1.partial_run import PartialRun, step_of, without
 
 ENGINE_VARIABLE: Final = "COLDFRAME_ENGINE"
 """The environment variable that says which engine sessions use where the program does not."""
@@ -150,6 +151,8 @@ class BaseSession:
         self._runtime = Runtime(self._graph.ir, chosen, threads=threads, files=AnyFile())
         self._runtime.state.functions = self._graph.registry
         self._fetches: dict[Any, _Fetches] = {}
+        self._partial: dict[str, PartialRun | None] = {}
+        self._altered: dict[Any, Runtime] = {}
         self._closed = False
 
     @property
@@ -233,13 +236,25 @@ class BaseSession:
             for k, v in zip(key, value, strict=True):
                 yield from self._fed(k, v)
         else:
-            try:
-                tensor = self._graph.as_graph_element(key, allow_operation=False)
-            except (KeyError, ValueError, TypeError) as e:
-                raise TypeError(f"Cannot interpret feed_dict key as Tensor: {e}") from e
-            if not self._graph.is_feedable(tensor):
-                raise ValueError(f"Tensor {tensor} may not be fed.")
-            yield tensor, value
+            yield self._feedable_tensor(key), value
+
+    def _feedable(self, key: Any) -> Iterator[Tensor]:
+        """Yield the tensors that a key of `feed_dict` stands for."""
+        if isinstance(key, SparseTensor):
+            yield from (key.indices, key.values, key.dense_shape)
+        elif isinstance(key, IndexedSlices):
+            yield from (key.values, key.indices)
+        else:
+            yield self._feedable_tensor(key)
+
+    def _feedable_tensor(self, key: Any) -> Tensor:
+        try:
+            tensor: Tensor = self._graph.as_graph_element(key, allow_operation=False)
+        except (KeyError, ValueError, TypeError) as e:
+            raise TypeError(f"Cannot interpret feed_dict key as Tensor: {e}") from e
+        if not self._graph.is_feedable(tensor):
+            raise ValueError(f"Tensor {tensor} may not be fed.")
+        return tensor
 
     def _as_tf_error(self, error: ColdframeError) -> Exception:
         name = error.where.partition("`")[2].partition("`")[0]
@@ -247,23 +262,105 @@ class BaseSession:
         return from_coldframe(error, op)
 
     def make_callable(self, fetches: Any, feed_list: Any = None, accept_options: bool = False) -> Callable[..., Any]:
-        """Return a function of the values for `feed_list` that gives the values of `fetches`."""
+        """Return a function of the values for `feed_list` that gives the values of `fetches`, as `run` does.
+
+        Args:
+            fetches: as for `run`.
+            feed_list: tensors whose values the function takes, in this order.
+            accept_options: accepted; the function takes `options` and `run_metadata`, which do nothing.
+
+        Raises:
+            TypeError: `feed_list` is no list; or, of the function, the number of values differs.
+            ValueError: a fetch is not of this graph.
+        """
+        if feed_list is not None and not isinstance(feed_list, (list, tuple)):
+            raise TypeError("Argument `feed_list` must be a list or tuple.")
         keys = list(feed_list or ())
-        if not accept_options:
-            return lambda *values: self.run(fetches, dict(zip(keys, values, strict=True)))
-        return lambda *values, **_: self.run(fetches, dict(zip(keys, values, strict=True)))
+        self._flattened(fetches)
+
+        def call(*values: Any, options: Any = None, run_metadata: Any = None) -> Any:
+            del options, run_metadata
+            if len(values) != len(keys):
+                raise TypeError(f"the function takes {len(keys)} values, one for each of feed_list, not {len(values)}")
+            return self.run(fetches, dict(zip(keys, values, strict=True)))
+
+        return call
 
     def list_devices(self) -> list[Any]:
         """Return the one device there is."""
-        return [_Device("/job:localhost/replica:0/task:0/device:CPU:0", "CPU")]
+        return [Device("/job:localhost/replica:0/task:0/device:CPU:0", "CPU", 256 * 2**20, 1)]
 
-    def partial_run_setup(self, fetches: Any, feeds: Any = None) -> Any:
-        raise NotImplementedError("partial runs are not supported; use Session.run with all feeds at once")
+    # --- partial runs -----------------------------------------------------------------------------------------
+    def partial_run_setup(self, fetches: Any, feeds: Any = None) -> str:
+        """Announce a run in several calls of `partial_run`, and return its handle.
+
+        Args:
+            fetches: all that will be fetched, as for `run`.
+            feeds: all tensors that will be fed: one, or a list.
+
+        Raises:
+            ValueError: something is not of this graph.
+        """
+        if self._closed:
+            raise RuntimeError("Attempted to use a closed Session.")
+        wanted = self._flattened(fetches)
+        listed = feeds if isinstance(feeds, (list, tuple)) else [] if feeds is None else [feeds]
+        fed = {t.ref for key in listed for t in self._feedable(key)}
+        handle = f"->{','.join(map(str, (*wanted.refs, *wanted.names)))}//{len(self._partial)}//"
+        self._partial[handle] = PartialRun(set(wanted.refs), set(wanted.names), fed)
+        return handle
+
+    def partial_run(self, handle: str, fetches: Any, feed_dict: Any = None) -> Any:
+        """Go on with a run: return `fetches`, of which only what no call before did is computed.
+
+        Args:
+            handle: what `partial_run_setup` returned.
+            fetches: some of the fetches that were announced, each once.
+            feed_dict: values for some of the feeds that were announced, each once.
+
+        Raises:
+            tf.errors.InvalidArgumentError: something was not announced, was there before, or needs further feeds.
+            tf.errors.OpError: as `run`.
+        """
+        if self._closed:
+            raise RuntimeError("Attempted to use a closed Session.")
+        run = self._partial.get(handle)
+        if run is None:
+            raise InvalidArgumentError(None, None, "Must run 'setup' before performing partial runs!")
+        wanted = _Fetches(self._graph, fetches)
+        feeds = self._feeds(feed_dict) if feed_dict else {}
+        run.check(wanted.refs, wanted.names, feeds)
+        runtime = self._runtime_without(run.done)
+        step = step_of(self._graph, runtime.graph, run, wanted.refs, wanted.names, feeds)
+        given = {**run.values, **feeds}
+        compute = tuple(r for r in (*wanted.refs, *step.kept) if r not in given)
+        targets = tuple(t for t in wanted.names if t not in run.done)
+        try:
+            values = dict(zip(compute, runtime.execute(compute, targets, given), strict=True))
+        except ColdframeError as e:
+            raise self._as_tf_error(e) from e
+        run.note(step, feeds, values)
+        if run.is_over:
+            self._partial[handle] = None
+        return wanted.build([values[r] if r in values else given[r] for r in wanted.refs])
+
+    def _runtime_without(self, done: frozenset[str]) -> Runtime:
+        """Return what runs the graph in which the operations `done` have run already."""
+        if not done:
+            return self._runtime
+        key = (done, self._graph.version)
+        if key not in self._altered:
+            self._altered[key] = self._runtime.altered(without(self._graph, done))
+        return self._altered[key]
 
 
-class _Device(NamedTuple):
+class Device(NamedTuple):
+    """A device as `Session.list_devices` tells of it."""
+
     name: str
     device_type: str
+    memory_limit_bytes: int
+    incarnation: int
 
 
 def _as_feed(tensor: Tensor, value: Any) -> Any:

@@ -19,6 +19,7 @@ from coldframe.passes.variables import handle_name
 from coldframe.tf1.framework.graph import device, get_default_graph
 from coldframe.tf1.session import BaseSession
 from coldframe.tf1.train import saving
+from coldframe.tf1.train.checkpoint_options import CheckpointOptions, written
 from coldframe.tf1.train.checkpoint_status import (
     CheckpointLoadStatus,
     InitializationOnlyStatus,
@@ -79,7 +80,7 @@ class Checkpoint(Trackable):
         return self._save_counter
 
     # --- saving -----------------------------------------------------------------------------------------------
-    def write(self, file_prefix: Any, session: Any = None) -> str:
+    def write(self, file_prefix: Any, session: Any = None, options: CheckpointOptions | None = None) -> str:
         """Write a checkpoint called `file_prefix`, and return that.
 
         It is not counted, and no state file names it; a process that is killed at any instant leaves one that was
@@ -88,6 +89,7 @@ class Checkpoint(Trackable):
         Args:
             file_prefix: where to: ``dir/ckpt``. Folders are made as needed.
             session: the session that has the values; the default one otherwise.
+            options: whom to call when it is written.
 
         Raises:
             ValueError: there is no session, or the objects cannot be saved.
@@ -101,21 +103,23 @@ class Checkpoint(Trackable):
         graph = np.array(encoded(objects), object)
         with as_tensorflows(prefix):
             saving.write(saving.snapshot(chosen, plan), plan, prefix, {OBJECT_GRAPH_KEY: graph})
+        written(options, str(prefix))
         return str(prefix)
 
-    def save(self, file_prefix: Any, session: Any = None) -> str:
+    def save(self, file_prefix: Any, session: Any = None, options: CheckpointOptions | None = None) -> str:
         """Write a checkpoint, numbered by `save_counter`, make it the latest of its folder, and return its path.
 
         Args:
             file_prefix: where to: ``dir/ckpt`` makes ``dir/ckpt-1``, then ``dir/ckpt-2``.
             session: the session that has the values; the default one otherwise.
+            options: whom to call when it is written.
 
         Raises:
             As `write`.
         """
         chosen = session_or_default(session, "save")
         number = self._count_save(chosen)
-        prefix = self.write(f"{os.fspath(file_prefix)}-{number}", chosen)
+        prefix = self.write(f"{os.fspath(file_prefix)}-{number}", chosen, options)
         folder, name = os.path.split(prefix)
         with as_tensorflows(prefix):
             write_state(state_path(folder), CheckpointState(name, (name,)))
@@ -132,7 +136,7 @@ class Checkpoint(Trackable):
         return number
 
     # --- restoring --------------------------------------------------------------------------------------------
-    def restore(self, save_path: Any) -> LoadStatus:
+    def restore(self, save_path: Any, options: CheckpointOptions | None = None) -> LoadStatus:
         """Say which checkpoint to restore from; the status that is returned does it.
 
         Objects that are attached, and slots that are made, between this call and the status's are restored too. A
@@ -140,26 +144,28 @@ class Checkpoint(Trackable):
 
         Args:
             save_path: what `save` or `tf.train.latest_checkpoint` returned; None where there is none yet.
+            options: whether to leave out the optimizers' slots.
 
         Raises:
             tf.errors.NotFoundError: there is no such checkpoint.
             tf.errors.DataLossError: it is damaged.
         """
         self.save_counter  # noqa: B018 - made here, to be restored too
-        return self._status(save_path)
+        return self._status(save_path, options)
 
-    def read(self, save_path: Any) -> LoadStatus:
+    def read(self, save_path: Any, options: CheckpointOptions | None = None) -> LoadStatus:
         """Like `restore`, for checkpoints of `write`: `save_counter` is not asked for."""
-        return self._status(save_path)
+        return self._status(save_path, options)
 
-    def _status(self, save_path: Any) -> LoadStatus:
+    def _status(self, save_path: Any, options: CheckpointOptions | None) -> LoadStatus:
         if save_path is None:
             return InitializationOnlyStatus(self, "")
         path = os.fspath(save_path)
         with as_tensorflows(path), open_checkpoint(path) as checkpoint:
             graph = checkpoint.object_graph
             if graph is not None:
-                return CheckpointLoadStatus(self, checkpoint.prefix, graph)
+                slots = options is None or not options.experimental_skip_slot_variables
+                return CheckpointLoadStatus(self, checkpoint.prefix, graph, slots)
             optional = [] if self._save_counter is None else [self._save_counter]
             return NameBasedSaverStatus(self, checkpoint.prefix, checkpoint.specs, optional)
 

@@ -13,6 +13,7 @@ from coldframe.errors import ColdframeError
 from coldframe.formats import messages
 from coldframe.formats.bundle import index_path
 from coldframe.formats.checkpoint_state import CheckpointState, exists, read_state, resolve, state_path, write_state
+from coldframe.tf1.train.checkpoint_options import CheckpointOptions, written
 from coldframe.tf1.train.retention import Retention, remove_files
 
 _LOG = logging.getLogger("coldframe")
@@ -278,12 +279,16 @@ class CheckpointManager:
         """The latest checkpoint, or None."""
         return self.checkpoints[-1] if self.checkpoints else None
 
-    def save(self, checkpoint_number: Any = None, check_interval: bool = True, session: Any = None) -> str | None:
+    def save(
+        self, checkpoint_number: Any = None, check_interval: bool = True, options: CheckpointOptions | None = None,
+        session: Any = None,
+    ) -> str | None:  # fmt: skip
         """Write a checkpoint and return its path, or None where the last one is too recent.
 
         Args:
             checkpoint_number: the end of the file's name: a number, or a variable; one more than the last otherwise.
             check_interval: whether `checkpoint_interval` counts.
+            options: whom to call when it is written.
             session: the session; the default one otherwise.
         """
         from coldframe.tf1.session import get_default_session
@@ -309,7 +314,14 @@ class CheckpointManager:
         self._last_step = step
         self._retention.add(prefix)
         self._retention.record(self._directory, "checkpoint", relative=True)
+        written(options, prefix)
         return prefix
+
+    def sync(self) -> None:
+        """Wait until what is being saved is saved."""
+        wait = getattr(self._checkpoint, "wait", None)
+        if wait is not None:
+            wait()
 
     def _next_number(self) -> int:
         tail = (self.latest_checkpoint or "").rpartition("-")[2]

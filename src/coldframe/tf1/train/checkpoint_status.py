@@ -103,14 +103,15 @@ class CheckpointLoadStatus(LoadStatus):
     Args:
         root, prefix: as `LoadStatus`.
         graph: the checkpoint's objects.
+        slots: whether the optimizers' slots are restored.
     """
 
-    def __init__(self, root: Any, prefix: str, graph: ObjectGraph) -> None:
+    def __init__(self, root: Any, prefix: str, graph: ObjectGraph, slots: bool = True) -> None:
         super().__init__(root, prefix)
-        self._graph = graph
+        self._graph, self._slots = graph, slots
 
     def _match(self, graph: Graph | None = None) -> Match:
-        return match(self._graph, tracked(self._root, graph or self._own_graph()))
+        return match(self._graph, tracked(self._root, graph or self._own_graph()), self._slots)
 
     def assert_consumed(self) -> Self:
         self.assert_existing_objects_matched()
@@ -145,7 +146,7 @@ class CheckpointLoadStatus(LoadStatus):
     def initialize_or_restore(self, session: Any = None) -> None:
         chosen = session_or_default(session, "initialize_or_restore")
         found = self._match(chosen.graph)
-        _initialize(chosen, found.unmatched)
+        _initialize(chosen, found.without_value)
         self._restore(chosen, found)
 
     def _restore(self, session: BaseSession, found: Match) -> None:

@@ -23,16 +23,24 @@ class Match:
         objects: the program's objects, `tracked`.
         keys: the key of the value of each variable that has one, by its number in `objects`.
         bound: the number of the object that each node of the checkpoint stands for, by the node's.
+        skipped: numbers in `objects` of slots that are not to be restored.
     """
 
     objects: Sequence[Tracked]
     keys: Mapping[int, str]
     bound: Mapping[int, int]
+    skipped: frozenset[int] = frozenset()
 
     @property
     def unmatched(self) -> list[Tracked]:
         """The program's variables that the checkpoint has no value for."""
-        return [o for i, o in enumerate(self.objects) if isinstance(o.value, Variable) and i not in self.keys]
+        left = self.keys.keys() | self.skipped
+        return [o for i, o in enumerate(self.objects) if isinstance(o.value, Variable) and i not in left]
+
+    @property
+    def without_value(self) -> list[Tracked]:
+        """The program's variables that get no value: slots that are not to be restored among them."""
+        return [*self.unmatched, *(self.objects[i] for i in sorted(self.skipped))]
 
     @property
     def is_trivial(self) -> bool:
@@ -40,8 +48,8 @@ class Match:
         return set(self.bound) <= {0}
 
 
-def match(graph: ObjectGraph, objects: Sequence[Tracked]) -> Match:
-    """Return what belongs together; the root belongs to the root."""
+def match(graph: ObjectGraph, objects: Sequence[Tracked], slots: bool = True) -> Match:
+    """Return what belongs together, with or without the optimizers' slots; the root belongs to the root."""
     bound = {0: 0} if graph.message.nodes else {}
     queue = list(bound)
     nodes = graph.message.nodes
@@ -59,13 +67,15 @@ def match(graph: ObjectGraph, objects: Sequence[Tracked]) -> Match:
                     "the checkpoint has one object where the program has two: %s and %s; the first is restored",
                     objects[bound[child.node_id]], objects[number],
                 )  # fmt: skip
-    _bind_slots(graph, objects, bound)
+    if slots:
+        _bind_slots(graph, objects, bound)
+    skipped = frozenset() if slots else frozenset(n for o in objects for n in o.slots.values())
     keys: dict[int, str] = {}
     for attribute in graph.attributes:
         found = bound.get(attribute.node)
         if found is not None and attribute.name == VARIABLE_VALUE and isinstance(objects[found].value, Variable):
             keys.setdefault(found, attribute.key)
-    return Match(objects, keys, bound)
+    return Match(objects, keys, bound, skipped)
 
 
 def _bind_slots(graph: ObjectGraph, objects: Sequence[Tracked], bound: dict[int, int]) -> None:
@@ -84,7 +94,9 @@ def unconsumed(graph: ObjectGraph, found: Match) -> list[str]:
     return [
         slots.get(a.key) or f"`{graph.paths.get(a.node) or a.key}`"
         for a in graph.attributes
-        if a.key not in used and (a.name == VARIABLE_VALUE or a.node not in found.bound)
+        if a.key not in used
+        and (a.name == VARIABLE_VALUE or a.node not in found.bound)
+        and not (found.skipped and a.key in slots)
     ]
 
 
