@@ -30,8 +30,9 @@ control_dependencies convert_to_tensor data.Dataset.from_tensor_slices data.TFRe
 errors.OutOfRangeError estimator.Estimator estimator.EstimatorSpec estimator.ModeKeys.EVAL estimator.ModeKeys.PREDICT
 estimator.ModeKeys.TRAIN estimator.inputs.numpy_input_fn exp expand_dims flags.DEFINE_boolean flags.DEFINE_integer
 flags flags.DEFINE_string flags.FLAGS float16 float32 float64 gather get_collection get_default_graph
-get_default_session get_variable get_variable_scope gfile.Exists gfile.FastGFile gfile.GFile gfile.Glob gfile.MakeDirs gfile.Open
-global_norm global_variables global_variables_initializer gradients greater group identity image.decode_image
+get_default_session get_variable get_variable_scope gfile.Exists gfile.FastGFile gfile.GFile gfile.Glob
+gfile.MakeDirs gfile.Open global_norm global_variables global_variables_initializer gradients greater group
+identity image.decode_image
 image.decode_jpeg image.per_image_standardization image.random_flip_left_right image.resize_bilinear
 image.resize_image_with_crop_or_pad image.resize_images import_graph_def int16 int32 int64 layers.Dense
 layers layers.average_pooling2d layers.conv2d layers.conv2d_transpose layers.dense layers.dropout layers.flatten

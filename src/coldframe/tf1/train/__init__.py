@@ -12,8 +12,8 @@ _SOURCES: Final = [
     for m in (
         "optimizer", "optimizers", "learning_rate", "moving_averages", "training_util", "saver", "checkpoint",
         "checkpoint_options", "checkpoint_management", "checkpoint_utils", "warm_starting", "coordinator",
-        "queue_runner", "input", "session_run_hook", "hook_timer", "hooks", "saving_hooks", "scaffold", "session_manager", "monitored_session",
-        "supervisor",
+        "queue_runner", "input", "session_run_hook", "hook_timer", "hooks", "saving_hooks", "scaffold",
+        "session_manager", "monitored_session", "supervisor",
     )
 ]  # fmt: skip
 _ALIASES: Final = {
