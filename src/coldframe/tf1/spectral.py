@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from coldframe.tf1.lazy import namespace
 
-__getattr__, __dir__ = namespace(__name__, "tf.spectral", ["coldframe.tf1.signal_ops"])
+__getattr__, __dir__ = namespace(__name__, "tf.spectral", [f"coldframe.tf1.signal_{m}" for m in ("ops", "cosines")])
