@@ -96,9 +96,9 @@ class AccessLayer:
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, bytes] | None:
         if scope["method"] == "OPTIONS" and self._cors:
-            return (
-                (200, b"{}") if headers.get(b"origin") else (400, _error("Origin header is missing in CORS preflight"))
-            )
+            if headers.get(b"origin", b"").startswith((b"http://", b"https://")):
+                return 200, b"{}"
+            return 400, _error("Origin header is missing in CORS preflight")
         if scope["path"] in self._open:
             return None
         if self._tokens and not is_allowed(headers.get(b"authorization", b"").decode("latin-1"), self._tokens):

@@ -35,7 +35,7 @@ class _Application:
         self._rest, self._inference, self._others = rest, inference, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"][:10].lower() == "/v1/models":
+        if scope["type"] == "http" and scope["path"][:4].lower() == "/v1/":
             await self._rest(scope, receive, send)
         elif scope["type"] == "http" and (scope["path"] == "/v2" or scope["path"].startswith("/v2/")):
             await self._inference(scope, receive, send)

@@ -299,8 +299,8 @@ class Core:
             raise invalid("Expected one input Tensor.", found=", ".join(signature.inputs))
         batch = np.empty(len(examples), object)
         batch[:] = examples
-        inputs = servable.check(signature, {"inputs": batch})
-        return await self._run(servable, signature, inputs, (), deadline)
+        # Whatever dtype the signature claims: some say that of the parsed features. The graph knows better.
+        return await self._run(servable, signature, {"inputs": batch}, (), deadline)
 
     async def _run(
         self,

@@ -17,7 +17,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -25,17 +24,16 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from coldframe.dtypes import from_numpy
+from coldframe.dtypes import DType, from_numpy, string
 from coldframe.errors import near_names
 from coldframe.formats import messages
+from coldframe.serve import json_faults
 from coldframe.serve.examples import merged
-from coldframe.serve.status import RequestError, invalid
+from coldframe.serve.json_faults import MAX_RANK, kind, shown
+from coldframe.serve.status import invalid
 from coldframe.shapes import TensorSpec
 
 Array = npt.NDArray[Any]
-_SHOWN: Final = 256  # characters of a JSON value that an error quotes
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_MAX_RANK: Final = 64  # numpy's
 _ROW_KEY: Final = "instances"
 _COLUMN_KEY: Final = "inputs"
 _NUMBERS: Final = {"f": "fiu", "i": "i", "u": "iu", "b": "b", "c": "fiu"}
@@ -51,25 +49,11 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise invalid("JSON Parse error: The document is empty")
     try:
         found = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        found = _with_constants(body, e)
+    except orjson.JSONDecodeError:
+        found = json_faults.parse(body)
     if not isinstance(found, dict):
-        raise invalid(f"JSON Value: {_shown(found)} Is not object")
+        raise invalid(f"JSON Value: {shown(found)} Is not object")
     return found
-
-
-def _with_constants(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    """Parse JSON with NaN and Infinity in it, which orjson does not take."""
-    if b"NaN" in body or b"Inf" in body:
-        try:
-            found = json.loads(body)
-            if _SURROGATE.search(body):
-                json.dumps(found, ensure_ascii=False).encode()  # half a character, which orjson does not take either
-        except (ValueError, RecursionError):
-            pass  # what orjson said is as good
-        else:
-            return found
-    raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
 
 
 def signature_name(request: Mapping[str, Any]) -> str | None:
@@ -81,7 +65,7 @@ def signature_name(request: Mapping[str, Any]) -> str | None:
     name = request.get("signature_name")
     if name is not None and not isinstance(name, str):
         raise invalid(
-            f"JSON Value: {_shown(request)} not formatted correctly. 'signature_name' key must be a string value."
+            f"JSON Value: {shown(request)} not formatted correctly. 'signature_name' key must be a string value."
         )
     return name or None
 
@@ -102,14 +86,14 @@ def read_predict(
     rows = request.get(_ROW_KEY)
     if _ROW_KEY in request and _COLUMN_KEY in request:
         raise invalid(
-            f"JSON Value: {_shown(request)} Not formatted correctly expecting only one of '{_COLUMN_KEY}' or "
+            f"JSON Value: {shown(request)} Not formatted correctly expecting only one of '{_COLUMN_KEY}' or "
             f"'{_ROW_KEY}' keys to exist "
         )
     if _ROW_KEY in request:
         if not isinstance(rows, list):
-            raise invalid(f"JSON Value: {_shown(request)} Expecting '{_ROW_KEY}' to be an list/array")
+            raise invalid(f"JSON Value: {shown(request)} Expecting '{_ROW_KEY}' to be an list/array")
         if not rows:
-            raise invalid(f"JSON Value: {_shown(request)} No values in '{_ROW_KEY}' array")
+            raise invalid(f"JSON Value: {shown(request)} No values in '{_ROW_KEY}' array")
         return _rows(rows, specs, optional), True
     if _COLUMN_KEY in request:
         return _columns(request[_COLUMN_KEY], specs, optional), False
@@ -136,7 +120,7 @@ def _rows(rows: list[Any], specs: Mapping[str, TensorSpec], optional: Collection
         for i, row in enumerate(rows):
             if _is_object(row):
                 raise invalid(f"Expecting value/list but got object at item {i} of input list")
-        return {needed[0]: to_array(rows, specs[needed[0]], "instances")}
+        return {needed[0]: to_array(rows, specs[needed[0]], needed[0], by_row=True, named=False)}
     keys = rows[0].keys()
     _check_keys(rows[0], specs, optional, 0)
     for i, row in enumerate(rows):
@@ -145,7 +129,7 @@ def _rows(rows: list[Any], specs: Mapping[str, TensorSpec], optional: Collection
         if row.keys() != keys:
             _check_keys(row, specs, optional, i)
             raise invalid(f"element {i} of 'instances' list has other keys than the first", found=", ".join(row))
-    return {k: to_array([row[k] for row in rows], specs[k], k) for k in keys}
+    return {k: to_array([row[k] for row in rows], specs[k], k, by_row=True) for k in keys}
 
 
 def _check_keys(row: Mapping[str, Any], specs: Mapping[str, TensorSpec], optional: Collection[str], at: int) -> None:
@@ -158,7 +142,7 @@ def _check_keys(row: Mapping[str, Any], specs: Mapping[str, TensorSpec], optiona
             )
     if any(k not in row and k not in optional for k in specs):
         raise invalid(
-            f"Failed to process element: {at} of 'instances' list. JSON object: {_shown(row)} "
+            f"Failed to process element: {at} of 'instances' list. JSON object: {shown(row)} "
             f"keys must be equal to: {','.join(sorted(specs))}"
         )
 
@@ -179,52 +163,65 @@ def _columns(value: Any, specs: Mapping[str, TensorSpec], optional: Collection[s
     return {k: to_array(value[k], spec, k) for k, spec in specs.items() if k in value}
 
 
-def to_array(value: Any, spec: TensorSpec, name: str) -> Array:
+def to_array(value: Any, spec: TensorSpec, name: str, *, by_row: bool = False, named: bool = True) -> Array:
     """Return the array that a JSON value is.
 
     Args:
         value: numbers, truth values or strings, or lists of them, nested.
         spec: its dtype counts.
         name: the input, as errors name it.
+        by_row: whether errors name the row that they are in.
+        named: whether rows are objects, so that errors name the input as well.
 
     Raises:
         RequestError: the lists are ragged, or elements are of another type (INVALID_ARGUMENT).
     """
     dtype = spec.dtype
-    if dtype.kind == "s":
-        return _string_array(value, name)
-    if dtype.kind not in _NUMBERS or dtype.width < 1:
+    if dtype.kind != "s" and (dtype.kind not in _NUMBERS or dtype.width < 1):
         raise invalid(f"{dtype} tensors have no form in JSON", expected=name)
-    types = _types(value, name)
+    try:
+        return _string_array(value, name) if dtype.kind == "s" else _number_array(value, dtype)
+    except _NoTensorError:
+        if by_row:
+            raise json_faults.no_rows(value, dtype, name if named else "") from None
+        raise json_faults.no_tensor(value, dtype, name) from None
+
+
+class _NoTensorError(Exception):
+    """A value that is no tensor; what is wrong with it is looked for afterwards."""
+
+
+def _number_array(value: Any, dtype: DType) -> Array:
+    types = _types(value)
     if str in types or (bool in types and dtype.kind != "b"):
         # Not for numpy: it would take truth for 1 and 0, and give each number the room of the longest string.
-        raise _mistyped(value, dtype, name)
+        raise _NoTensorError
     try:
         found = np.array(value)
     except (ValueError, OverflowError):  # ragged
-        raise _misshapen(value, name) from None
+        raise _NoTensorError from None
     if not found.size:
         return found.astype(dtype.numpy)
     if found.dtype.kind not in _NUMBERS[dtype.kind]:
-        raise _mistyped(value, dtype, name)
+        raise _NoTensorError
     if dtype.kind in "iu":
         limits = np.iinfo(dtype.numpy)
         if found.min() < limits.min or found.max() > limits.max:
-            raise invalid(f"`{name}` has a number that {dtype} cannot hold", expected=f"{limits.min} to {limits.max}")
+            raise _NoTensorError
     with np.errstate(over="ignore"):
         return found.astype(dtype.numpy)
 
 
-def _types(value: Any, name: str, level: int = 0) -> set[type]:
+def _types(value: Any, level: int = 0) -> set[type]:
     """Return the types of the elements in nested lists."""
     if not isinstance(value, list):
         return {type(value)}
     found = set(map(type, value))
     if list not in found:
         return found
-    if len(found) > 1 or level >= _MAX_RANK:
-        raise _misshapen(value, name)
-    return set().union(*(_types(v, name, level + 1) for v in value))
+    if len(found) > 1 or level >= MAX_RANK:
+        raise _NoTensorError
+    return set().union(*(_types(v, level + 1) for v in value))
 
 
 def _string_array(value: Any, name: str) -> Array:
@@ -234,8 +231,8 @@ def _string_array(value: Any, name: str) -> Array:
         if not at:
             break
         at = at[0]
-    if len(shape) > _MAX_RANK:
-        raise _misshapen(value, name)
+    if len(shape) > MAX_RANK:
+        raise _NoTensorError
     flat: list[bytes] = []
     _collect(value, shape, 0, name, flat)
     out = np.empty(len(flat), object)
@@ -246,12 +243,12 @@ def _string_array(value: Any, name: str) -> Array:
 def _collect(value: Any, shape: Sequence[int], level: int, name: str, out: list[bytes]) -> None:
     if isinstance(value, list):
         if level >= len(shape) or len(value) != shape[level]:
-            raise _misshapen(value, name)
+            raise _NoTensorError
         for v in value:
             _collect(v, shape, level + 1, name, out)
         return
     if level != len(shape):
-        raise _misshapen(value, name)
+        raise _NoTensorError
     out.append(to_bytes(value, name))
 
 
@@ -272,59 +269,8 @@ def to_bytes(value: Any, name: str) -> bytes:
         except (binascii.Error, ValueError):
             raise invalid("Unable to base64 decode", found=f"in `{name}`") from None
     if isinstance(value, dict):
-        raise invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
-    raise invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: string")
-
-
-def _misshapen(value: Any, name: str) -> RequestError:
-    return invalid(
-        f"JSON Value: {_shown(value)} of `{name}` is no tensor",
-        expected="lists of equal lengths on each level, with values on the innermost",
-    )
-
-
-def _mistyped(value: Any, dtype: Any, name: str) -> RequestError:
-    """Return the error that names the first value in `value` that is of another type."""
-    stack = [value]
-    while len(stack) > 1 or isinstance(stack[0], list):
-        at = stack.pop()
-        if isinstance(at, list):
-            stack.extend(reversed(at))
-        elif not _fits(at, dtype.kind):
-            stack = [at]
-        if not stack:
-            stack = [value]
-            break
-    return invalid(
-        f"JSON Value: {_shown(stack[0])} Type: {_kind(stack[0])} is not of expected type: {dtype.name} (in `{name}`)"
-    )
-
-
-def _fits(value: Any, kind: str) -> bool:
-    if isinstance(value, bool) or kind == "b":
-        return isinstance(value, bool) and kind == "b"
-    return isinstance(value, int) or (isinstance(value, float) and kind in "fc")
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "Null"
-    names = {bool: str(value), dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
-    return names[type(value)]
-
-
-def _shown(value: Any) -> str:
-    """Return the beginning of a JSON value, as an error quotes it."""
-    text = json.dumps(_clipped(value, 4))
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _clipped(value: Any, depth: int) -> Any:
-    if isinstance(value, dict):
-        return {k[:64]: _clipped(v, depth - 1) for k, v in list(value.items())[:8]} if depth else {}
-    if isinstance(value, list):
-        return [_clipped(v, depth - 1) for v in value[:8]] if depth else []
-    return value[:_SHOWN] if isinstance(value, str) else value
+        raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
+    raise invalid(json_faults.mistyped(value, string))
 
 
 # Replies
@@ -427,20 +373,20 @@ def read_examples(request: Mapping[str, Any]) -> list[bytes]:
     context = _example(request["context"]) if "context" in request else None
     if "examples" not in request:
         raise invalid(
-            f"JSON Value: {_shown(request)} When method is classify, key 'examples' is expected and was not found"
+            f"JSON Value: {shown(request)} When method is classify, key 'examples' is expected and was not found"
         )
     given = request["examples"]
     if not isinstance(given, list):
-        raise invalid(f"JSON Value: {_shown(request)} Expecting 'examples' value to be an list/array")
+        raise invalid(f"JSON Value: {shown(request)} Expecting 'examples' value to be an list/array")
     if not given:
-        raise invalid(f"JSON Value: {_shown(request)} 'examples' value is an empty array")
+        raise invalid(f"JSON Value: {shown(request)} 'examples' value is an empty array")
     found = [_example(e) for e in given]
     return [merged(e, context) for e in found]
 
 
 def _example(value: Any) -> Any:
     if not isinstance(value, dict):
-        raise invalid(f"Example must be JSON object but got JSON {_kind(value)}")
+        raise invalid(f"Example must be JSON object but got JSON {kind(value)}")
     out = messages.Example()
     for name, content in value.items():
         feature = out.features.feature[name]
@@ -459,7 +405,7 @@ def _add(feature: Any, name: str, value: Any) -> None:
             raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
         _list_of(feature, name, "int64_list").append(int(value))
     else:
-        raise invalid(f"Feature: {name} has element with unexpected JSON type: {_kind(value)}")
+        raise invalid(f"Feature: {name} has element with unexpected JSON type: {kind(value)}")
 
 
 def _list_of(feature: Any, name: str, kind: str) -> Any:
