@@ -19,12 +19,12 @@ from coldframe.checkpoint import open_checkpoint
 from coldframe.errors import ChecksumError, CorruptError, MisuseError, NotFoundError
 from coldframe.formats import bundle_restore, bundle_writer, crc32c, data_file
 from coldframe.formats.bundle import BundleReader, data_path, index_path
-from coldframe.formats.bundle_entry import Header, decode_entry, encode_entry
+from coldframe.formats.bundle_entry import Entry, Header, decode_entry, encode_entry
 from coldframe.formats.bundle_writer import BundleWriter, write_bundle
 from coldframe.formats.data_file import DataFile
 from coldframe.formats.parallel import default_threads, each
 from coldframe.formats.slices import TensorSlice
-from coldframe.formats.sstable import Table, TableWriter
+from coldframe.formats.sstable import Table, TableWriter, encode_table
 
 
 @pytest.fixture
@@ -73,6 +73,15 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 def test_crcs_of_pieces_are_put_together(data, cut):
     a, b = data[:cut], data[cut:]
     assert crc32c.combine(crc32c.value(a), crc32c.value(b), len(b)) == crc32c.value(data)
+
+
+@given(st.lists(st.lists(st.binary(max_size=300), min_size=1, max_size=5), min_size=1, max_size=5))
+def test_crcs_of_many_pieces_are_put_together(runs):
+    pieces = [piece for run in runs for piece in run]
+    behind = [sum(map(len, run[i + 1 :])) for run in runs for i in range(len(run))]
+    firsts = np.cumsum([0, *map(len, runs[:-1])])
+    crcs = np.array([crc32c.value(piece) for piece in pieces], np.uint32)
+    assert crc32c.combine_all(crcs, np.array(behind), firsts) == [crc32c.value(b"".join(run)) for run in runs]
 
 
 def test_a_crc_goes_on_over_a_large_piece():
@@ -126,6 +135,56 @@ def test_many_at_once(tmp_path, threads, verify):
     assert all(same(own[n], v) and own[n].flags.writeable for n, v in wanted.items())
     assert list(ckpt.read_many(["h/3", "a/large"], threads=threads)) == ["h/3", "a/large"]
     assert ckpt.read_many([]) == {}
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("small_pieces")
+def test_any_selection_in_any_order(tmp_path, data):
+    wanted = tensors()
+    if not (tmp_path / "m.index").exists():
+        write_bundle(tmp_path / "m", wanted, shards=3)
+    names = data.draw(st.lists(st.sampled_from(sorted(wanted)), unique=True))
+    into = {n: np.empty_like(wanted[n]) for n in names}
+    ckpt = open_checkpoint(tmp_path / "m")
+    for found in (ckpt.read_many(names), ckpt.read_many(names, copy=True), ckpt.read_many(names, into=into)):
+        assert list(found) == names
+        assert all(same(found[n], wanted[n]) for n in names)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_tensors_may_share_their_bytes_or_leave_holes(tmp_path):
+    data = np.arange(60, dtype=np.uint8)
+    write_bundle(tmp_path / "m", {"a": data})
+    places = {"a": (0, 9), "b": (3, 4), "c": (3, 20), "d": (25, 0), "e": (26, 30)}
+    entries = {
+        name.encode(): encode_entry(Entry(4, (n,), 0, at, n, crc32c.masked(data[at : at + n])))
+        for name, (at, n) in places.items()
+    }
+    entries[b""] = Header(1).encode()
+    index_path(tmp_path / "m").write_bytes(encode_table(sorted(entries), [entries[k] for k in sorted(entries)]))
+    ckpt = open_checkpoint(tmp_path / "m")
+    into = {name: np.empty(n, np.uint8) for name, (_, n) in places.items()}
+    for found in (ckpt.read_many(), ckpt.read_many(into=into)):
+        assert {n: v.tolist() for n, v in found.items()} == {
+            n: list(range(at, at + size)) for n, (at, size) in places.items()
+        }
+    raw = np.memmap(data_path(tmp_path / "m", 0, 1), np.uint8, "r+")
+    raw[24] ^= 1  # belongs to none
+    assert ckpt.read_many()["e"][0] == 26
+    raw[22] ^= 1
+    for options in ({}, {"into": into}):
+        with pytest.raises(ChecksumError, match="of tensor `c` at byte 3"):
+            ckpt.read_many(**options)
+
+
+def test_an_offset_beyond_all_numbers_is_refused(tmp_path):
+    write_bundle(tmp_path / "m", {"a": np.zeros(2, np.uint8), "b": np.zeros(2, np.uint8)})
+    places = {b"a": 0, b"b": (1 << 63) - 1}
+    entries = {b"": Header(1).encode()} | {k: encode_entry(Entry(4, (2,), 0, at, 2, 1)) for k, at in places.items()}
+    index_path(tmp_path / "m").write_bytes(encode_table(list(entries), list(entries.values())))
+    with pytest.raises(CorruptError, match="data file ends before the tensor does of tensor `b`"):
+        open_checkpoint(tmp_path / "m", verify=False).read_many()
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -267,6 +326,37 @@ def test_any_sizes_any_shards(tmp_path, sizes, shards, borrow):
     found = open_checkpoint(tmp_path / "m").read_many()
     assert all(same(found[n], v) for n, v in wanted.items())
     assert sum(data_path(tmp_path / "m", i, shards).stat().st_size for i in range(shards)) == sum(sizes)
+
+
+def test_all_at_once_is_as_one_after_the_other(tmp_path):
+    wanted = tensors() | {
+        "i/list": [1.5, 2],
+        "j/turned": np.arange(6.0).reshape(2, 3).T,
+        "k/big": np.array([1, 2], ">i4"),
+    }
+    known = {"c/misaligned": dtypes.float32, "k/big": dtypes.qint32, "b/flag": dtypes.bool_}
+    with BundleWriter(tmp_path / "one") as writer:
+        for name, value in wanted.items():
+            writer.add(name, value, dtype=known.get(name), borrow=True)
+    with BundleWriter(tmp_path / "all") as writer:
+        writer.add_all(wanted.items(), dtype_of=known)
+    assert files_of(tmp_path / "all") == files_of(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "why"),
+    [
+        ("a", None, "tensor `a` is already in the checkpoint"),
+        ("\0a", None, "not a tensor's name"),
+        ("", None, "not a tensor's name"),
+        ("b", dtypes.int32, "tensor `b` is not int32: expected int32, found float32"),
+    ],
+)
+def test_all_at_once_refuses_what_one_would(tmp_path, name, dtype, why):
+    value = np.ones(2, np.float32)
+    with pytest.raises(MisuseError, match=why), BundleWriter(tmp_path / "m") as writer:
+        writer.add_all([("a", value), (name, value)], dtype_of={name: dtype} if dtype else None)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

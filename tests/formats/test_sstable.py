@@ -18,7 +18,7 @@ from coldframe.errors import (
     WrongFileError,
 )
 from coldframe.formats import crc32c, sstable
-from coldframe.formats.sstable import Table, TableWriter
+from coldframe.formats.sstable import Table, TableWriter, encode_table
 from coldframe.formats.wire import encode_varint
 
 
@@ -151,6 +151,27 @@ def test_keys_must_increase():
     writer.add(b"b", b"")
     with pytest.raises(MisuseError, match="must increase"):
         writer.add(b"b", b"")
+
+    with pytest.raises(MisuseError, match="must increase"):
+        encode_table([b"b", b"b"], [b"", b""])
+
+
+@given(st.dictionaries(st.binary(max_size=6) | st.binary(max_size=600), st.binary(max_size=200), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_many_entries_at_once_are_the_same_bytes(entries):
+    keys = sorted(entries)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sstable, "_BLOCK_SIZE", 400)
+        patch.setattr(sstable, "_COMPARED", 7)
+        assert encode_table(keys, [entries[key] for key in keys]) == table_bytes(entries)
+
+
+def test_blocks_of_many_entries_end_where_tensorflows_do():
+    entries = {b"scope_%d/variable_%06d" % (i % 3, i): b"v" * (i % 40) for i in range(40_000)}
+    entries[b"big"] = b"x" * 300_000
+    keys = sorted(entries)
+    assert encode_table(keys, [entries[key] for key in keys]) == table_bytes(entries)
+    assert encode_table([], []) == table_bytes({})
 
 
 def test_every_truncation_and_byte_change_is_refused_or_harmless():

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from coldframe.errors import CorruptError, NotFoundError
 from coldframe.formats.bundle_data import DataFiles
-from coldframe.formats.bundle_entries import decode_entries
+from coldframe.formats.bundle_entries import Columns, decode_entries
 from coldframe.formats.bundle_entry import Entry, Header, decode_entry
 from coldframe.formats.bundle_restore import read_into, read_views, sorted_out
 from coldframe.formats.checkpoint_file import (
@@ -127,15 +127,13 @@ class BundleReader:
             raise no_such_tensor(name, self.names, self._where)
         return decode_entry(value, self._shapes, name=name, where=self._where)
 
-    def _entries(self, names: Sequence[str]) -> list[Entry]:
-        """Return the entries of many tensors; raises as `entry`."""
+    def _columns(self, names: Sequence[str]) -> Columns:
+        """Return the entries of many tensors, left open for those that are not found."""
         keys = [name.encode("utf-8", "surrogateescape") for name in names]
         values = [value or b"" for value in self._table.get_many(keys)]
-        decoded = decode_entries(values, self._shapes)
-        return [
-            entry if entry is not None and key >= _FIRST else self.entry(name)
-            for name, key, entry in zip(names, keys, decoded, strict=True)
-        ]
+        if min(keys, default=_FIRST) < _FIRST:
+            values = [value if key >= _FIRST else b"" for key, value in zip(keys, values, strict=True)]
+        return decode_entries(values, self._shapes)
 
     def _find(self, name: str) -> bytes | None:
         key = name.encode("utf-8", "surrogateescape")
@@ -182,10 +180,13 @@ class BundleReader:
         verify = self._verify if verify is None else verify
         threads = default_threads() if threads is None else threads
         names = list(dict.fromkeys(names))
-        plain, others = sorted_out(self._data, names, self._entries(names), into)
+        plain, others = sorted_out(self._data, names, self._columns(names), self.entry, into)
         # All bytes are known to be there now, so that arrays may be allocated for them.
         if into is not None or copy:
-            targets = into or {item.name: np.empty(item.entry.shape, item.dtype.numpy) for item in plain}
+            targets = into or {
+                name: np.empty(kind.shape, kind.dtype.numpy)
+                for name, kind in zip(plain.names, plain.kinds, strict=True)
+            }
             found = read_into(self._data, plain, targets, verify, threads)
         else:
             found = read_views(self._data, plain, verify, threads)

@@ -11,83 +11,98 @@ the messages, one entry at a time. Both agree on every entry.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from coldframe.formats.bundle_entry import Entry, decode_shape, encode_entry, encode_head
-from coldframe.formats.wire import encode_varint
 
-_Numbers: TypeAlias = npt.NDArray[np.int64]
+Numbers: TypeAlias = npt.NDArray[np.int64]
 _PADDING: Final = bytes(32)  # so that all may be looked at as far as the longest goes
 _VARINT: Final = 9  # bytes of a varint below 2^63
 _WORTH_COLUMNS: Final = 16
 
 
-def decode_entries(values: Sequence[bytes], shapes: dict[bytes, tuple[int, ...]]) -> list[Entry | None]:
-    """Decode entries; None stands for one that `decode_entry` has to look at.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Columns:
+    """The fields of many entries.
+
+    Attributes:
+        kinds: DataType number and shape; None stands for an entry that `decode_entry` has to look at, whose other
+            fields mean nothing.
+        shard: the number of the data file.
+        offset: where the bytes start in it.
+        size: how many bytes.
+        crc: their masked CRC-32C.
+    """
+
+    kinds: list[tuple[int, tuple[int, ...]] | None]
+    shard: Numbers
+    offset: Numbers
+    size: Numbers
+    crc: Numbers
+
+    def entry(self, i: int) -> Entry:
+        """Return entry number `i`, one that is decoded."""
+        kind = self.kinds[i]
+        assert kind is not None
+        return Entry(*kind, int(self.shard[i]), int(self.offset[i]), int(self.size[i]), int(self.crc[i]))
+
+    def take(self, numbers: Numbers) -> Columns:
+        """Return entries by their numbers."""
+        kinds = [self.kinds[i] for i in numbers.tolist()]
+        return Columns(kinds, self.shard[numbers], self.offset[numbers], self.size[numbers], self.crc[numbers])
+
+
+def decode_entries(values: Sequence[bytes], shapes: dict[bytes, tuple[int, ...]]) -> Columns:
+    """Decode entries.
 
     Args:
         values: the entries.
         shapes: remembers encoded shapes, as for `decode_entry`.
     """
-    if len(values) < _WORTH_COLUMNS:
-        return [None] * len(values)
-    columns = _columns(values)
-    found: list[Entry | None] = []
-    rows = zip(values, columns.good, columns.dtype, columns.shape_size, *columns.numbers, strict=True)
-    for value, good, dtype, size, shard, offset, length, crc in rows:
-        if not good:
-            found.append(None)
-            continue
-        raw = value[4 : 4 + size]
-        shape = shapes.get(raw)
-        if shape is None:
-            try:
-                shape = shapes[raw] = decode_shape(raw)
-            except ValueError:
-                found.append(None)
-                continue
-        found.append(Entry(dtype, shape, shard, offset, length, crc))
-    return found
-
-
-class _Columns(NamedTuple):
-    """The fields of many entries; where one is not `good`, the others mean nothing."""
-
-    good: list[bool]
-    dtype: list[int]
-    shape_size: list[int]
-    numbers: list[list[int]]
-
-
-def _columns(values: Sequence[bytes]) -> _Columns:
     data = np.frombuffer(b"".join((*values, _PADDING)), np.uint8)
     sizes = np.fromiter(map(len, values), np.int64, len(values))
     ends = np.cumsum(sizes)
     at = ends - sizes
-    dtype, shape_size = data[at + 1], data[at + 3]
-    good = (data[at] == 0x08) & (data[at + 2] == 0x12) & ((dtype | shape_size) < 0x80)
-    at += 4 + shape_size.astype(np.int64)
+    head_sizes = 4 + data[at + 3].astype(np.int64)
+    good = (data[at] == 0x08) & (data[at + 2] == 0x12) & ((data[at + 1] | data[at + 3]) < 0x80)
+    at += head_sizes
     good &= at <= ends
     at = np.where(good, at, ends)
-    numbers = []
-    for tag in (0x18, 0x20, 0x28):
-        number, at, whole = _varints(data, at, ends, tag)
-        good &= whole
-        numbers.append(number)
+    shard, at, whole = _varints(data, at, ends, 0x18)
+    good &= whole
+    offset, at, whole = _varints(data, at, ends, 0x20)
+    good &= whole
+    size, at, whole = _varints(data, at, ends, 0x28)
+    good &= whole
     has = (data[at] == 0x35) & (at < ends)
     crc = sum(data[at + 1 + i].astype(np.int64) << 8 * i for i in range(4)) * has
     good &= at + 5 * has == ends
-    return _Columns(good.tolist(), dtype.tolist(), shape_size.tolist(), [n.tolist() for n in (*numbers, crc)])
+    heads = [value[:n] for value, n in zip(values, np.where(good, head_sizes, 0).tolist(), strict=True)]
+    kinds = {head: _kind(head, shapes) for head in set(heads)}
+    return Columns([kinds[head] for head in heads], shard, offset, size, crc)
+
+
+def _kind(head: bytes, shapes: dict[bytes, tuple[int, ...]]) -> tuple[int, tuple[int, ...]] | None:
+    """Return the DataType number and the shape that an entry begins with; None where it does not."""
+    if not head:
+        return None
+    raw = head[4:]
+    if (shape := shapes.get(raw)) is None:
+        try:
+            shape = shapes[raw] = decode_shape(raw)
+        except ValueError:
+            return None
+    return head[1], shape
 
 
 def _varints(
-    data: npt.NDArray[np.uint8], at: _Numbers, ends: _Numbers, tag: int
-) -> tuple[_Numbers, _Numbers, npt.NDArray[np.bool_]]:
+    data: npt.NDArray[np.uint8], at: Numbers, ends: Numbers, tag: int
+) -> tuple[Numbers, Numbers, npt.NDArray[np.bool_]]:
     """Return the varints under a tag, zero where it is absent; where the next field starts; and where that is sound."""
     more = (data[at] == tag) & (at < ends)
     at = at + more
@@ -105,37 +120,54 @@ def _varints(
 
 def encode_entries(entries: Sequence[Entry]) -> list[bytes]:
     """Encode entries as `encode_entry` does each."""
-    offsets = encode_varints([entry.offset for entry in entries])
-    out = []
-    for entry, encoded_offset in zip(entries, offsets, strict=True):
-        dtype, shape, shard, offset, size, crc, slices = entry
-        if shard or slices or not crc:
-            out.append(encode_entry(entry))
-            continue
-        place = b"\x20" + encoded_offset if offset else b""
-        out.append(b"".join((encode_head(dtype, shape), place, _size(size), b"\x35", crc.to_bytes(4, "little"))))
-    return out
+    if len(entries) < _WORTH_COLUMNS:
+        return list(map(encode_entry, entries))
+    dtypes, shapes, shards, offsets, sizes, crcs, slices = zip(*entries, strict=True)
+    fields = [_varint_columns(0x18, shards), _varint_columns(0x20, offsets), _varint_columns(0x28, sizes)]
+    fields.append(_fixed_columns(0x35, crcs))
+    rows = np.concatenate([f.bytes for f in fields], 1)
+    written = np.concatenate([f.written for f in fields], 1)
+    places = rows[written].tobytes()
+    ends = np.cumsum(written.sum(1)).tolist()
+    heads = map(_heads(dtypes, shapes).__getitem__, zip(dtypes, shapes, strict=True))
+    found = [head + places[at:end] for head, at, end in zip(heads, (0, *ends[:-1]), ends, strict=True)]
+    for i, parts in enumerate(slices):
+        if parts:
+            found[i] = encode_entry(entries[i])
+    return found
 
 
-@functools.lru_cache(4096)  # as shapes, sizes repeat a lot
-def _size(size: int) -> bytes:
-    return b"\x28" + encode_varint(size) if size else b""
+def _heads(dtypes: Iterable[int], shapes: Iterable[tuple[int, ...]]) -> dict[tuple[int, tuple[int, ...]], bytes]:
+    return {kind: encode_head(*kind) for kind in set(zip(dtypes, shapes, strict=True))}
 
 
-def encode_varints(values: Sequence[int]) -> list[bytes]:
-    """Encode integers below 2^63 as `encode_varint` does each."""
-    if len(values) < _WORTH_COLUMNS:
-        return list(map(encode_varint, values))
-    left = np.array(values, np.int64)
-    rows = np.zeros((len(values), _VARINT), np.uint8)
-    lengths = np.ones(len(values), np.int64)
-    for i in range(_VARINT):
-        rows[:, i] = left & 0x7F
-        left >>= 7
-        more = left > 0
-        if not more.any():
-            break
-        rows[:, i] |= (more * 0x80).astype(np.uint8)
-        lengths += more
-    data = rows.tobytes()
-    return [data[i : i + n] for i, n in zip(range(0, len(data), _VARINT), lengths.tolist(), strict=True)]
+class _Field(NamedTuple):
+    """A field of many entries: a row of bytes each, and which of them are written."""
+
+    bytes: npt.NDArray[np.uint8]
+    written: npt.NDArray[np.bool_]
+
+
+def _varint_columns(tag: int, values: Sequence[int]) -> _Field:
+    """Encode integers below 2^63 as varints under a tag; zeros are left out."""
+    numbers = np.array(values, np.int64)
+    width = max(1, -(-int(numbers.max()).bit_length() // 7))
+    rows = np.full((len(numbers), 1 + width), tag, np.uint8)
+    written = np.empty(rows.shape, np.bool_)
+    written[:, 0] = written[:, 1] = numbers > 0
+    for i in range(width):
+        rows[:, 1 + i] = numbers & 0x7F
+        numbers >>= 7
+        more = numbers > 0
+        rows[:, 1 + i] |= more.view(np.uint8) << 7
+        if i + 1 < width:
+            written[:, 2 + i] = more
+    return _Field(rows, written)
+
+
+def _fixed_columns(tag: int, values: Sequence[int]) -> _Field:
+    """Encode 32-bit integers under a tag; zeros are left out."""
+    numbers = np.array(values, "<u4")
+    rows = np.full((len(numbers), 5), tag, np.uint8)
+    rows[:, 1:] = numbers.view(np.uint8).reshape(-1, 4)
+    return _Field(rows, np.repeat(numbers[:, None] > 0, 5, 1))

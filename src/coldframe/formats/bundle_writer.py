@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 import os
 import secrets
@@ -38,10 +39,10 @@ from coldframe.formats.data_file import BATCH_BYTES, DataFile
 from coldframe.formats.ordered_code import encode_slice_key
 from coldframe.formats.parallel import default_threads
 from coldframe.formats.slices import TensorSlice
-from coldframe.formats.sstable import TableWriter
+from coldframe.formats.sstable import encode_table
 
 _SIGN_EXTENDED: Final = (dtypes.int4, dtypes.int2)  # TensorFlow's files hold them as whole signed bytes
-_BUFFER_SIZE: Final = 1 << 20
+_FIRST_KEY: Final = b"\1"  # below are the keys of slices, and the header's
 _COPIED: Final = 1 << 16  # bytes, below which a copy costs less than to wait until the system has them
 
 
@@ -108,6 +109,35 @@ class BundleWriter:
         if key in self._entries:
             raise MisuseError(f"tensor `{name}` is already in the checkpoint", where=f"`{self.prefix}`")
         self._entries[key] = self._write(name, value, dtype, shard, borrow)
+
+    def add_all(
+        self,
+        tensors: Iterable[tuple[str, npt.ArrayLike]],
+        *,
+        dtype_of: Mapping[str, dtypes.DType] | None = None,
+        shard: int = 0,
+    ) -> None:
+        """Write tensors that stay as they are until `finish`: as `add` does each, in less time for small ones.
+
+        Args:
+            tensors: names and values.
+            dtype_of: dtypes by name where numpy's do not tell.
+            shard: the data file to write to.
+        """
+        target, entries, known = self._shard("", shard), self._entries, dtype_of or {}
+        append, crc_of, kinds = target.append_sized, crc32c.masked_array, dict[Any, int]()
+        for name, value in tensors:
+            dtype = known.get(name)
+            if type(value) is np.ndarray and 0 < (size := value.nbytes) < _COPIED and value.flags.c_contiguous:
+                kind = kinds.get(value.dtype)
+                if kind is None:
+                    kind = kinds[value.dtype] = _stored_as_held(value.dtype)
+                key = name.encode("utf-8", "surrogateescape")
+                if kind and key >= _FIRST_KEY and key not in entries and (dtype is None or dtype.enum == kind):
+                    entries[key] = Entry(kind, value.shape, shard, target.size, size, crc_of(value))
+                    append(value, size)
+                    continue
+            self.add(name, value, dtype=dtype, shard=shard, borrow=True)
 
     def add_chunks(
         self,
@@ -203,12 +233,12 @@ class BundleWriter:
         if dtype is None:
             stored = _stored_as_held(array.dtype)
             if stored and 0 < array.nbytes < _COPIED and array.flags.c_contiguous:  # one of very many, perhaps
-                crc = crc32c.of_array(array)
+                crc = crc32c.masked_array(array)
                 if borrow:
                     target.append_array(array)
                 else:
                     target.append(array.tobytes())
-                return Entry(stored, array.shape, shard, start, array.nbytes, crc32c.mask(crc))
+                return Entry(stored, array.shape, shard, start, array.nbytes, crc)
             dtype = dtypes.from_numpy(array.dtype)
         if dtype.width:
             crc = _append(target, _file_bytes(_typed(name, array, dtype), dtype), 0, borrow)
@@ -230,26 +260,24 @@ class BundleWriter:
     def finish(self) -> None:
         """Commit the checkpoint: after this it is there as a whole, or an error says why not and nothing changed."""
         try:
-            syncing = [shard.finish() for shard in self._shards]
+            for shard in self._shards:
+                shard.flush()
             keys = sorted(self._entries)  # meanwhile
-            entries = list(zip(keys, encode_entries([self._entries[key] for key in keys]), strict=True))
-            for wait in syncing:
+            values = encode_entries([self._entries[key] for key in keys])
+            index = _Index(keys, values, len(self._shards))
+            for wait in [shard.finish() for shard in self._shards]:
                 wait()
-            bundle_commit.commit(self.prefix, [s.path for s in self._shards], lambda n: self._write_index(n, entries))
+            bundle_commit.commit(self.prefix, [s.path for s in self._shards], lambda n: self._write_index(n, index))
         finally:
             self.abort()
 
-    def _write_index(self, shards: int, entries: Sequence[tuple[bytes, bytes]]) -> Path:
+    def _write_index(self, shards: int, entries: _Index) -> Path:
         """Write the index of a checkpoint of so many shards, and return its temporary name."""
         index = index_path(self.prefix)
         temporary = index.with_name(index.name + self._suffix)
         try:
-            with temporary.open("xb", buffering=_BUFFER_SIZE) as file:
-                table = TableWriter(file)
-                table.add(b"", Header(shards).encode())
-                for key, entry in entries:
-                    table.add(key, entry)
-                table.finish()
+            with temporary.open("xb") as file:
+                file.write(entries.of_shards(shards))
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
@@ -265,6 +293,21 @@ class BundleWriter:
         for shard in self._shards:
             files.discard(shard.path)
         self._pool.shutdown()
+
+
+class _Index:
+    """The bytes of an index, put together for a number of shards before it is known that there are so many."""
+
+    def __init__(self, keys: Sequence[bytes], values: Sequence[bytes], shards: int) -> None:
+        self._keys, self._values = (b"", *keys), values
+        self._likely = {shards: self._encode(shards)}
+
+    def of_shards(self, shards: int) -> bytes:
+        """Return the index of a checkpoint of so many shards."""
+        return self._likely.get(shards) or self._encode(shards)
+
+    def _encode(self, shards: int) -> bytes:
+        return encode_table(self._keys, (Header(shards).encode(), *self._values))
 
 
 def write_bundle(
@@ -285,15 +328,21 @@ def write_bundle(
         shards: how many data files to write.
         dtype_of: dtypes of tensors whose numpy dtype does not tell, as for `BundleWriter.add`.
     """
-    sizes = {name: int(getattr(tensors[name], "nbytes", 0)) for name in tensors} if shards > 1 else {}
-    share = max(1, -(-sum(sizes.values()) // shards))
-    known = dtype_of or {}
-    written = 0
+    names = sorted(tensors, key=lambda n: n.encode("utf-8", "surrogateescape"))
     with BundleWriter(prefix, shards=shards) as writer:
-        for name in sorted(tensors, key=lambda n: n.encode("utf-8", "surrogateescape")):
-            shard = min(written // share, shards - 1)
-            writer.add(name, tensors[name], dtype=known.get(name), shard=shard, borrow=True)
-            written += sizes.get(name, 0)
+        for shard, chosen in enumerate(_shares(names, tensors, shards)):
+            writer.add_all(((name, tensors[name]) for name in chosen), dtype_of=dtype_of, shard=shard)
+
+
+def _shares(names: Sequence[str], tensors: Mapping[str, npt.ArrayLike], shards: int) -> list[Sequence[str]]:
+    """Cut the names into runs whose tensors take about the same room."""
+    if shards == 1:
+        return [names]
+    sizes = [int(getattr(tensors[name], "nbytes", 0)) for name in names]
+    share = max(1, -(-sum(sizes) // shards))
+    before = itertools.accumulate(sizes, initial=0)
+    shard_of = [min(written // share, shards - 1) for written, _ in zip(before, names, strict=False)]
+    return [[n for n, s in zip(names, shard_of, strict=True) if s == shard] for shard in range(shards)]
 
 
 def _name_key(name: str) -> bytes:

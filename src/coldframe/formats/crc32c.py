@@ -56,14 +56,10 @@ def value(data: Buffer) -> int:
     return extend(0, data)
 
 
-def of_array(array: npt.NDArray[Any]) -> int:
-    """Return the CRC-32C of a small array that is in row-major order, with as little around it as can be."""
-    return _value(array) if _IN_PLACE else value(array)
-
-
-def of_memory(address: int, size: int) -> int | None:
-    """Return the CRC-32C of memory that the caller keeps alive, without Python's lock; None where that cannot be."""
-    return _released(0, address, size) if _released is not None else None
+def masked_array(array: npt.NDArray[Any]) -> int:
+    """Return the masked CRC-32C of an array in row-major order, a small one, with as little around it as can be."""
+    crc = _value(array) if _IN_PLACE else value(array)
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def extend(crc: int, data: Buffer) -> int:
@@ -89,6 +85,37 @@ def combine(first: int, second: int, size: int) -> int:
             power = _multiplied(_byte_power(bit), power)
         bit += 1
     return _multiplied(power, first) ^ second
+
+
+def combine_all(
+    crcs: npt.NDArray[np.uint32], behind: npt.NDArray[np.int64], firsts: npt.NDArray[np.int64]
+) -> list[int]:
+    """Return the CRCs of several runs of bytes, each made up of pieces.
+
+    Args:
+        crcs: the CRCs of all pieces, run by run.
+        behind: how many bytes of its run come behind each piece.
+        firsts: the first piece of each run.
+    """
+    moved = crcs
+    for bit in range(int(behind.max(initial=0)).bit_length()):
+        table = _power_table(bit)
+        low, high = moved & 0xFFFF, moved >> 16
+        further = table[0, low & 0xFF] ^ table[1, low >> 8] ^ table[2, high & 0xFF] ^ table[3, high >> 8]
+        moved = np.where(behind >> bit & 1, further, moved)
+    return [int(crc) for crc in np.bitwise_xor.reduceat(moved, firsts)]
+
+
+@functools.cache
+def _power_table(exponent: int) -> npt.NDArray[np.uint32]:
+    """Return what x^(8 * 2^exponent) makes of each value of each of the four bytes of a CRC, from the lowest on."""
+    b: npt.NDArray[np.uint32] = np.arange(256, dtype=np.uint32) << np.array([[0], [8], [16], [24]], np.uint32)
+    power, product = _byte_power(exponent), np.zeros((4, 256), np.uint32)
+    for bit in range(31, -1, -1):
+        if power >> bit & 1:
+            product ^= b
+        b = b >> np.uint32(1) ^ (b & np.uint32(1)) * np.uint32(_POLYNOMIAL)
+    return product
 
 
 @functools.cache
@@ -133,6 +160,12 @@ def masked(data: Buffer) -> int:
     """Return the stored form of the CRC of `data`."""
     crc = _value(data) if type(data) is bytes else extend(0, data)  # records are many and short: no call more
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def unmask_all(stored: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the CRCs that stored values stand for."""
+    rotated = (stored - _MASK_DELTA) & 0xFFFFFFFF
+    return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
 
 
 def check(stored: int, crc: int, *, where: str, hint: str = "") -> None:

@@ -72,23 +72,28 @@ class DataFile:
         Raises:
             OSError: an earlier piece could not be written.
         """
-        self._take(data, len(data))
+        self.append_sized(data, len(data))
 
     def append_array(self, array: npt.NDArray[Any]) -> None:
         """Take the memory of an array in row-major order, as `append` does bytes; it must not be empty."""
-        self._take(array, array.nbytes)
+        self.append_sized(array, array.nbytes)
 
-    def _take(self, data: _Piece, size: int) -> None:
+    def append_sized(self, data: _Piece, size: int) -> None:
+        """Take an array, as `append_array` does, or bytes, where their number is known."""
         self._pending.append(data)
         self._pending_bytes += size
         self.size += size
         if self._pending_bytes >= BATCH_BYTES or len(self._pending) >= _BATCH_PIECES:
             self._submit()
 
-    def wait(self) -> None:
-        """Return when all that was appended is with the system; raises as `append`."""
+    def flush(self) -> None:
+        """Hand over what is left, and go on while it is written; raises as `append`."""
         if self._pending:
             self._submit()
+
+    def wait(self) -> None:
+        """Return when all that was appended is with the system; raises as `append`."""
+        self.flush()
         while self._underway:
             self._underway.popleft().result()
 

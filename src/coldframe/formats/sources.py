@@ -97,9 +97,8 @@ class MappedFile:
                 )
             done += count
 
-    def read_arrays(self, offset: int, targets: Sequence[npt.NDArray[Any]]) -> None:
-        """Fill arrays in row-major order, up to 1000 and none empty, with bytes that follow one another."""
-        size = sum(array.nbytes for array in targets)
+    def read_arrays(self, offset: int, targets: Sequence[npt.NDArray[Any]], size: int) -> None:
+        """Fill arrays in row-major order, up to 1000 and none empty, with `size` bytes that follow one another."""
         if sys.platform != "win32" and os.preadv(self._descriptor, targets, offset) == size:  # type: ignore[arg-type]
             return
         for array in targets:  # the system has read less than all
