@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import coldframe as cf
+from coldframe.engines.base import Held
 from coldframe.formats import messages
 from coldframe.graph.convert import from_graph_def
 from coldframe.runtime.session import Session
@@ -177,6 +178,28 @@ def test_a_variable_never_shares_memory_with_what_was_fed() -> None:
     [first] = session.run(c.fetches, {"x:0": fed})
     fed[:], first[:] = -1, -2
     np.testing.assert_array_equal(session.run("v/Read/ReadVariableOp:0"), np.arange(1000))
+
+
+def test_variables_stay_on_the_device_until_they_are_read() -> None:
+    def build() -> Any:
+        v = tf1.get_variable("v", [10], use_resource=True)
+        w = tf1.get_variable("w", [5000], use_resource=True)
+        with tf.control_dependencies([v.assign_add(v * 2.0), w.assign_add(w + v[0])]):
+            return [tf1.identity(v.read_value()[0], name="out")]
+
+    c = case(build, {})
+    session = Session(c.graph, "xla")
+    session.set_variables({"v": np.ones(10, "f"), "w": np.ones(5000, "f")})
+    assert [session.run("out:0") for _ in range(3)] == [3, 9, 27]
+    assert all(isinstance(session.state.variables[name], Held) for name in "vw")
+    kept = session.state.value("w")
+    before = kept.copy()
+    for _ in range(3):
+        session.run("out:0")
+    np.testing.assert_array_equal(kept, before)
+    np.testing.assert_array_equal(session.run("v/Read/ReadVariableOp:0"), np.full(10, 729))
+    session.set_variables({"v": np.ones(10, "f")})
+    assert session.run("out:0") == 3
 
 
 def test_large_constants_are_handed_over() -> None:

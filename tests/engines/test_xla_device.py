@@ -14,7 +14,7 @@ pytest.importorskip("jax")
 import jax
 import jax.numpy as jnp
 
-from coldframe.engines.xla_device import SMALL, Device
+from coldframe.engines.xla_device import SMALL, Device, LargeArray
 
 FORM = ((SMALL + 1,), np.dtype("f"))
 
@@ -73,3 +73,31 @@ def test_what_was_taken_is_known_again() -> None:
     with device.fed([array, array.copy()]) as given:
         assert given[0] is made
         assert given[1] is not made
+
+
+def test_a_result_that_stays_is_fed_as_it_is_and_its_memory_is_spare_afterwards() -> None:
+    device = Device()
+    device.expect([FORM])
+    held = LargeArray(_result(4), FORM, device)
+    place = held.made.unsafe_buffer_pointer()
+    with device.fed([held]) as given:
+        assert given[0] is held.made
+    del given, held
+    assert device.spares([FORM])[0].unsafe_buffer_pointer() == place
+
+
+def test_memory_of_a_result_of_which_there_is_an_array_is_spare_when_that_is_gone() -> None:
+    device = Device()
+    device.expect([FORM, FORM])
+    held = LargeArray(_result(5), FORM, device)
+    array = held.array()
+    assert held.array() is array
+    np.testing.assert_array_equal(array, 5)
+    with device.fed([array]) as given:
+        assert given[0] is held.made
+    place = held.made.unsafe_buffer_pointer()
+    del given, held
+    assert device.spares([FORM])[0].unsafe_buffer_pointer() != place
+    np.testing.assert_array_equal(array, 5)
+    del array
+    assert device.spares([FORM])[0].unsafe_buffer_pointer() == place

@@ -13,6 +13,7 @@ import pytest
 
 import coldframe.tf1 as tf
 from coldframe.runtime import plan as plans
+from coldframe.runtime import steps
 
 Built = tuple[Any, dict[Any, Any]]
 SIZE = 300
@@ -159,8 +160,9 @@ def test_too_many_shapes_go_on_with_onnx_runtime(monkeypatch: pytest.MonkeyPatch
     def refuse(*_: Any) -> Any:
         raise AssertionError("numpy ran the step")
 
-    monkeypatch.setattr(plans, "_VARIANTS", 2)
-    monkeypatch.setattr(plans, "interpret", refuse)
+    for module in (plans, steps):
+        monkeypatch.setattr(module, "VARIANTS", 2)
+    monkeypatch.setattr(steps, "interpret", refuse)
     with tf.Graph().as_default():
         [step, loss], feeds = dense()
         [x] = feeds
@@ -215,10 +217,8 @@ def test_rows_of_what_xla_made_are_updated_in_place_and_given_back(monkeypatch: 
                     np.testing.assert_array_equal(value, before)
                 for value, expected in zip(session.run(variables), other.run(variables), strict=True):
                     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-7)
-                steps = [
-                    s for p in session.runtime._program.plans() for s in p.steps if isinstance(s, plans.IslandStep)
-                ]
-                forms = sum(len(s.variants) for s in steps if s.engine == "xla")
+                every = [s for p in session.runtime._program.plans() for s in p.steps]
+                forms = sum(len(s.variants) for s in every if isinstance(s, steps.IslandStep) and s.engine == "xla")
                 assert forms == (compiled if n else forms), "how many rows are distinct changes nothing"
                 compiled = forms
             assert compiled >= 2

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from coldframe.dtypes import float32
+from coldframe.engines.base import Held
 from coldframe.ops.state import Handle
 from coldframe.runtime.state import SessionState
 from coldframe.shapes import Shape
 
 TABLE = Handle("table", "ref", float32, Shape((4, 2)))
 ROWS = np.array([2, 0])
+
+
+class Elsewhere(Held):
+    """A table that an engine holds, and how often it was asked for."""
+
+    def __init__(self) -> None:
+        self.shape, self.dtype = (4, 2), np.dtype("f")
+        self.asked = 0
+        self._array = np.zeros(self.shape, self.dtype)
+
+    def array(self) -> Any:
+        self.asked += 1
+        return self._array
+
+
 NEW = np.array([[5, 5], [6, 6]], "f")
 
 
@@ -88,3 +106,45 @@ def test_a_table_that_was_replaced_is_changed_too(state: SessionState) -> None:
         run.assign_rows(TABLE, np.array([1]), np.full((1, 2), 7, "f"))
         assert before[1, 0] == 1
     np.testing.assert_array_equal(state.value("table"), [[6, 6], [7, 7], [5, 5], [1, 1]])
+
+
+def test_what_an_engine_holds_stays_there_until_somebody_reads_it(state: SessionState) -> None:
+    held = Elsewhere()
+    with state.begin() as run:
+        run.adopt(TABLE, held)
+        assert run.lying([TABLE]) == [held]
+    with state.begin() as run:
+        assert run.lying([TABLE]) == [held]
+    assert not held.asked
+    assert not run.read(TABLE).flags.writeable
+    assert state.value("table") is held.array()
+
+
+def test_a_run_sees_what_it_wrote_where_it_lies(state: SessionState) -> None:
+    first, second = Elsewhere(), Elsewhere()
+    with state.begin() as run:
+        run.adopt(TABLE, first)
+    with state.begin() as run, state.begin() as other:
+        run.adopt(TABLE, second)
+        assert run.lying([TABLE]) == [second]
+        assert other.lying([TABLE]) == [first]
+        run.assign(TABLE, NEW.repeat(2, 0))
+        assert isinstance(run.lying([TABLE])[0], np.ndarray)
+
+
+def test_rows_of_what_an_engine_holds_change(state: SessionState) -> None:
+    with state.begin() as run:
+        run.adopt(TABLE, Elsewhere())
+        run.assign_rows(TABLE, ROWS, NEW)
+        np.testing.assert_array_equal(run.read(TABLE), changed())
+    np.testing.assert_array_equal(state.value("table"), changed())
+
+
+def test_rows_of_what_somebody_has_where_it_lies_change_in_a_copy(state: SessionState) -> None:
+    with state.begin() as run:
+        run.adopt(TABLE, Elsewhere())
+    [seen] = state.begin().lying([TABLE])
+    with state.begin() as run:
+        run.assign_rows(TABLE, ROWS, NEW)
+    np.testing.assert_array_equal(state.value("table"), changed())
+    assert not seen.array().any()

@@ -136,6 +136,22 @@ class Draw:
     count: int = 0
 
 
+class Held:
+    """A result that stays where the engine computed it, until somebody asks for the array.
+
+    Attributes:
+        dtype, shape: the array's.
+    """
+
+    __slots__ = ("dtype", "shape")
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def array(self) -> Array:
+        """Return it as an array of the host, the same one each time."""
+        raise NotImplementedError
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Compiled:
     """Compiled nodes.
@@ -149,6 +165,7 @@ class Compiled:
         constants: outputs that turned out constant; `run` does not return them.
         run: the compiled program.
         fresh: whether the arrays that `run` returns are new each time, in memory that nothing else refers to.
+        held: like `run`, of values and results that may be `Held`; None where the engine holds nothing.
     """
 
     nodes: list[BoundNode]
@@ -159,6 +176,7 @@ class Compiled:
     run: Callable[[list[Array]], list[Array]]
     fresh: bool = False
     draws: tuple[Draw, ...] = ()
+    held: Callable[[list[Any]], list[Any]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,10 +21,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from coldframe.engines.base import BoundNode, Compiled, Draw, EngineFailure, EngineOptions, FunctionBody, Guard, Island
+from coldframe.engines.base import (
+    BoundNode,
+    Compiled,
+    Draw,
+    EngineFailure,
+    EngineOptions,
+    FunctionBody,
+    Guard,
+    Held,
+    Island,
+)
 from coldframe.engines.functions import body_of, handed_on, refuse_effects
 from coldframe.engines.reference import REFUSALS, execute, read_only, sample
-from coldframe.engines.xla_device import SMALL, Device
+from coldframe.engines.xla_device import SMALL, Device, DeviceArray, LargeArray
 from coldframe.errors import ColdframeError, MisuseError
 from coldframe.graph.names import TensorRef
 from coldframe.primitives.base import Unlowerable
@@ -106,7 +116,7 @@ class XlaEngine:
             weights = [self._device.put(a) for a in trace.weights]
             draws = tuple(d for d, _ in trace.draws.values())
             run = _Program(program, weights, len(draws) + len(trace.fed), trace, self._device)
-        return Compiled(trace.done, trace.refused, guards, trace.outputs, trace.constants, run, fresh=True, draws=draws)
+        return Compiled(trace.done, trace.refused, guards, trace.outputs, trace.constants, run, True, draws, run.held)
 
 
 def _folded(island: Island) -> dict[TensorRef, Any]:
@@ -142,7 +152,8 @@ class _Trace:
         outputs, constants: what it returns, and what turned out known.
         forms: of each output that is a list, what is known of it; of others, whether it is an argument as it is,
             whose memory may be the caller's.
-        spares: the shapes and dtypes of large outputs.
+        made: the shapes and dtypes of the other outputs; None for lists and arguments.
+        spares: those of large ones.
         draws: by node: the random numbers that it is to be given, and their form. What an earlier trace found are
             arguments; for the others something else stands.
     """
@@ -167,6 +178,7 @@ class _Trace:
         self.outputs: tuple[TensorRef, ...] = ()
         self.constants: dict[TensorRef, Any] = {}
         self.forms: list[Any] = []
+        self.made: list[Any] = []
         self.spares: list[tuple[Any, Any]] = []
 
     def trace(self) -> Any:
@@ -183,8 +195,9 @@ class _Trace:
         from jax.extend.core import jaxpr_as_fun
 
         program, tree = jaxpr_as_fun(traced.jaxpr), jax.tree.structure(traced.out_info)
-        made = [(o.shape, o.dtype) for o, f in zip(traced.out_info[0], self.forms, strict=True) if f is False]
-        self.spares = [(shape, dtype) for shape, dtype in made if math.prod(shape) > SMALL]
+        results = zip(traced.out_info[0], self.forms, strict=True)
+        self.made = [(o.shape, o.dtype) if f is False else None for o, f in results]
+        self.spares = [form for form in self.made if form is not None and math.prod(form[0]) > SMALL]
 
         def run(weights: Any, fed: Any, spares: Any) -> Any:
             return jax.tree.unflatten(tree, program(*weights, *fed))
@@ -423,17 +436,22 @@ class _Program:
     """A compiled program on its device.
 
     Attributes:
-        forms: see `_Trace`.
+        forms, made: see `_Trace`.
         spares: shape and dtype of each large output, into which the program writes instead of new memory.
     """
 
     def __init__(self, program: Any, weights: list[Any], count: int, trace: _Trace, device: Device) -> None:
         self._program, self._weights, self._device = program, weights, device
         self._forms, self._spares = trace.forms, trace.spares
+        self._made = [(form, LargeArray if form in self._spares else DeviceArray) for form in trace.made]
         self._count = count
         device.expect(self._spares)
 
     def __call__(self, values: list[Any]) -> list[Any]:
+        return [v.array() if isinstance(v, Held) else v for v in self.held(values)]
+
+    def held(self, values: list[Any]) -> list[Any]:
+        """Run, and leave the results on the device."""
         with exact(), self._device.fed(values[: self._count]) as given:  # pinned guards follow unfed
             try:
                 made, ok = self._program(self._weights, given, self._device.spares(self._spares))
@@ -442,12 +460,12 @@ class _Program:
                 raise EngineFailure(str(e)[:_SHOWN]) from e
             if not kept:
                 raise EngineFailure("an op refuses its inputs")
-            return [self._out(m, f) for m, f in zip(made, self._forms, strict=True)]
+            results = zip(made, self._forms, self._made, strict=True)
+            return [kind(m, form, self._device) if f is False else _out(m, f) for m, f, (form, kind) in results]
 
-    def _out(self, made: Any, form: Any) -> Any:
-        if not isinstance(form, bool):
-            return _host_list(form, made)
-        return np.array(made) if form else self._device.take(made)
+
+def _out(made: Any, form: Any) -> Any:
+    return np.array(made) if form is True else _host_list(form, made)
 
 
 def _host_list(form: Any, made: Any) -> Any:

@@ -8,7 +8,8 @@ a program is never given their memory to write into. It gets that of the values 
     run n + 2  reads v2    writes v3, into v1's memory
 
 Memory is spare when the host's array of it is gone, with all its views; whoever keeps a result keeps its memory. New
-memory instead would be asked of the operating system at each step, which takes as long as writing it.
+memory instead would be asked of the operating system at each step, which takes as long as writing it. Of most results
+the host never makes an array: a session hands the variables' values to the next step as they are (`DeviceArray`).
 
 What the host feeds is copied into memory that XLA reads where it is: XLA's own way hands arrays of the host to another
 thread, and then runs the program there as well.
@@ -27,6 +28,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from coldframe.engines.base import Held
+
 SMALL: Final = 4096  # elements; larger constants are handed over instead of being compiled in, larger results are kept
 _STAGED: Final = 4096  # bytes; XLA copies less at once
 _MOST_STAGED: Final = 2**22  # bytes; a place is kept
@@ -37,6 +40,37 @@ _ALIGNED: Final = 64  # bytes: where arrays begin that XLA reads where they are
 _ALONE: Final = 2  # references to what one variable holds, as `sys.getrefcount` counts them
 
 Form = tuple[tuple[int, ...], Any]
+
+
+class DeviceArray(Held):
+    """A result on the device.
+
+    Attributes:
+        made: the device's array.
+    """
+
+    __slots__ = ("_array", "_device", "made")
+
+    def __init__(self, made: Any, form: Form, device: Device) -> None:
+        self.shape, self.dtype = form
+        self.made, self._device = made, device
+        self._array: Any = None
+
+    def array(self) -> Any:
+        """Return it as an array of the host, see `Device.take`."""
+        if self._array is None:
+            self._array = self._device.take(self.made)
+        return self._array
+
+
+class LargeArray(DeviceArray):
+    """A large result, whose memory is spare when it is gone; an array of it sees to that itself."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        if self._array is None:
+            self._device.give(self.made, (self.shape, self.dtype))
 
 
 class Device:
@@ -69,6 +103,8 @@ class Device:
                     self._stages.popitem(last=False)
 
     def _get(self, array: Any, used: list[_Stage]) -> Any:
+        if isinstance(array, DeviceArray):
+            return array.made
         known = array if array.base is None or id(array) in self._copies else array.base  # of a view of all of it
         found = self._copies.get(id(known))
         if found is not None and found[0]() is known and (known is array or _same(known, array)):
@@ -104,6 +140,13 @@ class Device:
             found.append(array)
         return found
 
+    def give(self, array: Any, form: Form) -> None:
+        """Keep memory that nobody reads any more, if programs write as much."""
+        with self._lock:
+            idle = self._spare.setdefault(form, [])
+            if len(idle) < self._most[form]:
+                idle.append(array)
+
     def take(self, made: Any) -> Any:
         """Return a result as the host's array.
 
@@ -119,10 +162,7 @@ class Device:
         def forget(_: Any, key: int = key) -> None:
             with self._lock:
                 _, copy = self._copies.pop(key)
-                form = (copy.shape, copy.dtype)
-                idle = self._spare.setdefault(form, [])
-                if len(idle) < self._most[form]:
-                    idle.append(copy)
+                self.give(copy, (copy.shape, copy.dtype))
 
         with self._lock:
             self._copies[key] = (weakref.ref(array, forget), made)

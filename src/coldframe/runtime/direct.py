@@ -14,7 +14,8 @@ import numpy as np
 
 from coldframe.engines.base import Compiled, EngineFailure
 from coldframe.graph.names import TensorRef
-from coldframe.runtime.plan import IslandStep, Plan
+from coldframe.runtime.plan import Plan
+from coldframe.runtime.steps import IslandStep
 
 
 class Direct:

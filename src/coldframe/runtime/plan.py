@@ -10,160 +10,29 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import numpy as np
 
 from coldframe.dtypes import from_numpy
 from coldframe.engines.base import NOT_COMPILED, BoundNode, Compiled, Engine, EngineFailure, Guard, Island
-from coldframe.engines.reference import execute, interpret, read_only
-from coldframe.errors import ExecutionError
+from coldframe.engines.reference import read_only
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
 from coldframe.runtime.choice import varying
-from coldframe.runtime.draws import drawn
 from coldframe.runtime.foreseen import fixed, is_draw, needed_values
-from coldframe.runtime.frames import DEAD, RegionPlan
+from coldframe.runtime.frames import RegionPlan
 from coldframe.runtime.functional import Functional, Variables
 from coldframe.runtime.regions import Region
 from coldframe.runtime.reporting import LITTLE, VARYING
 from coldframe.runtime.state import RunState
+from coldframe.runtime.steps import VARIANTS, Env, HostStep, IslandStep, RegionStep, Step, contents, live, read_by
 
-Env = dict[TensorRef, Any]
-_VARIANTS: Final = 32  # compiled forms of one island, before it is left to the spare engine
-_VALUES: Final = 4  # values of an input that were compiled in, before it counts as one that varies
 _PINNED: Final = 64  # elements; larger inputs are not compiled in
-_SPARES: Final = 4  # compiled forms that the spare engine may add, before the island is left to numpy
 _FREE: Final = ("identity", "read", "assign", "noop")  # roles of nodes that move values at most
 _LARGE: Final = 100_000  # elements of a variable; to write all of a larger one is worth an island, too
 _KEPT: Final = 1 << 24  # bytes that a step's constant results may take in memory
 _WORTH: Final = 10  # nodes; a smaller island without dense work starts and runs faster on numpy
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class HostStep:
-    """One node, run on numpy."""
-
-    bound: BoundNode
-    reason: str
-    outputs: list[TensorRef]
-    drop: tuple[TensorRef, ...] = ()
-
-    def run(self, env: Env, state: RunState) -> None:
-        state.node = self.bound.name
-        values = [_live(env[r], r) for r in self.bound.node.inputs]
-        for i in self.bound.deref:
-            if isinstance(values[i], Handle):
-                values[i] = state.read(values[i])
-        env.update(zip(self.outputs, execute(self.bound, values, state), strict=True))
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class IslandStep:
-    """Compiled nodes.
-
-    Attributes:
-        nodes: the nodes.
-        sources: the tensors from outside that they read.
-        results: what they compute.
-        constants: of the plan.
-        variants: the compiled forms so far.
-        compile: makes another one, of a given number; None where it cannot be made.
-        writes: the results that are new values of variables; the others are tensors for other steps.
-        kinds, chosen: dtypes and shapes of the last run, and the form that took them.
-        failure: the engine's last refusal of a run, which numpy then answered.
-        engine: what the engine is called.
-        tries: how often it was compiled again.
-        wavers: an input whose values are compiled in keeps changing: the plan should be made without doing so.
-    """
-
-    nodes: list[BoundNode]
-    sources: tuple[TensorRef, ...]
-    results: tuple[TensorRef, ...]
-    constants: Mapping[TensorRef, Any]
-    variants: list[Compiled]
-    compile: Callable[[dict[TensorRef, Any], int], Compiled | None]
-    writes: Mapping[TensorRef, Handle]
-    drop: tuple[TensorRef, ...] = ()
-    failure: str = ""
-    engine: str = ""
-    tries: int = 0
-    kinds: list[Any] = dataclasses.field(default_factory=list)
-    chosen: Compiled | None = None
-    wavers: bool = False
-
-    @property
-    def outputs(self) -> tuple[TensorRef, ...]:
-        """The tensors that it makes for other steps."""
-        return tuple(r for r in self.results if r not in self.writes)
-
-    def run(self, env: Env, state: RunState) -> None:
-        results, fresh = self._results(_contents(self.sources, env, state), state)
-        for ref, handle in self.writes.items():
-            self._assign(ref, handle, results.pop(ref), state, fresh)
-        env.update(results)
-
-    def _assign(
-        self, ref: TensorRef, handle: Handle, value: Any, state: RunState, fresh: AbstractSet[TensorRef]
-    ) -> None:
-        if value.shape != handle.shape.dims and not handle.shape.accepts(value.shape):
-            raise ExecutionError(
-                f"variable `{handle.name}` cannot take the value", where=f"at node `{ref.node}`",
-                expected=handle.shape, found=list(value.shape),
-            )  # fmt: skip
-        (state.adopt if ref in fresh else state.assign)(handle, value)
-
-    def _results(
-        self, values: dict[TensorRef, Any], state: RunState
-    ) -> tuple[dict[TensorRef, Any], AbstractSet[TensorRef]]:
-        """Return the outputs, and which of them are in memory that nobody else holds."""
-        kinds = [(v.dtype, v.shape) for v in values.values()]
-        chosen = self.chosen if kinds == self.kinds else None
-        if chosen is None:
-            chosen = next((c for c in self.variants if all(g.accepts(values[g.ref]) for g in c.inputs)), None)
-        if chosen is None and self.tries < _VARIANTS + _SPARES:
-            self.tries += 1
-            self.wavers = self.tries >= _VALUES and any(g.by_value for c in self.variants for g in c.inputs)
-            chosen = self.compile(values, self.tries)
-            if chosen is not None:
-                self.variants.append(chosen)
-        if chosen is not None and all(g.pinned is None for g in chosen.inputs):
-            self.kinds, self.chosen = kinds, chosen
-        if chosen is not None:
-            try:
-                with drawn(chosen.draws, state) as given:
-                    made = chosen.run([*given, *(values[g.ref] for g in chosen.inputs)])
-                found = dict(zip(chosen.outputs, made, strict=True))
-                return {**chosen.constants, **found}, found.keys() if chosen.fresh else frozenset()
-            except EngineFailure as e:
-                self.failure = str(e)  # numpy answers, or says at which node and why it cannot be answered
-        scope = {**self.constants, **values}
-        return dict(zip(self.results, interpret(self.nodes, scope, self.results, state), strict=True)), frozenset()
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class RegionStep:
-    """V1 control flow, run as dataflow on numpy."""
-
-    region: RegionPlan
-    outputs: tuple[TensorRef, ...]
-    drop: tuple[TensorRef, ...] = ()
-
-    @property
-    def sources(self) -> tuple[TensorRef, ...]:
-        """The tensors from outside that it reads."""
-        return self.region.region.sources
-
-    def run(self, env: Env, state: RunState) -> None:
-        env.update(self.region.run({r: env[r] for r in self.sources}, set(self.outputs), state))
-
-
-Step = HostStep | IslandStep | RegionStep
-
-
-def _contents(refs: Iterable[TensorRef], env: Env, state: RunState) -> Env:
-    return {r: state.read(v) if isinstance(v := _live(env[r], r), Handle) else v for r in refs}
 
 
 def _value(v: Any, state: RunState) -> Any:
@@ -226,13 +95,7 @@ def _part(engine: str, nodes: Sequence[BoundNode], reason: str) -> dict[str, Any
 
 
 def _fetched(v: Any, ref: TensorRef, state: RunState) -> Any:
-    return _value(_live(v, ref), state)
-
-
-def _live(v: Any, ref: TensorRef) -> Any:
-    if v is DEAD:
-        raise ExecutionError(f"`{ref}` has no value: it is on a branch that was not taken, or inside a loop")
-    return v
+    return _value(live(v, ref), state)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -308,7 +171,7 @@ class PlanBuilder:
         _release(self._steps, self._wanted | self._feeds.keys() | self._known.keys())
         skip = frozenset(r for r in self._feeds if r in made)
         self._env, self._feeds = {}, {}  # recompiling islands keep this builder, not the tensors of its run
-        read = {r for s in self._steps for r in _reads(s)} | {*self._task.fetches}
+        read = {r for s in self._steps for r in read_by(s)} | {*self._task.fetches}
         return Plan(self._steps, self._task.fetches, {r: v for r, v in self._known.items() if r in read}, skip), results
 
     def _declined(self, bound: BoundNode) -> str:
@@ -381,7 +244,7 @@ class PlanBuilder:
         pure = self._variables.functional(nodes)
         sources = self._sources(pure.nodes, names)
         try:
-            compiled = self._compile(pure, _contents(sources, self._env, self._state), self._task.engine)
+            compiled = self._compile(pure, contents(sources, self._env, self._state), self._task.engine)
         except EngineFailure as e:
             self._host.update(dict.fromkeys(names, f"{self._task.engine.name} failed: {e}"))
             return
@@ -438,7 +301,7 @@ class PlanBuilder:
         outputs = {*first.constants, *first.outputs}
 
         def again(values: dict[TensorRef, Any], number: int) -> Compiled | None:
-            engine = self._task.engine if number < _VARIANTS else self._task.spare
+            engine = self._task.engine if number < VARIANTS else self._task.spare
             if engine is None:
                 return None
             try:
@@ -474,17 +337,13 @@ class PlanBuilder:
         return ref in self._wanted or not self._consumers.get(ref, set()) <= names
 
 
-def _reads(step: Step) -> Sequence[TensorRef]:
-    return step.bound.node.inputs if isinstance(step, HostStep) else step.sources
-
-
 def _release(steps: Sequence[Step], keep: set[TensorRef]) -> None:
     """Note, at each step, the tensors that nobody reads after it."""
     last: dict[TensorRef, Step] = {}
     for step in steps:
         for r in step.outputs:
             last[r] = step
-        for r in _reads(step):
+        for r in read_by(step):
             last[r] = step
     drops: dict[int, list[TensorRef]] = {}
     for r, step in last.items():

@@ -16,13 +16,14 @@ import dataclasses
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.engines.base import Held
 from coldframe.errors import CancelledError, NotInitializedError, UnsupportedError
 from coldframe.ops.state import Handle, Live
 from coldframe.runtime.files import Files, NamedFiles
@@ -44,6 +45,12 @@ def _only_here(holder: Mapping[str, Any], name: str) -> bool:
         return False
     array = holder[name]
     return array.base is None or (not isinstance(array.base, np.ndarray) and array.flags.writeable)
+
+
+def _fetch(holder: dict[str, Any], name: str) -> None:
+    """Have `holder` hold an array, which nobody else does if nobody did before."""
+    if isinstance(holder[name], Held):
+        holder[name] = holder[name].array()
 
 
 def _write(array: Array, rows: Any, values: Any) -> None:
@@ -71,7 +78,7 @@ class SessionState:
     """Variables and resources by handle name. Arrays that anybody else may hold are never written into.
 
     Attributes:
-        variables: the values that were set or assigned.
+        variables: the values that were set or assigned: arrays, or results that an engine keeps where it made them.
         stored: values that are read when first asked for (a checkpoint's).
         files: the files that the graph may touch: a model's own assets, for reading, or any (`AnyFile`).
         functions: the program's own Python functions, by token; never from a file.
@@ -85,7 +92,7 @@ class SessionState:
         files: Iterable[str | os.PathLike[str]] | Files = (),
         functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
-        self.variables: dict[str, Array] = {}
+        self.variables: dict[str, Any] = {}
         self.stored: Mapping[str, Array] = {} if stored is None else stored
         self.resources: dict[str, dict[Any, Any]] = {}
         self.files: Files = NamedFiles(files) if isinstance(files, Iterable) else files
@@ -112,7 +119,7 @@ class SessionState:
             if found is not None:
                 loan = self._lent.get(name)
                 if loan is None or loan.run is run:
-                    return found
+                    return found.array() if isinstance(found, Held) else found
                 found = found.copy()
                 loan.restore(found)
                 found.setflags(write=False)
@@ -123,12 +130,18 @@ class SessionState:
             return self.variables[name]
         return None
 
+    def lying(self, names: Iterable[str]) -> list[Any]:
+        """Return the values of variables where they lie; None for those that have none, or that a run is changing."""
+        with self._lock:
+            return [None if name in self._lent else self.variables.get(name) for name in names]
+
     def write_rows(self, name: str, rows: Any, values: Array, run: RunState, before: Array | None = None) -> bool:
         """Change rows of a variable in place, if only `run` can see that; return whether it was done."""
         with self._lock:
             loan = self._lent.get(name)
             if name not in self.variables or (loan is not None and loan.run is not run):
                 return False
+            _fetch(self.variables, name)
             if not _only_here(self.variables, name):
                 return False
             array = self.variables[name]
@@ -241,6 +254,8 @@ class RunState:
         value: Any = self._written.get(handle.name)
         if value is None:
             value = self._session.value(handle.name, self)
+        elif isinstance(value, Held):
+            value = value.array()
         if value is None or value is _MISSING:
             raise NotInitializedError(
                 f"variable `{handle.name}` has no value",
@@ -251,12 +266,24 @@ class RunState:
             value.setflags(write=False)
         return value  # type: ignore[no-any-return]
 
+    def lying(self, handles: Collection[Handle]) -> list[Any]:
+        """Return the same of variables, as `Held` where an engine holds them."""
+        found = self._session.lying([h.name for h in handles])
+        for i, (handle, value) in enumerate(zip(handles, found, strict=True)):
+            if handle.name in self._written:
+                value = self._written[handle.name]
+            found[i] = value if isinstance(value, Held) else self.read(handle)
+        return found
+
     def assign(self, handle: Handle, value: Array) -> None:
         """Note a new value; it is copied, since what flows along edges may be shared."""
         self._written[handle.name] = frozen(value)
 
-    def adopt(self, handle: Handle, value: Array) -> None:
-        """Note a new value that nobody else holds."""
+    def adopt(self, handle: Handle, value: Any) -> None:
+        """Note a new value that nobody else holds: an array, or a `Held`."""
+        if isinstance(value, Held):
+            self._written[handle.name] = value
+            return
         if value.base is None or isinstance(value.base, np.ndarray):  # an engine's memory could not be unlocked again
             value.setflags(write=False)
         self._written[handle.name] = value
@@ -275,8 +302,10 @@ class RunState:
             if self._managed and self._session.write_rows(name, rows, values, self, before):
                 return
             self._written[name] = frozen(self.read(handle))
-        elif not _only_here(self._written, name):
-            self._written[name] = frozen(self.read(handle))
+        else:
+            _fetch(self._written, name)
+            if not _only_here(self._written, name):
+                self._written[name] = frozen(self.read(handle))
         _write(self._written[name], rows, values)
 
     def is_initialized(self, handle: Handle) -> bool:
