@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from coldframe.runtime.source import Signature
 from coldframe.serve.config import BatchingOptions
-from coldframe.serve.core import DirectRunner
+from coldframe.serve.core import DirectRunner, within
 from coldframe.serve.servable import Servable
 from coldframe.serve.status import Code, RequestError, invalid
 from coldframe.shapes import TensorSpec
@@ -121,7 +121,7 @@ class BatchRunner:
             parts.append(task.done)
         self._pump()
         try:
-            found = await asyncio.gather(*parts)
+            found = await within(asyncio.gather(*parts), deadline)
         except BaseException:
             for done in parts:  # whoever waits no longer takes no place in a batch
                 done.cancel()

@@ -47,6 +47,19 @@ _SMALL: Final = 1 << 16  # bytes of inputs; larger ones take longer than those b
 _RECENT: Final = 8  # runs with inputs of like size, the quickest of which counts: others waited for the processor
 
 
+async def within(work: Awaitable[T], deadline: float) -> T:
+    """Wait for something until a monotonic time.
+
+    Raises:
+        RequestError: it was not there by then (DEADLINE_EXCEEDED); it is cancelled.
+    """
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):  # unlike `wait_for` it makes no task
+            return await work
+    except TimeoutError:
+        raise RequestError(Code.DEADLINE_EXCEEDED, "the deadline passed before there was an answer") from None
+
+
 class Runner(Protocol):
     """Runs a servable, at once or together with other requests."""
 
@@ -66,6 +79,9 @@ class Runner(Protocol):
             inputs: arrays by key.
             outputs: the wanted outputs; none for all.
             deadline: the monotonic time by which an answer is of use.
+
+        Raises:
+            RequestError: there was none by then (DEADLINE_EXCEEDED), or `Servable.run` raises it.
         """
 
     async def call(self, work: Callable[[], T], deadline: float) -> T:
@@ -123,7 +139,8 @@ class DirectRunner:
             raise RequestError(Code.RESOURCE_EXHAUSTED, "too many requests are waiting", expected=self._room)
         self._inside += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._unless_late, work, deadline)
+            ran = asyncio.get_running_loop().run_in_executor(self._pool, self._unless_late, work, deadline)
+            return await within(ran, deadline)
         finally:
             self._inside -= 1
 
@@ -311,7 +328,7 @@ class Core:
         deadline: float,
     ) -> dict[str, Array]:
         started = time.perf_counter()
-        found = await self._within(self.runner.run(servable, signature, inputs, outputs, deadline), deadline)
+        found = await self.runner.run(servable, signature, inputs, outputs, deadline)
         self.metrics.stage(servable.name, "run", time.perf_counter() - started)
         return found
 
@@ -335,16 +352,8 @@ class Core:
         with self.catalog.lease(spec) as servable:
             fetches, feeds = read(servable)
             servable.check_feeds(feeds)
-            found = await self._within(self.runner.call(lambda: servable.call(fetches, feeds), deadline), deadline)
+            found = await self.runner.call(lambda: servable.call(fetches, feeds), deadline)
             return Answer(spec.name, servable.version, "", found)
-
-    async def _within(self, work: Awaitable[T], deadline: float) -> T:
-        left = deadline - time.monotonic()
-        try:
-            async with asyncio.timeout(max(0.0, left)):  # unlike `wait_for` it makes no task
-                return await work
-        except TimeoutError:
-            raise RequestError(Code.DEADLINE_EXCEEDED, "the deadline passed before there was an answer") from None
 
 
 def _of_method(servable: Servable, name: str | None, method: str) -> Signature:

@@ -13,15 +13,18 @@
     coldframe_resident_bytes                              memory; with several workers, what each has, added up
     process_...                                           memory, processor time, open files; of one worker alone
 
-Models that are not there are counted as ``-``, so that made-up names cannot fill the memory.
+Models that are not there are counted as ``-``, so that made-up names cannot fill the memory. What a request measures is
+put aside, and given to prometheus_client for many requests together: by itself that takes as long as reading a request.
 """
 
 from __future__ import annotations
 
+import bisect
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Final
 
 from prometheus_client import (
@@ -45,8 +48,85 @@ _REQUEST_SECONDS: Final = "coldframe_request_seconds"
 _SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"  # where workers share their values, if there are several
 
 
+_TOGETHER: Final = 256  # observations that are put aside at most
+
+
+class _Tally:
+    """Observations of a histogram's child that are put aside; any thread may add to it."""
+
+    __slots__ = ("_child", "_waiting")
+
+    def __init__(self, child: Any) -> None:
+        self._child, self._waiting = child, deque[float]()
+
+    def observe(self, seconds: float) -> None:
+        self._waiting.append(seconds)
+        if len(self._waiting) >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what was put aside; prometheus_client's own way, a call for each, goes through all buckets."""
+        counts, total = [0] * len(self._child._upper_bounds), 0.0
+        while self._waiting:
+            try:
+                value = self._waiting.popleft()
+            except IndexError:  # another thread was quicker
+                break
+            counts[bisect.bisect_left(self._child._upper_bounds, value)] += 1
+            total += value
+        for bucket, count in zip(self._child._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+        if total:
+            self._child._sum.inc(total)
+
+
+class _Call:
+    """What is noted of the requests for one method of one model over one protocol."""
+
+    __slots__ = ("answered", "counter", "tally")
+
+    def __init__(self, counter: Any, tally: _Tally) -> None:
+        self.counter, self.tally = counter, tally
+        self.answered = 0  # without an error, put aside
+
+    def flush(self) -> None:
+        count, self.answered = self.answered, 0
+        if count:
+            self.counter.inc(count)
+        self.tally.flush()
+
+
+class _Request:
+    """Measures the block that it is entered for; what that raises is counted by its code and goes on."""
+
+    __slots__ = ("_key", "_metrics", "_started")
+
+    def __init__(self, metrics: Metrics, key: tuple[str, str, str]) -> None:
+        self._metrics, self._key = metrics, key
+
+    def __enter__(self) -> None:
+        self._metrics.inside += 1
+        self._started = time.perf_counter()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        took = time.perf_counter() - self._started
+        self._metrics.inside -= 1
+        if error is None:
+            call = self._metrics.call(self._key)
+            call.answered += 1
+            call.tally.observe(took)
+        else:
+            self._metrics.failed(self._key, code_of(error) if isinstance(error, Exception) else Code.CANCELLED)
+
+
 class Metrics:
     """A server's metrics.
+
+    Requests are measured in the event loop, and `flush` is called there; batches and versions in any thread.
+
+    Attributes:
+        inside: requests without a reply yet.
 
     Args:
         is_known: whether a model of that name is there.
@@ -70,15 +150,19 @@ class Metrics:
             return Gauge(name, what, labels, registry=registry, multiprocess_mode=mode)
 
         self.waiting = gauge("coldframe_waiting_rows", "Rows that wait for a batch.", (), "livesum")
-        self.in_flight = gauge("coldframe_in_flight_requests", "Requests without a reply yet.", (), "livesum")
+        self._in_flight = gauge("coldframe_in_flight_requests", "Requests without a reply yet.", (), "livesum")
         self._memory = gauge("coldframe_resident_bytes", "Memory of the server.", (), "livesum")
         self._states = gauge("coldframe_version_state", "States of versions.", ("model", "version"), "livemin")
         self._loads = gauge("coldframe_load_seconds", "Time of the last load.", ("model",), "livemax")
         ProcessCollector(registry=registry)
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._calls: dict[tuple[str, str, str], _Call] = {}
+        self._tallies: dict[tuple[str, str], _Tally] = {}
+        self.inside = 0
 
     def text(self) -> bytes:
         """Return all of it, of all workers, as Prometheus reads it."""
+        self.flush()
         self.measure_memory()
         return generate_latest(self._everywhere())
 
@@ -94,26 +178,35 @@ class Metrics:
         multiprocess.MultiProcessCollector(joined)  # type: ignore[no-untyped-call]
         return joined
 
-    @contextmanager
-    def request(self, model: str, method: str, protocol: str) -> Iterator[None]:
-        """Measure a request; what the block raises is counted by its code and goes on."""
-        started, code = time.perf_counter(), Code.OK
-        self.in_flight.inc()
-        try:
-            yield
-        except BaseException as e:
-            code = code_of(e) if isinstance(e, Exception) else Code.CANCELLED
-            raise
-        finally:
-            self.in_flight.dec()
-            name = model if code is Code.OK or self._is_known(model) else _UNKNOWN
-            self._child(self._requests, name, method, protocol, code.name).inc()
-            if code is Code.OK:
-                self._child(self._seconds, name, method, protocol).observe(time.perf_counter() - started)
+    def request(self, model: str, method: str, protocol: str) -> _Request:
+        """Return what measures a request, by ``with``."""
+        return _Request(self, (model, method, protocol))
+
+    def call(self, key: tuple[str, str, str]) -> _Call:
+        """Return what is noted of requests with a model, a method and a protocol."""
+        found = self._calls.get(key)
+        if found is None:
+            answered = self._child(self._requests, *key, Code.OK.name)
+            found = self._calls[key] = _Call(answered, _Tally(self._child(self._seconds, *key)))
+        return found
+
+    def failed(self, key: tuple[str, str, str], code: Code) -> None:
+        """Count a request that was answered with an error."""
+        model = key[0] if self._is_known(key[0]) else _UNKNOWN
+        self._child(self._requests, model, *key[1:], code.name).inc()
 
     def stage(self, model: str, stage: str, seconds: float) -> None:
         """Note how long a stage of a request took."""
-        self._child(self._stages, model, stage).observe(seconds)
+        tally = self._tallies.get((model, stage))
+        if tally is None:
+            tally = self._tallies[model, stage] = _Tally(self._child(self._stages, model, stage))
+        tally.observe(seconds)
+
+    def flush(self) -> None:
+        """Hand over what was put aside, for other processes to see."""
+        for part in (*self._calls.values(), *self._tallies.values()):
+            part.flush()
+        self._in_flight.set(self.inside)
 
     def batch(self, model: str, rows: int, filled: int) -> None:
         """Note a batch that runs."""
@@ -131,6 +224,7 @@ class Metrics:
 
     def totals(self, model: str) -> tuple[int, float]:
         """Return how many requests for a model were answered, and the seconds that they took in all."""
+        self.flush()
         count, seconds = 0, 0.0
         for family in self._everywhere().collect():
             for sample in family.samples if family.name == _REQUEST_SECONDS else ():

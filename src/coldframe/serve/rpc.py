@@ -7,6 +7,7 @@ ones as well. After ``tensorflow_serving/apis/*.proto``.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
@@ -97,7 +98,7 @@ class TensorFlowServing:
             bytes_field(1, bytes_field(1, key.encode()) + bytes_field(2, self._encoded(value)))
             for key, value in answer.outputs.items()
         ]
-        return b"".join((*parts, bytes_field(2, _encoded_spec(answer))))
+        return b"".join((*parts, _encoded_spec(answer.model, answer.version, answer.signature)))
 
     def _encoded(self, value: Any) -> bytes:
         return encode_tensor(value, as_content=self._as_content)
@@ -287,10 +288,10 @@ def _name(proto: Any, found: Answer | Classes | Values) -> None:
     proto.version.value = found.version
 
 
-def _encoded_spec(found: Answer) -> bytes:
-    """Return the bytes of a ModelSpec: 1 name, 2 version { 1 value }, 3 signature_name."""
-    return (
-        bytes_field(1, found.model.encode())
-        + bytes_field(2, integer_field(1, found.version))
-        + bytes_field(3, found.signature.encode())
+@functools.lru_cache(256)
+def _encoded_spec(model: str, version: int, signature: str) -> bytes:
+    """Return a PredictResponse's field 2, a ModelSpec: 1 name, 2 version { 1 value }, 3 signature_name."""
+    return bytes_field(
+        2,
+        bytes_field(1, model.encode()) + bytes_field(2, integer_field(1, version)) + bytes_field(3, signature.encode()),
     )

@@ -54,6 +54,7 @@ from coldframe.serve.servable import LoadOptions, Servable, load_servable
 log = logging.getLogger("coldframe.serve")
 
 _GRPC_UNLIMITED: Final = -1
+_SHARING: Final = 0.5  # seconds until other workers see what a request added to metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,6 +250,12 @@ class Server:
         if self.options.rest_port is not None:
             await self._start_http()
         self._watchers.append(asyncio.create_task(self._watch_config()))
+        self._watchers.append(asyncio.create_task(self._share_metrics()))
+
+    async def _share_metrics(self) -> None:
+        while True:
+            await asyncio.sleep(_SHARING)
+            self.metrics.flush()
 
     async def _start_rpc(self) -> None:
         options = [
