@@ -204,8 +204,10 @@ class Metrics:
 
     def flush(self) -> None:
         """Hand over what was put aside, for other processes to see."""
-        for part in (*self._calls.values(), *self._tallies.values()):
-            part.flush()
+        for call in list(self._calls.values()):
+            call.flush()
+        for tally in list(self._tallies.values()):
+            tally.flush()
         self._in_flight.set(self.inside)
 
     def batch(self, model: str, rows: int, filled: int) -> None:
