@@ -41,7 +41,7 @@ ROWS: dict[str, Call] = {
     "stft": lambda tf: tf.signal.stft(SOUND, 16, 4),
     "stft longer": lambda tf: tf.signal.stft(SOUND, 20, 7, fft_length=50, pad_end=True),
     "stft plain": lambda tf: tf.signal.stft(LONG, 16, 4, window_fn=None),
-    "stft open": lambda tf: tf.signal.stft(fed(tf, SOUND, None, None), fed(tf, 18), 4, window_fn=tf.signal.kaiser_window),
+    "stft open": lambda tf: tf.signal.stft(fed(tf, SOUND, None, None), fed(tf, 18), 4, None, tf.signal.kaiser_window),
     "istft": lambda tf: tf.signal.inverse_stft(SPECTRA, 32, 8),
     "istft cut": lambda tf: tf.signal.inverse_stft(SPECTRA, 20, 8),
     "istft window": lambda tf: tf.signal.inverse_stft(SPECTRA, 32, 8, window_fn=tf.signal.inverse_stft_window_fn(8)),

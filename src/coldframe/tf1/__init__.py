@@ -50,14 +50,14 @@ _SOURCES: Final = [
         "variable_scope", "template", "session", "gradients", "cond", "while_loop", "tensor_array", "functional_ops",
         "dependencies", "clip_ops", "random_ops", "init_ops", "partitions", "check_ops", "string_ops", "sparse_ops",
         "linalg_ops", "signal_ops", "data_flow", "io_ops", "parsing_ops", "script_ops", "importer", "logging_ops",
-        "transition",
+        "transition", "custom_gradients",
     )
 ]  # fmt: skip
 _SUBMODULES: Final = (
     "nn", "train", "layers", "losses", "metrics", "initializers", "regularizers", "summary", "image", "data",
     "errors", "math", "linalg", "strings", "sparse", "random", "debugging", "io", "signal", "quantization", "manip",
     "spectral", "bitwise", "sets", "contrib", "test", "graph_util", "saved_model", "estimator",
-    "lookup", "compat", "python_io", "distributions",
+    "lookup", "compat", "python_io", "distributions", "audio", "dtypes", "queue",
 )  # fmt: skip
 _ALIASES: Final = {
     **{name: f"{_HERE}.{name}" for name in _SUBMODULES},

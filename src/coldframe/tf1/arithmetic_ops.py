@@ -461,16 +461,16 @@ batch_matmul = simple("batch_matmul(x, y, adj_x=False, adj_y=False) -> BatchMatM
 
 
 __all__ = [
-    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "angle", "arg_max", "arg_min", "argmax", "argmin",
-    "asin", "asinh", "atan", "atan2", "atanh", "batch_matmul", "bessel_i0e", "bessel_i1e", "betainc", "bucketize",
-    "ceil", "complex", "conj", "cos", "cosh", "cross", "cumprod", "cumsum", "cumulative_logsumexp", "digamma",
-    "div", "div_no_nan", "divide", "equal", "erf", "erfc", "erfinv", "exp", "expm1", "floor", "floor_div",
-    "floordiv", "floormod", "greater", "greater_equal", "igamma", "igammac", "imag", "in_top_k", "is_finite",
-    "is_inf", "is_nan", "less", "less_equal", "lgamma", "lin_space", "linspace", "log", "log1p", "log_sigmoid",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "maximum", "minimum", "mod",
-    "multiply", "multiply_no_nan", "ndtri", "negative", "nextafter", "not_equal", "polygamma", "polyval", "pow",
-    "range", "real", "realdiv", "reciprocal", "reciprocal_no_nan", "rint", "round", "rsqrt", "scalar_mul",
-    "sigmoid", "sign", "sin", "sinh", "softplus", "softsign", "sparse_matmul", "sqrt", "square",
-    "squared_difference", "subtract", "tan", "tanh", "top_k", "truediv", "truncatediv", "truncatemod", "xdivy",
-    "xlog1py", "xlogy", "zeta",
+    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "angle", "arg_max", "arg_min", "argmax", "argmin", "asin",
+    "asinh", "atan", "atan2", "atanh", "batch_matmul", "bessel_i0e", "bessel_i1e",
+    "betainc", "bucketize", "ceil", "complex", "conj", "cos", "cosh", "cross", "cumprod", "cumsum",
+    "cumulative_logsumexp", "digamma", "div", "div_no_nan", "divide", "equal", "erf", "erfc", "erfinv",
+    "exp", "expm1", "floor", "floor_div", "floordiv", "floormod", "greater", "greater_equal", "igamma", "igammac",
+    "imag", "in_top_k", "is_finite", "is_inf", "is_nan", "less", "less_equal", "lgamma", "lin_space", "linspace",
+    "log", "log1p", "log_sigmoid", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul",
+    "maximum", "minimum", "mod", "multiply", "multiply_no_nan", "ndtri", "negative", "nextafter", "not_equal",
+    "polygamma", "polyval", "pow", "range", "real", "realdiv", "reciprocal", "reciprocal_no_nan", "rint", "round",
+    "rsqrt", "scalar_mul", "sigmoid", "sign", "sin", "sinh", "softplus", "softsign", "sparse_matmul", "sqrt",
+    "square", "squared_difference", "subtract", "tan", "tanh", "top_k", "truediv", "truncatediv", "truncatemod",
+    "xdivy", "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip

@@ -233,4 +233,29 @@ def _chain(pred: Any, fn: Callable[[], Any], otherwise: Callable[[], Any], stric
     return lambda: cond(pred, fn, otherwise, strict=strict)
 
 
-__all__ = ["case", "cond", "smart_cond"]
+def switch_case(
+    branch_index: Any, branch_fns: Any, default: Callable[[], Any] | None = None, name: str = "switch_case"
+) -> Any:
+    """Return what the function of a number returns.
+
+    Args:
+        branch_index: an int32 scalar.
+        branch_fns: functions, or a dict or pairs from number to function; numbers from 0 up.
+        default: the function for other numbers; the last one where left out.
+
+    Raises:
+        ValueError: there are no functions, or numbers are left out.
+    """
+    numbered = isinstance(branch_fns, dict) or all(isinstance(f, tuple) for f in branch_fns)
+    pairs = sorted(dict(branch_fns).items()) if numbered else list(enumerate(branch_fns))
+    if not pairs:
+        raise ValueError("Must provide at least one item in 'branch_fns'")
+    if [n for n, _ in pairs] != list(range(len(pairs))):
+        raise ValueError(f"branch indices must be the numbers from 0 to {len(pairs) - 1}, not {[n for n, _ in pairs]}")
+    with name_scope(name, None):
+        index = convert_to_tensor(branch_index, name="branch_index")
+        default = pairs[-1][1] if default is None else default
+        return case([(raw.Equal(index, number), fn) for number, fn in pairs], default)
+
+
+__all__ = ["case", "cond", "smart_cond", "switch_case"]

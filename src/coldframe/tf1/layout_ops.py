@@ -25,6 +25,19 @@ fake_quant_with_min_max_args = simple(
 fake_quant_with_min_max_vars = simple(
     "fake_quant_with_min_max_vars(inputs, min, max, num_bits=8, narrow_range=False) -> FakeQuantWithMinMaxVars"
 )
+fake_quant_with_min_max_args_gradient = simple(
+    "fake_quant_with_min_max_args_gradient(gradients, inputs, min=-6, max=6, num_bits=8, narrow_range=False)"
+    " -> FakeQuantWithMinMaxArgsGradient"
+)
+fake_quant_with_min_max_vars_gradient = simple(
+    "fake_quant_with_min_max_vars_gradient(gradients, inputs, min, max, num_bits=8, narrow_range=False)"
+    " -> FakeQuantWithMinMaxVarsGradient"
+)
+fake_quant_with_min_max_vars_per_channel_gradient = simple(
+    "fake_quant_with_min_max_vars_per_channel_gradient(gradients, inputs, min, max, num_bits=8, narrow_range=False)"
+    " -> FakeQuantWithMinMaxVarsPerChannelGradient"
+)
+quantized_concat = simple("quantized_concat(concat_dim, values, input_mins, input_maxes) -> QuantizedConcat")
 fake_quant_with_min_max_vars_per_channel = simple(
     "fake_quant_with_min_max_vars_per_channel(inputs, min, max, num_bits=8, narrow_range=False)"
     " -> FakeQuantWithMinMaxVarsPerChannel"
@@ -246,7 +259,9 @@ def quantize_and_dequantize(
 
 __all__ = [
     "batch_to_space", "batch_to_space_nd", "depth_to_space", "dequantize", "edit_distance", "extract_image_patches",
-    "extract_volume_patches", "fake_quant_with_min_max_args", "fake_quant_with_min_max_vars",
-    "fake_quant_with_min_max_vars_per_channel", "pad", "quantize", "quantize_and_dequantize", "quantize_v2",
-    "required_space_to_batch_paddings", "reverse_sequence", "space_to_batch", "space_to_batch_nd", "space_to_depth",
+    "extract_volume_patches", "fake_quant_with_min_max_args", "fake_quant_with_min_max_args_gradient",
+    "fake_quant_with_min_max_vars", "fake_quant_with_min_max_vars_gradient",
+    "fake_quant_with_min_max_vars_per_channel", "fake_quant_with_min_max_vars_per_channel_gradient", "pad",
+    "quantize", "quantize_and_dequantize", "quantize_v2", "quantized_concat", "required_space_to_batch_paddings",
+    "reverse_sequence", "space_to_batch", "space_to_batch_nd", "space_to_depth",
 ]  # fmt: skip

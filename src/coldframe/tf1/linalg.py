@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from coldframe.tf1.arithmetic_ops import cross, matmul
+from coldframe.tf1.clip_ops import global_norm
 from coldframe.tf1.contraction_ops import einsum, tensordot
+from coldframe.tf1.linalg_functions import (
+    lu_matrix_inverse,
+    lu_reconstruct,
+    matrix_rank,
+    matvec,
+    normalize,
+    pinv,
+)
 from coldframe.tf1.linalg_ops import (
     adjoint,
     cholesky,
@@ -45,6 +54,7 @@ from coldframe.tf1.linalg_ops import (
 from coldframe.tf1.linalg_ops import (
     self_adjoint_eigvals as eigvalsh,
 )
+from coldframe.tf1.nn.norm_ops import l2_normalize
 from coldframe.tf1.reduce_ops import trace
 from coldframe.tf1.shape_ops import (
     diag as tensor_diag,
@@ -74,7 +84,8 @@ from coldframe.tf1.shape_ops import (
 
 __all__ = [
     "adjoint", "band_part", "cholesky", "cholesky_solve", "cross", "det", "diag", "diag_part", "eigh", "eigvalsh",
-    "einsum", "eye", "inv", "logdet", "logm", "lstsq", "lu", "lu_solve", "matmul", "matrix_transpose", "norm", "qr",
-    "set_diag", "slogdet", "solve", "sqrtm", "svd", "tensor_diag", "tensor_diag_part", "tensordot", "trace",
+    "einsum", "eye", "global_norm", "inv", "l2_normalize", "logdet", "logm", "lstsq", "lu", "lu_matrix_inverse",
+    "lu_reconstruct", "lu_solve", "matmul", "matrix_rank", "matrix_transpose", "matvec", "norm", "normalize", "pinv",
+    "qr", "set_diag", "slogdet", "solve", "sqrtm", "svd", "tensor_diag", "tensor_diag_part", "tensordot", "trace",
     "transpose", "triangular_solve",
 ]  # fmt: skip

@@ -234,6 +234,7 @@ def _spectral_norm(x: Any, axis: tuple[int, int]) -> Any:
 
 __all__ = [
     "adjoint", "cholesky", "cholesky_solve", "eig", "eigvals", "eye", "log_matrix_determinant", "logdet", "lu",
-    "lu_solve", "matrix_determinant", "matrix_inverse", "matrix_logarithm", "matrix_solve", "matrix_solve_ls",
-    "matrix_square_root", "matrix_triangular_solve", "norm", "qr", "self_adjoint_eig", "self_adjoint_eigvals", "svd",
+    "lu_solve", "matrix_determinant", "matrix_inverse", "matrix_logarithm",
+    "matrix_solve", "matrix_solve_ls", "matrix_square_root", "matrix_triangular_solve",
+    "norm", "qr", "self_adjoint_eig", "self_adjoint_eigvals", "svd",
 ]  # fmt: skip

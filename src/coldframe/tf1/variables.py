@@ -20,6 +20,7 @@ from coldframe.tf1.framework.operators import Operators
 from coldframe.tf1.framework.shape import TensorShape, as_static
 from coldframe.tf1.framework.tensor import Operation, Tensor
 from coldframe.tf1.partitions import SaveSliceInfo
+from coldframe.tf1.variable_rows import Rows
 
 
 class VariableSynchronization:
@@ -34,7 +35,7 @@ class VariableAggregation:
     NONE, SUM, MEAN, ONLY_FIRST_REPLICA = 0, 1, 2, 3
 
 
-class Variable(Operators):
+class Variable(Rows, Operators):
     """A value that a session keeps from run to run.
 
     Args:
@@ -280,17 +281,8 @@ class Variable(Operators):
             raise TypeError(f"sparse_delta is not IndexedSlices: {slices!r}")
         return raw_op(op, [self, slices.indices, slices.values], {"use_locking": use_locking}, name)
 
-    def scatter_sub(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
-        """Subtract rows."""
-        return self._scatter("ScatterSub", sparse_delta, use_locking, name)
-
-    def scatter_add(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
-        """Add rows."""
-        return self._scatter("ScatterAdd", sparse_delta, use_locking, name)
-
-    def scatter_update(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Any:
-        """Set rows."""
-        return self._scatter("ScatterUpdate", sparse_delta, use_locking, name)
+    def _scatter_nd(self, op: str, indices: Any, updates: Any, name: str | None) -> Any:
+        return raw_op(op, [self, indices, updates], {"use_locking": True}, name)
 
     def count_up_to(self, limit: int) -> Any:
         """Return the value before adding 1 to it; a run fails with OutOfRange once it has reached `limit`."""
@@ -407,6 +399,10 @@ class ResourceVariable(Variable):
             raise TypeError(f"sparse_delta is not IndexedSlices: {slices!r}")
         values = convert_to_tensor(slices.values, self._dtype)
         return Updated(self, raw_op(f"Resource{op}", [self.handle, slices.indices, values], {}, name))
+
+    def _scatter_nd(self, op: str, indices: Any, updates: Any, name: str | None) -> Any:
+        values = convert_to_tensor(updates, self._dtype)
+        return Updated(self, raw_op(f"Resource{op}", [self.handle, indices, values], {}, name))
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
         """Return the rows `indices`."""

@@ -11,6 +11,7 @@ from coldframe import dtypes
 from coldframe.shapes import Shape
 from coldframe.tf1.data import iterator as iterators
 from coldframe.tf1.data.functions import python_call, seeds, traced
+from coldframe.tf1.data.methods import Applied
 from coldframe.tf1.data.structure import (
     Leaf,
     Structure,
@@ -41,7 +42,7 @@ def _int64(value: Any, name: str) -> Tensor:
     return convert_to_tensor(value, dtypes.int64, name=name)
 
 
-class Dataset:
+class Dataset(Applied):
     """Elements of one structure, in order.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from coldframe import dtypes
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.convert import convert_to_tensor
 from coldframe.tf1.framework.graph import name_scope
@@ -68,7 +69,52 @@ def draw_bounding_boxes(images: Any, boxes: Any, name: str | None = None, colors
     return raw.DrawBoundingBoxesV2(images, boxes, colors, name=name)
 
 
+def non_max_suppression_with_scores(
+    boxes: Any, scores: Any, max_output_size: Any, iou_threshold: Any = 0.5, score_threshold: Any = float("-inf"),
+    soft_nms_sigma: Any = 0.0, name: str | None = None,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Return the indices of chosen boxes and their scores, which overlapping lowers where `soft_nms_sigma` is not 0."""
+    with name_scope(name, "non_max_suppression_with_scores"):
+        given = [
+            convert_to_tensor(value, name=known)
+            for value, known in ((iou_threshold, "iou_threshold"), (score_threshold, "score_threshold"),
+                                 (soft_nms_sigma, "soft_nms_sigma"))
+        ]  # fmt: skip
+        indices, kept, _ = raw.NonMaxSuppressionV5(boxes, scores, max_output_size, *given, pad_to_max_output_size=False)
+        return indices, kept
+
+
+def sample_distorted_bounding_box(
+    image_size: Any, bounding_boxes: Any, seed: int | None = None, seed2: int | None = None,
+    min_object_covered: Any = 0.1, aspect_ratio_range: Any = None, area_range: Any = None,
+    max_attempts: int | None = None, use_image_if_no_bounding_boxes: bool | None = None, name: str | None = None,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Draw a box of an image that covers enough of one of its objects.
+
+    Args:
+        image_size: height, width and channels.
+        bounding_boxes: of the objects, ``[batch, objects, 4]``, from 0 to 1.
+        seed, seed2: make the draws repeat.
+        min_object_covered: the least share of an object.
+        aspect_ratio_range, area_range: what the box may be like; (0.75, 1.33) and (0.05, 1) where left out.
+        max_attempts: draws before the whole image is taken; 100 where left out.
+        use_image_if_no_bounding_boxes: take the image for an object where there are none.
+
+    Returns:
+        begin and size of the box, for `tf.slice`, and the box, ``[1, 1, 4]``, for `tf.image.draw_bounding_boxes`.
+    """
+    with name_scope(name, "sample_distorted_bounding_box"):
+        covered = convert_to_tensor(min_object_covered, dtypes.float32, name="min_object_covered")
+        made: tuple[Any, Any, Any] = raw.SampleDistortedBoundingBoxV2(
+            image_size, bounding_boxes, covered,
+            seed=seed or 0, seed2=seed2 or 0, aspect_ratio_range=list(aspect_ratio_range or (0.75, 1.33)),
+            area_range=list(area_range or (0.05, 1.0)), max_attempts=max_attempts or 100,
+            use_image_if_no_bounding_boxes=bool(use_image_if_no_bounding_boxes),
+        )  # fmt: skip
+        return made
+
+
 __all__ = [
     "combined_non_max_suppression", "crop_and_resize", "draw_bounding_boxes", "non_max_suppression",
-    "non_max_suppression_padded",
+    "non_max_suppression_padded", "non_max_suppression_with_scores", "sample_distorted_bounding_box",
 ]  # fmt: skip

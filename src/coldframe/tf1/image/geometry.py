@@ -11,7 +11,7 @@ from coldframe.tf1.check_ops import Assert
 from coldframe.tf1.control_flow import cond
 from coldframe.tf1.dependencies import with_dependencies
 from coldframe.tf1.framework.build import raw
-from coldframe.tf1.framework.convert import convert_to_tensor, is_tensor_like
+from coldframe.tf1.framework.convert import constant_value, convert_to_tensor, is_tensor_like
 from coldframe.tf1.framework.graph import name_scope
 from coldframe.tf1.framework.tensor import Tensor
 from coldframe.tf1.image.resize import ResizeMethod, resize_images
@@ -252,8 +252,35 @@ def _turned(image: Any, k: int) -> Any:
     return reverse(transpose(image, [0, 2, 1, 3]), [2]) if k == 3 else image
 
 
+def extract_patches(images: Any, sizes: Any, strides: Any, rates: Any, padding: str, name: str | None = None) -> Any:
+    """Return patches of images in the depth of the result, as `tf.extract_image_patches`."""
+    return raw.ExtractImagePatches(images, ksizes=sizes, strides=strides, rates=rates, padding=padding, name=name)
+
+
+def extract_glimpse(
+    input: Any, size: Any, offsets: Any, centered: bool = True, normalized: bool = True, uniform_noise: bool = True,
+    name: str | None = None,
+) -> Any:  # fmt: skip
+    """Return a window of each image.
+
+    Args:
+        input: ``[batch, height, width, channels]``, float32.
+        size: height and width of the window.
+        offsets: its centre for each image, ``[batch, 2]``, y before x.
+        centered: whether offsets count from the centre.
+        normalized: whether they are shares of the image's half size, from -1 to 1, and not pixels.
+        uniform_noise: whether what lies outside is uniform noise, and not normal.
+    """
+    made = raw.ExtractGlimpse(
+        input, size, offsets, centered=centered, normalized=normalized, uniform_noise=uniform_noise, name=name
+    )
+    images, window = convert_to_tensor(input).static_shape.dims or (None,) * 4, constant_value(convert_to_tensor(size))
+    made.set_shape([images[0], *((None, None) if window is None else window.tolist()), images[3]])
+    return made
+
+
 __all__ = [
-    "central_crop", "crop_to_bounding_box", "flip_left_right", "flip_up_down", "pad_to_bounding_box",
-    "random_flip_left_right", "random_flip_up_down", "resize_image_with_crop_or_pad", "resize_image_with_pad",
-    "resize_with_crop_or_pad", "rot90", "transpose_image",
+    "central_crop", "crop_to_bounding_box", "extract_glimpse", "extract_patches", "flip_left_right", "flip_up_down",
+    "pad_to_bounding_box", "random_flip_left_right", "random_flip_up_down", "resize_image_with_crop_or_pad",
+    "resize_image_with_pad", "resize_with_crop_or_pad", "rot90", "transpose_image",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from coldframe.tf1.lazy import namespace
 _HERE: Final = "coldframe.tf1"
 _SOURCES: Final = [f"{_HERE}.{m}" for m in ("io_ops", "parsing_ops", "data_flow", "platform.python_io")]
 _ALIASES: Final = {
-    "gfile": f"{_HERE}.platform.gfile",
+    "gfile": f"{_HERE}.platform.file_io",
     "match_filenames_once": f"{_HERE}.train.input:match_filenames_once",
     "write_graph": f"{_HERE}.graph_io:write_graph",
     **{

@@ -270,6 +270,21 @@ def conv3d_transpose(
         )  # fmt: skip
 
 
+def conv_transpose(
+    input: Any, filters: Any, output_shape: Any, strides: Any, padding: Any = "SAME", data_format: str | None = None,
+    dilations: Any = None, name: str | None = None,
+) -> Any:  # fmt: skip
+    """Return the transposed convolution of one to three dimensions of space, by the length of `output_shape`."""
+    size = output_shape.static_shape.dims[0] if hasattr(output_shape, "static_shape") else len(output_shape)
+    if size not in (3, 4, 5):
+        raise ValueError(f"`output_shape` must have length 3, 4 or 5. Received: {size}")
+    if dilations is not None and np.any(np.asarray(dilations) != 1):
+        raise NotImplementedError("dilated transposed convolutions are not supported")
+    formats = (("NWC", conv1d_transpose), ("NHWC", conv2d_transpose), ("NDHWC", conv3d_transpose))
+    usual, op = formats[size - 3]
+    return op(input, filters, output_shape, strides, padding, data_format or usual, name)
+
+
 def convolution(
     input: Any, filter: Any = None, padding: Any = None, strides: Any = None, dilation_rate: Any = None,
     name: str | None = None, data_format: str | None = None, filters: Any = None, dilations: Any = None,
@@ -444,7 +459,7 @@ def erosion2d(value: Any, kernel: Any, strides: Any, rates: Any, padding: Any, n
 __all__ = [
     "atrous_conv2d", "atrous_conv2d_transpose", "conv1d", "conv1d_transpose", "conv2d", "conv2d_backprop_filter",
     "conv2d_backprop_input", "conv2d_transpose", "conv3d", "conv3d_backprop_filter", "conv3d_backprop_filter_v2",
-    "conv3d_transpose", "convolution", "depthwise_conv2d", "depthwise_conv2d_backprop_filter",
+    "conv3d_transpose", "conv_transpose", "convolution", "depthwise_conv2d", "depthwise_conv2d_backprop_filter",
     "depthwise_conv2d_backprop_input", "depthwise_conv2d_native", "depthwise_conv2d_native_backprop_filter",
     "depthwise_conv2d_native_backprop_input", "dilation2d", "erosion2d", "separable_conv2d",
 ]  # fmt: skip

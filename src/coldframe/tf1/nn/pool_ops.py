@@ -105,6 +105,32 @@ max_pool1d, avg_pool1d = _pool1d(raw.MaxPool, "MaxPool1d"), _pool1d(raw.AvgPool,
 max_pool3d, avg_pool3d = _pool3d(raw.MaxPool3D, "MaxPool3D"), _pool3d(raw.AvgPool3D, "AvgPool3D")
 
 
+def max_pool_v2(
+    input: Any, ksize: Any, strides: Any, padding: Any, data_format: str | None = None, name: str | None = None
+) -> Any:
+    """Return the maximum over windows of ``[batch, ..., channels]`` with one to three dimensions of space."""
+    return _by_rank((max_pool1d, max_pool, max_pool3d), input, ksize, strides, padding, data_format, name)
+
+
+def avg_pool_v2(
+    input: Any, ksize: Any, strides: Any, padding: Any, data_format: str | None = None, name: str | None = None
+) -> Any:
+    """Return the mean over windows of ``[batch, ..., channels]`` with one to three dimensions of space."""
+    return _by_rank((avg_pool1d, avg_pool, avg_pool3d), input, ksize, strides, padding, data_format, name)
+
+
+def _by_rank(
+    pools: tuple[Any, ...], value: Any, ksize: Any, strides: Any, padding: Any, data_format: str | None,
+    name: str | None,
+) -> Any:  # fmt: skip
+    value = convert_to_tensor(value)
+    rank = value.static_shape.rank
+    n = len(data_format) - 2 if data_format is not None else (rank or 0) - 2
+    if not 1 <= n <= 3 or rank not in (None, n + 2):
+        raise ValueError(f"`input.shape.rank` must be 3, 4 or 5, and fit `data_format`; received {rank}")
+    return pools[n - 1](value, ksize, strides, padding, data_format or ("NWC", "NHWC", "NDHWC")[n - 1], name)
+
+
 def max_pool_with_argmax(
     input: Any, ksize: Any, strides: Any, padding: str, data_format: str = "NHWC", Targmax: Any = None,
     name: str | None = None, output_dtype: Any = None, include_batch_in_index: bool = False,
@@ -179,6 +205,7 @@ def pool(
 
 
 __all__ = [
-    "avg_pool", "avg_pool1d", "avg_pool2d", "avg_pool3d", "fractional_avg_pool", "fractional_max_pool", "max_pool",
-    "max_pool1d", "max_pool2d", "max_pool3d", "max_pool_v1", "max_pool_with_argmax", "pool",
+    "avg_pool", "avg_pool1d", "avg_pool2d", "avg_pool3d", "avg_pool_v2", "fractional_avg_pool", "fractional_max_pool",
+    "max_pool", "max_pool1d", "max_pool2d", "max_pool3d", "max_pool_v1", "max_pool_v2", "max_pool_with_argmax",
+    "pool",
 ]  # fmt: skip
