@@ -26,7 +26,7 @@ from coldframe.errors import (
     TruncatedError,
     UnsupportedFormatError,
 )
-from coldframe.formats import crc32c, files
+from coldframe.formats import bundle_strings, crc32c, files
 from coldframe.formats.bundle import BundleReader, data_path, index_path
 from coldframe.formats.bundle_entry import Entry, Header, decode_entry, encode_entry
 from coldframe.formats.bundle_writer import BundleWriter, write_bundle
@@ -153,6 +153,20 @@ def test_partitioned_tensors(tmp_path):
     for r0, r1, c0, c1 in [(0, 7, 0, 4), (0, 3, 0, 4), (2, 6, 1, 3), (4, 5, 0, 1), (1, 1, 0, 4), (5, 7, 3, 4)]:
         assert same(reader.read_slice("p", (r0, c0), (r1 - r0, c1 - c0)), full[r0:r1, c0:c1])
     assert same(tf_saver.read(tmp_path / "ours", "p"), full)
+
+
+@given(st.lists(st.binary(max_size=3) | st.sampled_from([b"", b"x" * 40, b"\0" * 9]), max_size=60))
+@settings(max_examples=40, deadline=None)
+def test_any_strings(values):
+    parts: list[bytes] = []
+    _, crc = bundle_strings.write_strings(values, parts.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle_strings, "_CHUNK", 20)
+        found = bundle_strings.read_strings(
+            memoryview(b"".join(parts)), len(values), "little", verify=True, stored_crc=crc32c.mask(crc), where=""
+        )
+    assert found.tolist() == values
+    assert set(map(type, found)) <= {bytes}
 
 
 def test_partitioned_strings(tmp_path):

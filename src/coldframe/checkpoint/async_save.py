@@ -14,6 +14,7 @@ latest by `close`, or is told at the end of the program.
 from __future__ import annotations
 
 import mmap
+import operator
 import os
 import traceback
 import warnings
@@ -32,7 +33,9 @@ from coldframe.errors import CheckpointWarning, MisuseError
 from coldframe.formats.parallel import default_threads, each
 
 _ALIGNMENT: Final = 64
+_SMALL: Final = 1 << 18  # bytes that are copied before another thread has begun
 _PIECE: Final = 8 << 20  # bytes that a thread copies at a time
+_KIND: Final = operator.attrgetter("shape", "dtype")
 
 
 class Background:
@@ -211,7 +214,7 @@ class Buffers:
     def copy(self, tensors: Mapping[str, npt.ArrayLike]) -> tuple[dict[str, npt.NDArray[Any]], Callable[[], None]]:
         """Return copies of all arrays, and what to call when they are not needed any more."""
         buffer = self._free.pop() if self._free else _Buffer()
-        copies = buffer.copy({name: np.asarray(tensors[name]) for name in tensors})
+        copies = buffer.copy({name: np.asarray(value) for name, value in tensors.items()})
 
         def release() -> None:
             copies.clear()
@@ -229,32 +232,44 @@ class _Buffer:
 
     def __init__(self) -> None:
         self._memory: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._targets: dict[str, npt.NDArray[Any]] = {}
+        self._names: list[str] = []
+        self._kinds: list[tuple[Any, ...]] = []
+        self._targets: list[npt.NDArray[Any]] = []
 
     def copy(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Return copies of all arrays, made by several threads. Strings are objects, of which references are copied."""
-        plain = {name: array for name, array in arrays.items() if not array.dtype.hasobject}
-        if not self._fits(plain):
-            self._lay_out(plain)
-        jobs = [job for name, array in plain.items() for job in _pieces(self._targets[name], array)]
-        each(_copy_all, _shares(jobs), default_threads())
-        return {name: self._targets[name] if name in plain else arrays[name].copy() for name in arrays}
+        """Return copies of all arrays. Strings are objects, of which references are copied.
 
-    def _fits(self, arrays: Mapping[str, npt.NDArray[Any]]) -> bool:
-        known = self._targets
-        return known.keys() == arrays.keys() and all(
-            known[name].shape == array.shape and known[name].dtype == array.dtype for name, array in arrays.items()
-        )
+        Small arrays are copied here; threads would wait for one another longer than that takes. Large ones are shared.
+        """
+        names, kinds = list(arrays), list(map(_KIND, arrays.values()))
+        if names != self._names or kinds != self._kinds:
+            self._lay_out(arrays)
+            self._names, self._kinds = names, kinds
+        large: list[_Job] = []
+        found = dict(zip(names, self._targets, strict=True))
+        for name, target, array in zip(names, self._targets, arrays.values(), strict=True):
+            if array.nbytes < _SMALL:
+                np.copyto(target, array)
+            elif array.dtype.hasobject:
+                found[name] = array.copy()
+            else:
+                large += _pieces(target, array)
+        each(_copy, large, default_threads())
+        return found
 
     def _lay_out(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._names.clear()
         self._targets.clear()
-        size = sum(_room(a) for a in arrays.values())
+        size = sum(map(_room, arrays.values()))
         if size > self._memory.size:
             self._memory = np.empty(0, np.uint8)  # first, so that both are not held at once
             self._memory = _allocated(size)
         at = 0
-        for name, array in arrays.items():
-            self._targets[name] = np.ndarray(array.shape, array.dtype, self._memory.data, at)
+        for array in arrays.values():
+            if array.dtype.hasobject:
+                self._targets.append(np.empty(array.shape, array.dtype))
+            else:
+                self._targets.append(np.ndarray(array.shape, array.dtype, self._memory.data, at))
             at += _room(array)
 
 
@@ -262,7 +277,7 @@ _Job = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
 def _room(array: npt.NDArray[Any]) -> int:
-    return -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    return 0 if array.dtype.hasobject else -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
 
 
 def _allocated(size: int) -> npt.NDArray[np.uint8]:
@@ -282,19 +297,6 @@ def _pieces(target: npt.NDArray[Any], array: npt.NDArray[Any]) -> list[_Job]:
     return [(to[i : i + step], source[i : i + step]) for i in range(0, array.size, step)]
 
 
-def _shares(jobs: list[_Job]) -> list[list[_Job]]:
-    """Put small copies together, so that each share is worth a thread's turn."""
-    shares: list[list[_Job]] = []
-    size = _PIECE
-    for job in jobs:
-        if size >= _PIECE:
-            shares.append([])
-            size = 0
-        shares[-1].append(job)
-        size += job[1].nbytes
-    return shares
-
-
-def _copy_all(jobs: list[_Job]) -> None:
-    for target, array in jobs:
-        np.copyto(target, array)
+def _copy(job: _Job) -> None:
+    target, array = job
+    np.copyto(target, array)

@@ -28,6 +28,7 @@ from coldframe.formats.wire import decode_varint, encode_varint
 _UINT32_MAX: Final = 0xFFFFFFFF
 _MAX_VARINT: Final = 10
 _CHUNK: Final = 1 << 20
+_WORTH_SORTING: Final = 8  # strings of one length, for numpy to cut them out together
 _Lengths: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -78,9 +79,27 @@ def read_strings(
         crc = _crc_of_lengths(lengths, order)
         crc32c.check(int.from_bytes(data[at : at + 4], order), crc, where=f"of the string lengths {where}")
         crc32c.check(stored_crc, crc32c.extend(crc32c.extend(crc, bytes(data[at : at + 4])), body), where=where)
-    out = np.empty(count, object)
+    return _cut(body, lengths)
+
+
+def _cut(body: bytes, lengths: _Lengths) -> npt.NDArray[Any]:
+    """Return the strings that follow one another in `body`, as objects."""
+    out = np.empty(len(lengths), object)
     ends = np.cumsum(lengths)
-    out[:] = [body[start:end] for start, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
+    starts = ends - lengths
+    order = np.argsort(lengths, kind="stable")
+    sizes, firsts = np.unique(lengths[order], return_index=True)
+    if len(lengths) <= len(sizes) * _WORTH_SORTING:
+        out[:] = [body[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        return out
+    for size, chosen in zip(sizes.tolist(), np.split(order, firsts[1:]), strict=True):
+        if not 0 < size <= _CHUNK:
+            for i in chosen.tolist():
+                out[i] = body[starts[i] : ends[i]]
+            continue
+        # Elements of a void dtype become bytes. Those of this array begin at each byte, and overlap.
+        every = np.ndarray(len(body) - size + 1, np.dtype((np.void, size)), body, strides=(1,))
+        out[chosen] = every[starts[chosen]]
     return out
 
 
