@@ -18,7 +18,6 @@ from tensorflow.python.framework.op_def_library import apply_op
 from tensorflow.python.framework.ops import gradient_registry
 
 from coldframe import dtypes
-from coldframe.errors import UnsupportedError
 from coldframe.graph.signatures import signature
 from coldframe.ops import table
 from coldframe.runtime.session import Session
@@ -293,12 +292,12 @@ def test_conditions_of_programs(taken: bool) -> None:
 coldframe_names = types.SimpleNamespace(cond=cond, constant=raw.constant)
 
 
-def test_loops_of_the_first_generation_say_that_they_have_none() -> None:
+def test_frames_that_are_no_loops_say_that_they_have_none() -> None:
     with Graph().as_default():
         x = raw.Placeholder(dtype=dtypes.float32, shape=[])
         inside = raw.Enter(x, frame_name="loop")
         y = raw.Exit(inside)
-        with pytest.raises(UnsupportedError, match="do not flow through the loops of V1 control flow for `Exit`"):
+        with pytest.raises(LookupError, match="No gradient defined for the loop of 'Exit'"):
             gradients(y, x)
 
 

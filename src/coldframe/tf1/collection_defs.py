@@ -3,6 +3,7 @@
 =============================  ======================================================
 variables, global_step, ...    bytes_list of ``VariableDef``
 queue_runners, savers          bytes_list of ``QueueRunnerDef``, ``SaverDef``
+cond_context, while_context    bytes_list of ``CondContextDef``, ``WhileContextDef``
 tensors, operations            node_list of names
 text, integers, floats         bytes_list, int64_list, float_list
 =============================  ======================================================
@@ -19,6 +20,7 @@ from typing import Any, Final
 from coldframe.formats import messages
 from coldframe.tf1.framework.graph import get_default_graph
 from coldframe.tf1.framework.keys import GraphKeys
+from coldframe.tf1.scoped_names import prepend_scope, strip_scope
 from coldframe.tf1.variables import Variable
 
 _LOG = logging.getLogger("coldframe")
@@ -26,23 +28,8 @@ _VARIABLES: Final = (
     GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES, GraphKeys.LOCAL_VARIABLES, GraphKeys.MODEL_VARIABLES,
     GraphKeys.MOVING_AVERAGE_VARIABLES, GraphKeys.METRIC_VARIABLES, GraphKeys.GLOBAL_STEP,
 )  # fmt: skip
-_CONTEXTS: Final = (GraphKeys.COND_CONTEXT, GraphKeys.WHILE_CONTEXT)
-
-
-def strip_scope(name: str, scope: str) -> str:
-    """Return a name of a node, tensor, control input or place without the scope in front."""
-    for mark in ("loc:@", "^", ""):
-        if name.startswith(f"{mark}{scope}/"):
-            return mark + name[len(mark) + len(scope) + 1 :]
-    return name
-
-
-def prepend_scope(name: str, scope: str) -> str:
-    """Return a name with the scope in front."""
-    if not scope:
-        return name
-    mark = "^" if name.startswith("^") else ""
-    return f"{mark}{scope}/{name[len(mark) :]}"
+_CONTEXTS: Final = {GraphKeys.COND_CONTEXT: "CondContextDef", GraphKeys.WHILE_CONTEXT: "WhileContextDef"}
+_PROTOS: Final = (GraphKeys.QUEUE_RUNNERS, GraphKeys.SAVERS, *_CONTEXTS)
 
 
 # --- out --------------------------------------------------------------------------------------------------------
@@ -50,7 +37,7 @@ def add_collection(meta: Any, key: str, items: Sequence[Any], scope: str, droppe
     """Add a collection to a MetaGraphDef; nothing is added for an empty one."""
     gone = tuple(dropped)
     kept = [i for i in items if _inside(i, scope, gone)]
-    if not kept or key in _CONTEXTS:
+    if not kept:
         return
     made = messages.CollectionDef()
     try:
@@ -71,7 +58,7 @@ def _inside(item: Any, scope: str, gone: tuple[str, ...]) -> bool:
 
 def _fill(made: Any, key: str, items: Sequence[Any], scope: str) -> None:
     first = items[0]
-    if key in _VARIABLES or key in (GraphKeys.QUEUE_RUNNERS, GraphKeys.SAVERS):
+    if key in _VARIABLES or key in _PROTOS:
         protos = [i.to_proto(export_scope=scope or None) for i in items]
         made.bytes_list.value.extend(p.SerializeToString() for p in protos if p is not None)
     elif isinstance(first, (str, bytes)):
@@ -125,11 +112,25 @@ def _items(key: str, collection: Any, scope: str, made: dict[bytes, Any]) -> Ite
         for raw in values:
             proto = messages.parse("SaverDef", raw, where=f"in collection `{key}`")
             yield Saver.from_proto(proto, import_scope=scope or None)
+    elif kind == "bytes_list" and key in _CONTEXTS:
+        yield from _contexts(key, values, scope)
     elif kind == "node_list":
         for name in values:
             yield graph.as_graph_element(prepend_scope(name, scope))
-    elif key not in _CONTEXTS:
+    else:
         yield from values
 
 
-__all__ = ["add_collection", "prepend_scope", "restore_collections", "strip_scope"]
+def _contexts(key: str, values: Iterable[bytes], scope: str) -> Iterable[Any]:
+    from coldframe.tf1 import flow_contexts
+
+    make = flow_contexts.cond_from_proto if key == GraphKeys.COND_CONTEXT else flow_contexts.while_from_proto
+    for raw in values:
+        message = messages.parse(_CONTEXTS[key], raw, where=f"in collection `{key}`")
+        try:
+            yield make(message, scope)
+        except (KeyError, ValueError) as e:
+            _LOG.warning("context `%s` of the meta graph is left out: %s", message.context_name, e)
+
+
+__all__ = ["add_collection", "restore_collections"]

@@ -6,85 +6,19 @@ only when the branch is taken. So a branch may also assign variables, reference 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from coldframe import dtypes
-from coldframe.graph.ir import Node
-from coldframe.tf1.dependencies import no_op, with_dependencies
+from coldframe.tf1.dependencies import no_op
+from coldframe.tf1.flow_contexts import CondContext
 from coldframe.tf1.framework import nest
 from coldframe.tf1.framework.build import raw, raw_op
 from coldframe.tf1.framework.convert import IndexedSlices, convert_to_tensor, is_tensor_like
-from coldframe.tf1.framework.graph import Graph, colocate_with, control_dependencies, get_default_graph, name_scope
-from coldframe.tf1.framework.tensor import Operation, Tensor
-
-
-class CondContext:
-    """One branch that is being built.
-
-    Attributes:
-        pred: the condition, as nodes inside read it.
-        pivot: a tensor that is alive when the branch is taken.
-        branch: 1 where the branch is taken for true, 0 for false.
-        outer: the context around.
-    """
-
-    def __init__(self, pred: Tensor, pivot: Tensor, branch: int, outer: Any) -> None:
-        self.pred, self.pivot, self.branch, self.outer = pred, pivot, branch, outer
-        self._inside = {pred, pivot}
-        self._passed: dict[Tensor, Tensor] = {}
-
-    def enter(self, node: Node, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Return the tensors a new node reads in place of `inputs`; a node without any waits for the branch."""
-        if not inputs:
-            node.controls = [*node.controls, self.pivot.op.name]
-        return [self.add_value(t) for t in inputs]
-
-    def add_value(self, tensor: Tensor) -> Tensor:
-        """Return `tensor` as the branch reads it."""
-        if tensor in self._inside or tensor.op.context is self or self._within(tensor.op.context):
-            return tensor
-        if tensor not in self._passed:
-            source = tensor if self.outer is None else self.outer.add_value(tensor)
-            with control_dependencies(None):
-                self._passed[tensor] = switch(source, self.pred)[self.branch]
-            self._inside.add(self._passed[tensor])
-            self._passed[tensor].op.context = self
-        return self._passed[tensor]
-
-    def _within(self, context: Any) -> bool:
-        while context is not None:
-            if context is self:
-                return True
-            context = context.outer
-        return False
-
-    @contextlib.contextmanager
-    def active(self, graph: Graph) -> Iterator[None]:
-        before, graph.control_flow_context = graph.control_flow_context, self
-        try:
-            yield
-        finally:
-            graph.control_flow_context = before
-
-    def result(self, value: Any) -> Any:
-        """Return what a branch function returned as a tensor of the branch."""
-        if isinstance(value, Operation):
-            return with_dependencies([value], self.pivot)
-        if isinstance(value, IndexedSlices):
-            return value
-        return self.add_value(convert_to_tensor(value))
-
-
-def switch(data: Any, pred: Any, name: str | None = None) -> tuple[Any, Any]:
-    """Return `data` twice: alive as the first where `pred` is false, as the second where it is true."""
-    with colocate_with(data, ignore_existing=True):
-        op = "RefSwitch" if data.is_ref else "Switch"
-        result: tuple[Any, Any] = raw_op(op, [data, pred], {}, name or "Switch")
-        return result
+from coldframe.tf1.framework.graph import Graph, control_dependencies, get_default_graph, name_scope
+from coldframe.tf1.framework.tensor import Tensor
 
 
 def merge(inputs: Sequence[Any], name: str | None = None) -> tuple[Any, Any]:
@@ -127,8 +61,10 @@ def cond(
         pred_id = raw_op("Identity", [pred], {}, "pred_id")
         for t in (p_false, p_true, *pivots, pred_id):
             graph.prevent_fetching(t.op)
-        original_true, true = _branch(graph, pred_id, pivots[1], 1, true_fn)
-        original_false, false = _branch(graph, pred_id, pivots[0], 0, false_fn)
+        true_context, original_true, true = _branch(graph, pred_id, pivots[1], 1, true_fn)
+        false_context, original_false, false = _branch(graph, pred_id, pivots[0], 0, false_fn)
+        true_context.register()
+        false_context.register()
         if (original_true is None) != (original_false is None):
             raise TypeError("Incompatible return values of true_fn and false_fn: only one of them is None")
         if original_true is None:
@@ -141,13 +77,16 @@ def cond(
         return packed
 
 
-def _branch(graph: Graph, pred: Tensor, pivot: Tensor, branch: int, fn: Callable[[], Any]) -> tuple[Any, list[Any]]:
+def _branch(
+    graph: Graph, pred: Tensor, pivot: Tensor, branch: int, fn: Callable[[], Any]
+) -> tuple[CondContext, Any, list[Any]]:
     context = CondContext(pred, pivot, branch, graph.control_flow_context)
+    context.claim(pivot.op)
     with context.active(graph):
         value = fn()
         if value is None:
-            return None, [context.result(no_op())]
-        return value, [context.result(_flow_of(v)) for v in nest.flatten(value)]
+            return context, None, [context.result(no_op())]
+        return context, value, [context.result(_flow_of(v)) for v in nest.flatten(value)]
 
 
 def _flow_of(value: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from coldframe.tf1.cond import case, cond, merge, smart_cond, switch
+from coldframe.tf1.cond import case, cond, merge, smart_cond
+from coldframe.tf1.flow_contexts import switch
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.tensor import Operation
 from coldframe.tf1.functional_ops import foldl, foldr, map_fn, scan

@@ -151,15 +151,11 @@ class _Backward:
 
     # --- which operations, and in which order -----------------------------------------------------------------
     def _count(self, to_ops: list[Operation], from_ops: list[Operation]) -> None:
-        reached = _reached(from_ops)
-        between: dict[Operation, None] = {}
-        queue = collections.deque(to_ops)
-        while queue:
-            op = queue.popleft()
-            if op in reached:
-                between[op] = None
-                reached.discard(op)
-                queue.extend(t.op for t in op.inputs)
+        from coldframe.tf1.imported_loops import raise_loops
+
+        between = _between(to_ops, from_ops)
+        if raise_loops(self.graph, between):
+            between = _between(to_ops, from_ops)
         for op in between:
             for t in op.inputs:
                 if t.op in between:
@@ -245,6 +241,20 @@ class _Backward:
             sizes = shape_of(y)
             with name_scope(f"grad_ys_{index}", None) as scope:
                 return raw_op("Fill", [sizes, constant(1, y.dtype)], {}, scope)
+
+
+def _between(to_ops: Iterable[Operation], from_ops: Iterable[Operation]) -> dict[Operation, None]:
+    """Return the operations that lead from one to the other, in the order of walking back."""
+    reached = _reached(from_ops)
+    between: dict[Operation, None] = {}
+    queue = collections.deque(to_ops)
+    while queue:
+        op = queue.popleft()
+        if op in reached:
+            between[op] = None
+            reached.discard(op)
+            queue.extend(t.op for t in op.inputs)
+    return between
 
 
 def _reached(from_ops: Iterable[Operation]) -> set[Operation]:

@@ -22,11 +22,12 @@ from coldframe.formats import messages
 from coldframe.formats.meta_graph import read_meta_graph, write_meta_graph
 from coldframe.graph.signatures import known, signature
 from coldframe.ops import table
-from coldframe.tf1.collection_defs import add_collection, restore_collections, strip_scope
+from coldframe.tf1.collection_defs import add_collection, restore_collections
 from coldframe.tf1.framework.graph import Graph, get_default_graph
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.importer import import_graph_def
 from coldframe.tf1.op_defs import as_ir, op_list
+from coldframe.tf1.scoped_names import strip_scope
 
 _UNBOUND: Final = "$unbound_inputs_"
 _FRAME_ATTR: Final = "frame_name"

@@ -1,4 +1,4 @@
-"""Gradients of ops that call functions: loops and calls.
+"""Gradients of ops that call functions: loops, conditions and calls.
 
 A loop is differentiated by a second loop that runs backwards. Its body runs one iteration of the forward body again,
 from the loop variables that the iteration began with, and backpropagates through it. Only those loop variables, and
@@ -12,6 +12,7 @@ loop built here, so that it can be differentiated in turn.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -22,8 +23,8 @@ from coldframe.dtypes import DType
 from coldframe.graph import ir
 from coldframe.graph.ir import Function, FunctionArg, Node
 from coldframe.graph.names import TensorRef
-from coldframe.graph.traverse import needed
-from coldframe.graph.values import FuncRef
+from coldframe.graph.traverse import needed, reached
+from coldframe.graph.values import FuncRef, base_type
 from coldframe.ops import table
 from coldframe.ops.inference import Known
 from coldframe.shapes import Shape
@@ -34,6 +35,11 @@ from coldframe.tf1.framework.graph import get_default_graph
 from coldframe.tf1.framework.importing import copy_nodes, inline_function
 from coldframe.tf1.framework.tensor import Operation, Tensor
 from coldframe.tf1.while_loop import COUNTER, LIMIT
+
+_READING: Final = ("TensorArrayReadV3", "TensorArrayGatherV3")
+_WRITING: Final = ("TensorArrayWriteV3", "TensorArrayScatterV3", "TensorArraySplitV3")
+_OTHER: Final = ("TensorArrayConcatV3",)
+"""Accesses of tensor arrays, which imported loops have; those made here use lists."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -69,11 +75,12 @@ class _Backward:
 
     def constant(self) -> list[int]:
         """The loop variables that never change and that gradients flow through."""
-        return [i for i, t in enumerate(self.op.inputs) if self.fixed[i] and t.dtype.kind in "fco"]
+        return [i for i, t in enumerate(self.op.inputs) if self.fixed[i] and _takes_gradient(t)]
 
     def run(self, dys: Sequence[Any]) -> list[Any]:
         moving, fixed = self.moving(), self.constant()
         body = FuncGraph(f"{self.op.name.replace('/', '_')}_grad_body", self.graph)
+        body.gradient_source = self.graph.gradient_source or self._source()
         count = body.argument(COUNTER, dtypes.int32, [])
         limit = body.argument(LIMIT, dtypes.int32, [])
         arriving = [self._argument(body, f"grad_{i}", dys[i]) for i in moving]
@@ -91,6 +98,12 @@ class _Backward:
         for i, t in zip([*moving, *fixed], outputs[2:], strict=False):
             grads[i] = t
         return grads
+
+    def _source(self) -> str:
+        """Return the name of the call of ``tf.gradients`` that this is done for."""
+        parts = self.graph.get_name_scope().split("/")
+        marks = [i for i, p in enumerate(parts) if p.startswith("gradients")]
+        return "/".join(parts[: marks[-1] + 1]) if marks else ""
 
     def _argument(self, body: FuncGraph, name: str, like: Tensor) -> Tensor:
         return body.argument(name, like.dtype, like.static_shape, like.known)
@@ -114,10 +127,19 @@ class _Backward:
             s = self._pop(body, ref, dtype, Shape.unknown())
             saved.append(s)
             given[ref] = s.popped.op.outputs[1]
+        read = [
+            (made_by, self._pop(body, made_by.out(), base_type(made_by.attrs["dtype"]), Shape.unknown()))
+            for made_by in self._array_nodes(_READING)
+        ]
+        saved += [s for _, s in read]
         made = copy_nodes(body, self.forward.body, given, lambda n: body.unique_name(f"again/{n}"))
         ends = [_at(self.forward.returns[i], given, made) for i in moving]
         starts = [given[self.args[i]] for i in (*moving, *fixed)]
         found = gradients(ends, starts, arriving) if ends else [None] * len(starts)
+        for node, s in read:
+            _become_identity(made[node.name], s.popped.op.outputs[1])
+        for node in self._array_nodes(_WRITING):
+            _become_identity(made[node.name], made[node.name].inputs[-1])
         results = []
         for x, g in zip(starts[: len(moving)], found[: len(moving)], strict=True):
             results.append(raw.ZerosLike(x) if g is None else convert_to_tensor(g))
@@ -141,6 +163,21 @@ class _Backward:
                 dtype = node.attrs.get("dtype", node.attrs.get("output_dtype", node.attrs.get("Tout", dtypes.float32)))
                 found.append((TensorRef(node.name), dtype))
         return found  # type: ignore[return-value]
+
+    def _array_nodes(self, kinds: Sequence[str]) -> list[Node]:
+        """Return the accesses of tensor arrays in the forward body: what they did must not be done again.
+
+        Raises:
+            LookupError: a function that the body calls has some too.
+        """
+        inside = [n for place, n in reached(self.forward.body, self.library) if place]
+        odd = next((n for n in inside if n.op in (*_READING, *_WRITING, *_OTHER)), None)
+        odd = odd or next((n for n in self.forward.body if n.op in _OTHER), None)
+        if odd is not None:
+            raise LookupError(
+                f"No gradient defined for the loop '{self.op.name}': '{odd.name}' ({odd.op}) in it would run twice"
+            )
+        return [n for n in self.forward.body if n.op in kinds]
 
     def _prune(self, body: FuncGraph, results: list[Tensor], saved: list[_Saved]) -> list[_Saved]:
         """Leave out what the gradients do not need, effects of the forward body among it."""
@@ -231,6 +268,22 @@ class _Backward:
         return outputs
 
 
+def _become_identity(op: Operation, tensor: Tensor) -> None:
+    """Let an operation, whose gradient has been built, pass on `tensor` rather than run again."""
+    op.node.op, op.node.attrs, op.node.controls = "Identity", {"T": tensor.dtype}, []
+    for t in op.inputs:
+        t.consumer_ops.remove(op)
+    op.inputs, op.node.inputs = [tensor], [tensor.ref]
+    tensor.consumer_ops.append(op)
+
+
+def _takes_gradient(tensor: Tensor) -> bool:
+    """Whether gradients flow to a tensor; to a resource they do if it is a variable (those of arrays have flows)."""
+    if tensor.dtype is dtypes.resource:
+        return tensor.known.handle is not None and tensor.static_shape.rank == 0
+    return tensor.dtype.kind in "fco"
+
+
 def _at(ref: TensorRef, given: dict[TensorRef, Tensor], made: dict[str, Operation]) -> Tensor:
     return given[ref] if ref in given else made[ref.node].outputs[ref.slot]
 
@@ -277,9 +330,51 @@ def call_gradient(op: Operation, *dys: Any) -> list[Any]:
     return gradients([y for y, _ in pairs], inputs, [dy for _, dy in pairs])
 
 
+def if_gradient(op: Operation, *dys: Any) -> list[Any]:
+    """Backpropagate through a copy of the branch that was taken."""
+    from coldframe.tf1.cond import cond
+
+    graph = get_default_graph()
+    wanted = [i for i, t in enumerate(op.inputs) if i > 0 and _takes_gradient(t)]
+    branches = [op.node.attrs[k].name for k in ("then_branch", "else_branch")]  # type: ignore[union-attr]
+    _refuse_random(op, branches)
+    if not wanted:
+        return [None] * len(op.inputs)
+    then, other = (functools.partial(_branch_gradient, graph, f, op, wanted, dys) for f in branches)
+    found = cond(op.inputs[0], then, other, strict=True)
+    grads: list[Any] = [None] * len(op.inputs)
+    for i, g in zip(wanted, found, strict=True):
+        grads[i] = g
+    return grads
+
+
+def _branch_gradient(graph: Any, name: str, op: Operation, wanted: list[int], dys: Sequence[Any]) -> list[Any]:
+    from coldframe.tf1.gradients import gradients
+
+    inputs = [raw.Identity(t) for t in op.inputs[1:]]
+    outputs, _ = inline_function(graph, name, inputs, "again")
+    pairs = [(y, dy) for y, dy in zip(outputs, dys, strict=True) if dy is not None]
+    xs = [inputs[i - 1] for i in wanted]
+    found = gradients([y for y, _ in pairs], xs, [dy for _, dy in pairs])
+    return [_zeros_like(x) if g is None else convert_to_tensor(g) for x, g in zip(xs, found, strict=True)]
+
+
+def _refuse_random(op: Operation, functions: list[str]) -> None:
+    """Refuse branches with random numbers: a second run of them would draw others."""
+    ops, library = table(), op.graph.ir.functions
+    for _, node in reached((n for f in functions for n in library[f].body), library):
+        row = ops.get(node.op)
+        if row is not None and row.random:
+            raise LookupError(
+                f"No gradient defined for the condition '{op.name}': '{node.name}' in it draws random numbers"
+            )
+
+
 RULES: Final[dict[str, Callable[..., Any]]] = {
     "While": while_gradient,
     "StatelessWhile": while_gradient,
+    "If": if_gradient,
+    "StatelessIf": if_gradient,
     "PartitionedCall": call_gradient,
     "StatefulPartitionedCall": call_gradient,
 }

@@ -14,8 +14,10 @@ from coldframe.dtypes import int64
 from coldframe.errors import GraphError
 
 
-def _source(dy: Any) -> str:
-    """The name of the call of ``tf.gradients`` that made `dy`."""
+def source_of(dy: Any) -> str:
+    """The name of the call of ``tf.gradients`` that made `dy`; within a loop or a branch, of the one outside."""
+    if dy.graph.gradient_source:
+        return str(dy.graph.gradient_source)
     for name in (dy.name, dy.graph.get_name_scope()):
         parts = name.split("/")
         marks = [i for i, p in enumerate(parts) if p.startswith("gradients")]
@@ -36,7 +38,7 @@ class _Gradients:
         self.g, self.generation = g, op.type[-2:] if op.type[-2:] in ("V2", "V3") else ""
         at = f"TensorArrayGrad/TensorArrayGrad{self.generation}"
         make = getattr(g, f"TensorArrayGrad{self.generation}")
-        made = make(op.inputs[0], flow, source=_source(dy), name=at)
+        made = make(op.inputs[0], flow, source=source_of(dy), name=at)
         self.handle = made[0] if isinstance(made, tuple) else made
         with dy.graph.control_dependencies([self.handle]):
             self.flow = g.Identity(flow, name="TensorArrayGrad/gradient_flow")

@@ -37,6 +37,7 @@ class Graph(Collections):
         ir: the nodes and functions, as sessions run them.
         seed: what `tf.set_random_seed` set.
         control_flow_context: the cond or while_loop that is being built, if any.
+        gradient_source: in the backward body of a loop, the name of the call of ``tf.gradients`` that it is made for.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Graph(Collections):
         self.ir = ir.Graph(producer=PRODUCER)
         self.seed: int | None = None
         self.control_flow_context: Any = None
+        self.gradient_source = ""
         self.function_names: set[str] = set()  # of functions that are being traced, or were
         self.registry: dict[str, Any] = {}  # Python objects that belong to the graph: py_func tokens, generators
         self._operations: dict[str, Operation] = {}
@@ -335,7 +337,8 @@ class Graph(Collections):
         self._check_not_finalized()
         self.ir.add(node)
         op = Operation(self, node, len(self._operations) + 1)
-        op.context = self.control_flow_context
+        if self.control_flow_context is not None:
+            self.control_flow_context.claim(op)
         self._operations[node.name] = op
         return op
 

@@ -24,10 +24,10 @@ from coldframe.formats import messages
 from coldframe.formats.checkpoint_state import exists
 from coldframe.formats.meta_graph import write_meta_graph as write_file
 from coldframe.tf1 import errors
-from coldframe.tf1.collection_defs import prepend_scope, strip_scope
 from coldframe.tf1.framework.graph import Graph, get_default_graph
 from coldframe.tf1.framework.keys import GraphKeys
 from coldframe.tf1.meta_graph import export_meta_graph
+from coldframe.tf1.scoped_names import prepend_scope, strip_scope
 from coldframe.tf1.session import BaseSession
 from coldframe.tf1.train import restoring, saver_graph, saving
 from coldframe.tf1.train.restoring import RestoreReport
