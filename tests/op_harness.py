@@ -234,7 +234,11 @@ def run_onnx(call: Call, flat: list[Any], *, open_dims: bool, const: tuple[int, 
     lifted = [xp.lift(o) for o in out]
     for (arg, dtype), o in zip(call.outputs, lifted, strict=True):
         assert o.dtype.numpy == dtype.numpy, f"{call.op.name} output {arg.name}: lowered to {o.dtype}, expected {dtype}"
-    model, weights = xp.model([(f"o{k}", o) for k, o in enumerate(lifted)])
+    held = xp.held()
+    if held.const is not None and not held.const:
+        raise Unlowerable("it refuses the run")
+    checks = [("held", held)] if held.const is None else []
+    model, weights = xp.model([*((f"o{k}", o) for k, o in enumerate(lifted)), *checks])
     options = ort.SessionOptions()
     options.log_severity_level = 4
     if weights:
@@ -244,7 +248,10 @@ def run_onnx(call: Call, flat: list[Any], *, open_dims: bool, const: tuple[int, 
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     used = {i.name for i in session.get_inputs()}
     fed = {k: to_wire(v) for k, v in feeds.items() if k in used}
-    results = [from_wire(r, o.dtype.numpy) for r, o in zip(session.run(None, fed), lifted, strict=True)]
+    made = session.run(None, fed)
+    if checks and not made.pop():
+        raise RuntimeError("a promise is broken")
+    results = [from_wire(r, o.dtype.numpy) for r, o in zip(made, lifted, strict=True)]
     for o, g in zip(lifted, results, strict=True):
         known = [d for d in zip(o.dims, g.shape, strict=True) if d[0] is not None]
         assert all(a == b for a, b in known), f"{call.op.name}: traced dims {o.dims}, found {g.shape}"

@@ -150,3 +150,70 @@ def test_an_index_out_of_range_is_refused(n: int) -> None:
     session = _in_one_island(c)
     with pytest.raises(cf.ExecutionError, match="index"):
         session.run(c.fetches, {"x:0": ROWS, "n:0": n})
+
+
+# --- assertions -----------------------------------------------------------------------------------------------------
+def _checked(x: Any) -> Any:
+    with tf.control_dependencies([tf1.Assert(x[0] > 0, ["below zero:", x])]):
+        return x * 2.0
+
+
+def in_the_graph() -> Any:
+    x, n = _inputs()
+    return [_checked(x[n])]
+
+
+def in_a_branch() -> Any:
+    x, n = _inputs()
+    return [tf1.cond(n > 0, lambda: _checked(x[n]), lambda: x[0])]
+
+
+def in_a_loop() -> Any:
+    x, n = _inputs()
+    return [tf1.while_loop(lambda i, _: i < n, lambda i, s: (i + 1, s + _checked(x[i])), (0, tf.zeros([3])))[1]]
+
+
+def in_a_branch_of_a_loop() -> Any:
+    x, n = _inputs()
+
+    def body(i: Any, s: Any) -> Any:
+        return i + 1, s + tf1.cond(i > 0, lambda: _checked(x[i]), lambda: x[0])
+
+    return [tf1.while_loop(lambda i, _: i <= n, body, (0, tf.zeros([3])))[1]]
+
+
+@pytest.mark.parametrize("v2", [False, True], ids=["v1", "v2"])
+@pytest.mark.parametrize("build", [in_the_graph, in_a_branch, in_a_loop, in_a_branch_of_a_loop])
+def test_assertions_do_not_leave_the_island(build: Callable[[], Any], v2: bool) -> None:
+    """A broken one is told as numpy tells it, with its strings; the next run is fine."""
+    c = case(build, {"x:0": abs(ROWS), "n:0": 4}, v2=v2)
+    session = _in_one_island(c)
+    with pytest.raises(cf.ExecutionError, match=r"assertion failed .*found below zero:; -"):
+        session.run(c.fetches, {"x:0": -abs(ROWS), "n:0": 4})
+    same(session.run(c.fetches, c.feeds[0]), c.answers[0])
+
+
+# --- elements of sizes that come with the data ------------------------------------------------------------------------
+def rows_of_one_length() -> Any:
+    x, n = _inputs()
+    made = _array(n, infer_shape=False)
+    _, a = tf1.while_loop(lambda i, _: i < n, lambda i, a: (i + 1, a.write(i, x[i, : n - 2])), (0, made))
+    return [a.stack()]
+
+
+def unstacked() -> Any:
+    x, n = _inputs()
+    rows = _array(n).unstack(x[:n, :n])
+    return [tf1.while_loop(lambda i, _: i < n, lambda i, s: (i + 1, s + rows.read(i)), (0, x[0, :n]))[1]]
+
+
+@pytest.mark.parametrize("build", [rows_of_one_length, unstacked])
+def test_elements_may_be_of_any_size(build: Callable[[], Any]) -> None:
+    _in_one_island(case(build, {"x:0": ROWS, "n:0": 3}, {"x:0": ROWS, "n:0": 3 if build is unstacked else 4}))
+
+
+def test_a_list_without_elements_has_no_size() -> None:
+    c = case(rows_of_one_length, {"x:0": ROWS, "n:0": 3})
+    session = _in_one_island(c)
+    with pytest.raises(cf.ExecutionError, match="shape"):
+        session.run(c.fetches, {"x:0": ROWS, "n:0": 0})

@@ -105,3 +105,17 @@ def test_many_rows_are_summed_by_columns(name: str) -> None:
     data = rng.normal(size=(5000, 2, 3)).astype(np.float32)
     data[11, 1, 2] = np.nan
     check(Row(name, [data, ids.astype("int32"), *([np.int32(301)] if name.startswith("Unsorted") else [])]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+@pytest.mark.parametrize("of_one", [0, 400])
+def test_long_rows_are_summed_in_blocks(dtype: str, of_one: int) -> None:
+    """Ids in any order, some negative, some missing, one perhaps far more often than the others."""
+    rng = np.random.default_rng(5)
+    at = rng.permutation(np.concatenate([rng.integers(-2, 60, 300), np.full(of_one, 9)]))
+    at[at == 12] = 13
+    data = rng.integers(-99, 99, (at.size, 3, 4)).astype(dtype)
+    check(Row("UnsortedSegmentSum", [data, at.astype("int32"), np.int32(60)]))
+    check(Row("UnsortedSegmentSum", [data[:0], np.array([], "int32"), np.int32(3)]))
+    check(Row("UnsortedSegmentSum", [data[:2], np.array([-1, -5], "int32"), np.int32(3)]))
+    check(Row("UnsortedSegmentSum", [data[:2], np.array([1, 70], "int32"), np.int32(60)], refused=True))

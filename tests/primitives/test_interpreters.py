@@ -20,8 +20,9 @@ from coldframe.primitives.onnx_xp import OnnxPrimitives
 # What `onnx` rules use, which run nowhere else: pieces, control flow and tensor lists.
 FOR_RULES = {
     "vector", "pair", "indices", "told", "checked", "branch", "loop", "call", "count", "holds", "plain", "room", "seen",
-    "traced", "lstm", "first_rows", "list_add", "list_element_shape", "list_from", "list_gather", "list_get",
-    "list_length", "list_make", "list_pop", "list_push", "list_resize", "list_scatter", "list_set", "list_stack",
+    "traced", "promise", "held", "or_fail", "segment_sums", "lstm", "first_rows", "list_add", "list_element_shape",
+    "list_from", "list_gather", "list_get", "list_length", "list_make", "list_pop", "list_push", "list_resize",
+    "list_scatter", "list_set", "list_stack",
 }  # fmt: skip
 BUILDER = {n for n, _ in inspect.getmembers(Builder, callable)}
 VERBS = sorted(n for n, _ in inspect.getmembers(NumpyPrimitives, callable) if not n.startswith("_"))

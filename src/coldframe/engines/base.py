@@ -94,6 +94,7 @@ class Island:
         constants: arrays whose values never change.
         needed: whether a tensor is used outside of the nodes named.
         trains: whether it computes new values of variables.
+        whole: whether the nodes are all that a run needs.
     """
 
     nodes: Sequence[BoundNode]
@@ -101,6 +102,7 @@ class Island:
     constants: Mapping[TensorRef, Array]
     needed: Callable[[TensorRef, set[str]], bool]
     trains: bool = False
+    whole: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

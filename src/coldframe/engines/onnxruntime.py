@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from coldframe.dtypes import from_numpy
+from coldframe import dtypes
+from coldframe.dtypes import DType, from_numpy
 from coldframe.engines.base import NOT_COMPILED, BoundNode, Compiled, Draw, EngineFailure, EngineOptions, Guard, Island
 from coldframe.engines.functions import BodyView, body_of, handed_on, refuse_effects
 from coldframe.engines.reference import REFUSALS, execute, read_only, sample
@@ -40,6 +41,8 @@ class OnnxRuntimeEngine:
     def declines(self, bound: BoundNode) -> str:
         """Say what the op table says: host-only, stateful and effectful ops are not compiled."""
         op = bound.call.op
+        if op.role == "assert":  # what it would say is for numpy
+            return ""
         kinds = {d.kind for _, d in bound.call.inputs + bound.call.outputs}
         flows = "onnx" in op.rules and (op.stateful or "o" in kinds or op.host)  # loops, branches and lists
         if op.host and not flows:
@@ -62,12 +65,16 @@ class OnnxRuntimeEngine:
         constants = {r: read_only(c) for r in outputs if (c := trace.values[r].const) is not None}
         computed = tuple(r for r in outputs if r not in constants)
         # Not fed, but still guarded: what constants were made of, and inputs of which the sizes alone are used.
-        if not computed:
+        if not computed and not trace.xp.promises:
             return Compiled(trace.done, trace.refused, tuple(trace.guards()), (), constants, lambda values: [])
         results = [_stacked(trace.values[r]) for r in computed]
+        if trace.xp.promises:
+            results.append(trace.xp.held())
         named = [(f"out_{k}", v) for k, v in enumerate(results)]
         model, weights = trace.xp.model(named)
-        run = _Program(model, weights, [trace.values[r] for r in computed], self.options, island.trains)
+        spin = self.options.spin and not island.trains  # between steps, the next batch is prepared
+        settings = _Settings(self.options.threads, spin, alone=island.whole and not trace.refused)
+        run = _Program(model, weights, [trace.values[r] for r in computed], settings, bool(trace.xp.promises))
         run.input_names.sort(key=lambda name: name not in trace.draws)
         draws = tuple(trace.draws[name] for name in run.input_names if name in trace.draws)
         fed = [trace.inputs[name] for name in run.input_names[len(draws) :]]
@@ -79,6 +86,14 @@ def _on_lists(bound: BoundNode) -> bool:
     """Whether tensor lists, and no other objects, may flow through a node."""
     dtypes = {d.name for _, d in bound.call.inputs + bound.call.outputs if d.kind == "o"}
     return dtypes == {"variant"} and ("onnx" in bound.call.op.rules or bound.call.op.role in ("identity", "add_n"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Unseen:
+    """A tensor that nothing compiled computes with: a string, of which an Assert would tell."""
+
+    dtype: DType
+    const: None = None
 
 
 class _Trace:
@@ -103,14 +118,17 @@ class _Trace:
         if sources & (self._waiting | self.refused.keys()):
             self._waiting.add(bound.name)
             return
-        nodes = len(self.xp.nodes)
+        mark = len(self.xp.nodes), len(self.xp.promises)
         try:
             outs = self.lower(bound, [self._value(r) for r in bound.node.inputs])
         except (Unlowerable, ColdframeError) as e:  # an op that refuses its shapes reports that when it is run
-            self._refuse(bound, nodes, str(e))
+            self._refuse(bound, mark, str(e))
             return
         except REFUSALS as e:  # so does one given what no body expects
-            self._refuse(bound, nodes, f"lowering failed: {type(e).__name__}: {e}")
+            self._refuse(bound, mark, f"lowering failed: {type(e).__name__}: {e}")
+            return
+        if any(p.const is not None for p in self.xp.promises[mark[1] :]):
+            self._refuse(bound, mark, "it refuses the run")
             return
         self.values.update(zip(bound.outputs(), outs, strict=True))
         self.done.append(bound)
@@ -152,8 +170,9 @@ class _Trace:
         read = {r: None for b in self.done for r in b.node.inputs if r in self.values and r in self.island.inputs}
         return [self.island.inputs[r] for r in read]
 
-    def _refuse(self, bound: BoundNode, nodes: int, reason: str) -> None:
-        del self.xp.nodes[nodes:]
+    def _refuse(self, bound: BoundNode, mark: tuple[int, int], reason: str) -> None:
+        nodes, promises = mark
+        del self.xp.nodes[nodes:], self.xp.promises[promises:]
         self.xp.forget_casts()
         self.refused[bound.name] = reason
 
@@ -164,6 +183,8 @@ class _Trace:
             value = self.xp.constant(self.island.constants[ref])
         else:
             guard = self.island.inputs[ref]
+            if guard.dtype is dtypes.string:
+                return _Unseen(guard.dtype)
             if guard.pinned is not None:
                 value = self.xp.constant(guard.pinned)
             else:
@@ -234,26 +255,46 @@ class _Functions:
         return BodyView(body_of(function))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Settings:
+    """What a session is told.
+
+    Attributes:
+        threads: within an op; 0 for one per processor.
+        spin: whether such threads keep processors busy while they wait for work.
+        alone: whether the session is all that a run needs: then its threads may wait so for the next run, too. Else
+            they would keep the processors from what comes next, which other sessions' threads do.
+    """
+
+    threads: int
+    spin: bool
+    alone: bool
+
+
 class _Program:
-    """A session of ONNX Runtime."""
+    """A session of ONNX Runtime.
+
+    Args:
+        model, weights: see `Builder.model`.
+        outputs: the values that it returns.
+        settings: what the session is told.
+        promised: whether one more output tells if what must be true was true.
+    """
 
     def __init__(
-        self,
-        model: bytes,
-        weights: dict[str, Any],
-        outputs: Sequence[Any],
-        options: EngineOptions,
-        trains: bool,
+        self, model: bytes, weights: dict[str, Any], outputs: Sequence[Any], settings: _Settings, promised: bool
     ) -> None:
         import onnxruntime as ort  # here, so that inspecting and host-only runs never load it
 
         so = ort.SessionOptions()
         so.log_severity_level = 4
-        so.intra_op_num_threads = options.threads
+        so.intra_op_num_threads = settings.threads
         _share_memory()
         so.add_session_config_entry("session.use_env_allocators", "1")
-        if trains or not options.spin:  # between steps of a training the cores belong to what prepares the next batch
+        if not settings.spin:
             so.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        elif not settings.alone:
+            so.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             # Arrays must outlive the session: it reads them in place.
             self._arrays = {k: np.ascontiguousarray(a) for k, a in weights.items()}
@@ -266,6 +307,7 @@ class _Program:
         self.input_names = [i.name for i in self._session.get_inputs()]
         self._names = [o.name for o in self._session.get_outputs()]
         self._outputs: list[Any] = [o if isinstance(o, OnnxList) else o.dtype.numpy for o in outputs]
+        self._promised = promised
 
     def __call__(self, values: list[Any]) -> list[Any]:
         feeds = {n: to_wire(v) for n, v in zip(self.input_names, values, strict=False)}  # what is only guarded follows
@@ -273,6 +315,8 @@ class _Program:
             got = self._session.run(self._names, feeds)
         except Exception as e:
             raise EngineFailure(str(e)) from e
+        if self._promised and not got.pop():
+            raise EngineFailure("the graph refuses the run")
         return [
             _host_list(d, g) if isinstance(d, OnnxList) else from_wire(g, d)
             for g, d in zip(got, self._outputs, strict=True)

@@ -78,7 +78,7 @@ def assert_(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None
         raise refuse("assertion failed", found=shown)
 
 
-@assert_.rule("jax")
+@assert_.rule("jax", "onnx")
 def _(xp: Any, condition: Any, data: list[Any], *, summarize: int) -> None:
     """Where it does not hold, numpy runs again and says so."""
     xp.promise(condition)

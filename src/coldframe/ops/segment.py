@@ -2,7 +2,7 @@
 
 Sorted ids (Segment*), any ids (UnsortedSegment*, where a negative one drops its row), and rows picked by an index first
 (SparseSegment*). Shapes are ``data [n, ...]``, ``segment_ids [n]``, result ``[segments, ...]``; unsorted ids may have
-several leading dimensions of the data. All of it runs on numpy: results have data-dependent shapes, or scatter.
+several leading dimensions of the data. Most of it runs on numpy: results have data-dependent shapes, or scatter.
 """
 
 from __future__ import annotations
@@ -178,12 +178,17 @@ def _unsorted(name: str) -> Op:
         run,
         rules=rules(gradient=back.UNSORTED[name]),
         shape=inference_index.segment_v2,
-        host=_ANY,
+        host="" if name == "Sum" else _ANY,
     )
     made.rules["jax"] = on_xla
     if name == "Sum":
         made.rules["distinct"] = _sum_of_equal
+        made.rules["onnx"] = _sums_on_onnx
     return made
+
+
+def _sums_on_onnx(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
+    return xp.segment_sums(data, ids, num_segments)
 
 
 def _sum_of_equal(xp: Any, data: Any, ids: Any) -> tuple[Array, Array]:

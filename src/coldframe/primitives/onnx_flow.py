@@ -7,6 +7,10 @@ loop variable: the Loop stacks the elements.
 
 What a node in a subgraph needs of the outside, it reads by name. Shared casts and transposes belong to the graph that
 they were emitted in.
+
+What must turn out true, such as the condition of an Assert, is a promise of the scope that it is in. A branch hands it
+out as one more result; a loop stops with an error in the iteration that breaks it; the engine looks at those of the
+model after each run.
 """
 
 from __future__ import annotations
@@ -48,11 +52,13 @@ class FlowOnnx(ListsOnnx):
 
     Attributes:
         functions: how functions of the graph are run on this interpreter.
+        promises: what must turn out true, in the scope that is being traced: scalars.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.functions: Functions | None = None
+        self.promises: list[OnnxValue] = []
         self._natural: set[str] = set()  # names of loop variables that are never negative
 
     def checked(self, i: OnnxValue, size: int | None) -> OnnxValue:
@@ -78,6 +84,30 @@ class FlowOnnx(ListsOnnx):
             raise Unlowerable("a condition that is no scalar")
         return self.cast(condition, dtypes.bool_)
 
+    # --- promises ------------------------------------------------------------------------------------------------
+    def promise(self, ok: Any) -> None:
+        """Make sure that all of `ok` is true: where it is not, the engine fails, and numpy runs again to say why."""
+        flag = self.lift(ok)
+        if flag.const is None or not flag.const.all():
+            self.promises.append(self.all(flag) if flag.ndim else flag)
+
+    def held(self) -> OnnxValue:
+        """Return whether all promises of this scope are true; a constant where that is known."""
+        if not self.promises or any(p.const is not None for p in self.promises):
+            return self.constant(np.array(not self.promises))
+        return functools.reduce(self.logical_and, self.promises)
+
+    def or_fail(self, flag: OnnxValue) -> OnnxValue:
+        """Return `flag`; computing it fails where a promise of this scope is broken."""
+        held = self.held()
+        if _is_true(held):
+            return flag
+        if held.const is not None:
+            raise Unlowerable("each iteration refuses the run")
+        beyond = self.cast(self.logical_not(held), dtypes.int64)
+        yes = self.node("Gather", [self.constant(np.ones(1, bool)), beyond], dims=(), axis=0)
+        return self.node("And", [flag, yes], dims=())
+
     # --- branches ------------------------------------------------------------------------------------------------
     def branch(self, index: OnnxValue, functions: Sequence[Any], args: Sequence[Any]) -> Values:
         """The results of the function numbered `index`; out of range, of the last one."""
@@ -86,25 +116,35 @@ class FlowOnnx(ListsOnnx):
             return self.call(functions[k if 0 <= k < len(functions) else -1], args)
         if len(functions) != 2 or index.dtype is not dtypes.bool_:
             raise Unlowerable("more than two branches")
-        made = [self.traced([], functools.partial(self.call, f, args))[1] for f in functions]
-        need = [_elements(a, b) for a, b in zip(*made, strict=True)]
-        pairs = [self.traced([], functools.partial(self._branch, f, args, need)) for f in functions]
+        made = [self.traced([], functools.partial(self._with_held, f, args))[1] for f in functions]
+        promises = not all(_is_true(m[-1]) for m in made)
+        need = [_elements(a, b) for a, b in zip(*(m[:-1] for m in made), strict=True)]
+        pairs = [self.traced([], functools.partial(self._branch, f, args, need, promises)) for f in functions]
         graphs = [graph for graph, _ in pairs]
         joined = [_joined_branches(a, b) for a, b in zip(pairs[0][1], pairs[1][1], strict=True)]
         forms = [(v.dtype, v.dims) for v in map(_tensor, joined) if v is not None]
         if not forms:
             return joined
         outs = iter(self.nodes_out("If", [index], forms, else_branch=graphs[0], then_branch=graphs[1]))
-        return [_with(v, next(outs)) if _tensor(v) is not None else v for v in joined]
+        results = [_with(v, next(outs)) if _tensor(v) is not None else v for v in joined]
+        if promises:
+            self.promise(results.pop())
+        return results
 
-    def _branch(self, function: Any, args: Sequence[Any], need: Sequence[Dims | None]) -> Values:
-        """Return what a branch makes; its lists have tensors where those of the other branch have."""
+    def _with_held(self, function: Any, args: Sequence[Any]) -> Values:
+        return [*self.call(function, args), self.held()]
+
+    def _branch(self, function: Any, args: Sequence[Any], need: Sequence[Dims | None], promises: bool) -> Values:
+        """Return what a branch makes; its lists have tensors where those of the other branch have.
+
+        Where there are `promises` in a branch, whether they held is the last result.
+        """
         made = self.call(function, args)
         for k, dims in enumerate(need):
             if dims is not None and isinstance(made[k], OnnxList) and _tensor(made[k]) is None:
                 empty = self.plain(made[k])
                 made[k] = dataclasses.replace(empty, buffer=self.room(empty, dims), length=None)
-        return made
+        return [*made, self.held()] if promises else made
 
     # --- loops ---------------------------------------------------------------------------------------------------
     def loop(self, condition: Any, body: Any, values: Sequence[Any]) -> Values:
@@ -123,6 +163,7 @@ class FlowOnnx(ListsOnnx):
     def traced(self, given: Sequence[OnnxValue], run: Callable[[], Values]) -> tuple[Any, Values]:
         """Return what `run` emits, as a subgraph of the inputs `given`, and the values it returns, the outputs."""
         outer, self.nodes = self.nodes, []
+        promises, self.promises = self.promises, []
         try:
             results = run()
             tensors = [t for t in map(_tensor, results) if t is not None]
@@ -135,7 +176,7 @@ class FlowOnnx(ListsOnnx):
             outputs = list(zip(names, tensors, strict=True))
             graph = graph_of(self.fresh("graph"), given, outputs, live(self.nodes, names))
         finally:
-            self.nodes = outer
+            self.nodes, self.promises = outer, promises
             self.forget_casts()
         return graph, results
 
@@ -149,6 +190,10 @@ def _tensor(v: Any) -> OnnxValue | None:
     if not isinstance(v, OnnxValue):
         raise Unlowerable("a value of another kind")
     return v
+
+
+def _is_true(flag: OnnxValue) -> bool:
+    return flag.const is not None and bool(flag.const)
 
 
 def _with(v: Any, tensor: OnnxValue) -> Any:
@@ -250,6 +295,7 @@ class _Loop:
         for i in self._carried():
             full[i] = made[i]
         going = self.xp.holds(self.xp.call(self.condition, full)[0])
+        going = self.xp.or_fail(going)
         return [going, *(made[i] for i in self._carried()), *(made[i] for i in self._stacks())]
 
     def _changed(self, args: Values, new: Mapping[int, Any], graph: Any) -> bool:
@@ -325,6 +371,8 @@ class _Loop:
     def _filled(self, rows: OnnxValue, length: OnnxValue) -> OnnxValue:
         """Return the elements that a loop stacked, with zeros for those that it did not come to."""
         xp = self.xp
+        if None in rows.dims[1:]:  # of how large elements would be that no iteration made, numpy knows more
+            xp.promise(xp.less(0, xp.lift(xp.dim(rows, 0), dtype=dtypes.int64)))
         missing = xp.subtract(length, xp.lift(xp.dim(rows, 0), dtype=dtypes.int64))
         none = xp.constant(np.zeros(rows.ndim, np.int64))
         more = xp.concat([none, xp.reshape(missing, [1]), xp.constant(np.zeros(rows.ndim - 1, np.int64))], 0)

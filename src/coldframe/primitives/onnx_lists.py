@@ -120,7 +120,7 @@ class ListsOnnx(ComplexOnnx):
         if isinstance(x, OnnxList) and x.place and x.row is None and index.name in x.counters:
             return dataclasses.replace(x, row=item)
         found = self.plain(x)
-        buffer = self.room(found, item.dims)
+        buffer = self._room_for(found, item)
         at = self.reshape(self.cast(index, dtypes.int64), [1, 1])
         at = self.checked(at, buffer.dims[0])
         made = self._scattered(buffer, at, self.expand_dims(item, (0,)))
@@ -131,7 +131,7 @@ class ListsOnnx(ComplexOnnx):
         if isinstance(item, OnnxList):
             raise Unlowerable("a list of lists")
         found = self.plain(x)
-        rows = self.concat([self.room(found, item.dims), self.expand_dims(item, (0,))], 0)
+        rows = self.concat([self._room_for(found, item), self.expand_dims(item, (0,))], 0)
         return OnnxList(found.element, Shape(rows.dims[1:]), rows)
 
     def list_pop(self, x: Any, element_shape: Any) -> tuple[OnnxList, Any]:
@@ -176,7 +176,7 @@ class ListsOnnx(ComplexOnnx):
         whole = count is not None and tensor.dims[0] == count and indices.const is not None
         if whole and indices.const.tolist() == list(range(count or 0)):
             return self.list_from(tensor, element_shape, dtype)
-        buffer = self.room(OnnxList(dtype, Shape.unknown(), length=n), tensor.dims[1:])
+        buffer = self.room(OnnxList(dtype, Shape.unknown(), length=n), tensor.dims[1:], tensor)
         at = self.checked(self.expand_dims(self.cast(indices, dtypes.int64), (1,)), count)
         return OnnxList(dtype, Shape(tensor.dims[1:]), self._scattered(buffer, at, tensor))
 
@@ -194,19 +194,27 @@ class ListsOnnx(ComplexOnnx):
         a = self.static(self.lift(value), "the shape of the elements of a list")
         return Shape.unknown() if a.ndim == 0 else Shape.of(a.tolist())
 
-    def room(self, x: OnnxList, dims: Dims) -> OnnxValue:
-        """Return the buffer of a list whose elements have the sizes `dims`."""
+    def _room_for(self, x: OnnxList, item: OnnxValue) -> OnnxValue:
+        """Return the buffer of a list whose elements have the sizes of `item`."""
+        sized = x.buffer is not None or None not in item.dims
+        return self.room(x, item.dims, None if sized else self.expand_dims(item, (0,)))
+
+    def room(self, x: OnnxList, dims: Dims, rows: OnnxValue | None = None) -> OnnxValue:
+        """Return the buffer of a list whose elements have the sizes `dims`; those not known, of `rows`."""
         if x.buffer is not None:
             if len(x.buffer.dims) != len(dims) + 1:
                 raise Unlowerable("the elements of a list differ in rank")
             return x.buffer
-        if any(d is None for d in dims):
-            raise Unlowerable("the sizes of the elements of a list are not known when compiling")
         assert x.length is not None
-        sizes = self.constant(np.array(dims, np.int64))
+        if None not in dims:
+            sizes = self.constant(np.array(dims, np.int64))
+        elif rows is not None:
+            sizes = self.slice_axis(self.shape(rows), 0, 1, None)
+        else:
+            raise Unlowerable("the sizes of the elements of a list are not known when compiling")
         shape = self.concat([self.reshape(x.length, [1]), sizes], 0) if dims else self.reshape(x.length, [1])
         made: OnnxValue = self.full(shape, np.zeros((), x.element.numpy), x.element)
-        return made
+        return dataclasses.replace(made, dims=(made.dims[0], *dims))
 
     def _allocated(self, x: OnnxList, element_shape: Any) -> OnnxValue:
         if x.buffer is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from coldframe.primitives.onnx_recurrent import RecurrentOnnx
+from coldframe.primitives.onnx_segments import SegmentsOnnx
 
 
-class OnnxPrimitives(RecurrentOnnx):
+class OnnxPrimitives(SegmentsOnnx):
     """All verbs as ONNX nodes, and the builder's own ``node`` and ``typed`` for ``onnx`` rules."""

@@ -133,7 +133,7 @@ class PlanBuilder:
 
     def __init__(self, task: Task, feeds: Mapping[TensorRef, Any], state: RunState) -> None:
         self._task, self._state = task, state
-        self._feeds = feeds
+        self._feeds, self._inner = feeds, state.depth > 0
         self._variables = Variables(task.nodes, feeds, state, writes=not task.pin)
         self._constants: Env = dict(task.constants)
         self._fixed = fixed(task.nodes, task.constants, feeds)
@@ -289,12 +289,18 @@ class PlanBuilder:
         def leaves(ref: TensorRef, names: set[str]) -> bool:
             return ref in pure.last(names) if ref in pure.writes else self._needed(ref, names)
 
-        compiled = engine.compile(Island(pure.nodes, inputs, self._constants, leaves, trains=bool(pure.writes)))
+        trains, whole = bool(pure.writes), self._is_whole(pure.nodes)
+        compiled = engine.compile(Island(pure.nodes, inputs, self._constants, leaves, trains, whole))
         if compiled.refused and not exact and any(None in g.dims for g in inputs.values()):
             closer = self._compile(pure, values, engine, exact=True)  # sizes that are known may help
             if len(closer.nodes) > len(compiled.nodes):
                 return closer
         return compiled
+
+    def _is_whole(self, nodes: Sequence[BoundNode]) -> bool:
+        """Whether the plan is one island of `nodes`, and no part of another."""
+        before = not self._steps and len(nodes) == len(self._pending)
+        return not self._inner and (before if self._pending else len(self._steps) == 1)
 
     def _recompiler(self, pure: Functional, first: Compiled) -> Callable[[dict[TensorRef, Any], int], Compiled | None]:
         covered = {b.name for b in first.nodes}

@@ -68,7 +68,7 @@ class _Pattern:
         call = sums.call.on_distinct(given, (sums.call.outputs[0], distinct.call.outputs[0]))
         gone = [distinct, *between]
         if call is not None:
-            call.op = dataclasses.replace(call.op, role=distinct.call.op.role)
+            call.op = dataclasses.replace(call.op, role=distinct.call.op.role, host=distinct.call.op.host)
         if call is None or not self._free(gone) or any(b.deref for b in (*gone, sums)):
             return
         node = sums.node.copy()
