@@ -346,13 +346,20 @@ def sum_slices(slices: list[IndexedSlices]) -> IndexedSlices:
     )
 
 
-def hessians(ys: Any, xs: Any, name: str = "hessians", **kwargs: Any) -> list[Any]:
+def hessians(
+    ys: Any, xs: Any, name: str = "hessians", colocate_gradients_with_ops: bool = False, gate_gradients: bool = False,
+    aggregation_method: Any = None,
+) -> list[Any]:  # fmt: skip
     """Return the matrix of second derivatives of the sum of `ys`, for each vector of `xs`."""
     from coldframe.tf1.array_ops import reshape, shape
     from coldframe.tf1.control_flow import map_fn
 
     results = []
-    for first, x in zip(gradients(ys, xs, **kwargs), _listed(xs), strict=True):
+    firsts = gradients(
+        ys, xs, colocate_gradients_with_ops=colocate_gradients_with_ops, gate_gradients=gate_gradients,
+        aggregation_method=aggregation_method,
+    )  # fmt: skip
+    for first, x in zip(firsts, _listed(xs), strict=True):
         flat = reshape(first, [-1])
         x_tensor = convert_to_tensor(x)
         rows = map_fn(lambda i, f=flat, x=x: reshape(gradients(f[i], x)[0], [-1]),

@@ -57,7 +57,6 @@ from coldframe.tf1.arithmetic_ops import (
     log,
     log1p,
     log_sigmoid,
-    log_softmax,
     logical_and,
     logical_not,
     logical_or,
@@ -106,7 +105,7 @@ from coldframe.tf1.counting_ops import bincount, confusion_matrix
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.convert import convert_to_tensor
 from coldframe.tf1.framework.graph import name_scope
-from coldframe.tf1.nn.activation_ops import softmax, zero_fraction
+from coldframe.tf1.nn.activation_ops import log_softmax, softmax, zero_fraction
 from coldframe.tf1.nn.norm_ops import l2_normalize
 from coldframe.tf1.reduce_ops import (
     count_nonzero,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from coldframe.tf1.nn.sampling_ops import (
     all_candidate_sampler,
     fixed_unigram_candidate_sampler,
@@ -19,7 +21,13 @@ from coldframe.tf1.stateless_random_ops import stateless_categorical, stateless_
 from coldframe.tf1.stateless_random_ops import stateless_random_normal as stateless_normal
 from coldframe.tf1.stateless_random_ops import stateless_random_uniform as stateless_uniform
 
-categorical = multinomial
+
+def categorical(
+    logits: Any, num_samples: Any, dtype: Any = None, seed: int | None = None, name: str | None = None
+) -> Any:
+    """Return `num_samples` class numbers per row of `logits` (unnormalised log probabilities)."""
+    return multinomial(logits, num_samples, seed, name, dtype)
+
 
 __all__ = [
     "all_candidate_sampler", "categorical", "fixed_unigram_candidate_sampler", "gamma", "get_seed",

@@ -40,9 +40,11 @@ def py_function(func: Callable[..., Any], inp: Any, Tout: Any, name: str | None 
     return _call(adapted, inp, Tout, True, name, "EagerPyFunc")
 
 
-def numpy_function(func: Callable[..., Any], inp: Any, Tout: Any, name: str | None = None) -> Any:
+def numpy_function(
+    func: Callable[..., Any], inp: Any, Tout: Any, stateful: bool = True, name: str | None = None
+) -> Any:
     """Return what a Python function of arrays returns; as `py_func`."""
-    return py_func(func, inp, Tout, True, name)
+    return py_func(func, inp, Tout, stateful, name)
 
 
 def _types(kinds: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from coldframe.graph.signatures import signature
 from coldframe.tf1.framework.build import raw_op
 
 _REQUIRED: Final = inspect.Parameter.empty
+_BETWEEN: Final = re.compile(r", (?![^\[]*\])")  # not those inside of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _parse(spec: str) -> _Plan:
     head, _, op = spec.partition(" -> ")
     params: dict[str, Any] = {}
     target: dict[str, str] = {}
-    for item in filter(None, head.partition("(")[2].rpartition(")")[0].split(", ")):
+    for item in filter(None, _BETWEEN.split(head.partition("(")[2].rpartition(")")[0])):
         left, has_default, default = item.partition("=")
         param, _, other = left.partition(":")
         params[param] = _literal(default) if has_default else _REQUIRED

@@ -359,11 +359,13 @@ def get_variable(
     )  # fmt: skip
 
 
-def get_local_variable(name: str, shape: Any = None, dtype: Any = None, **kwargs: Any) -> Any:
-    """Return a variable that is neither trained nor saved; see `get_variable`."""
-    kwargs["collections"] = [*(kwargs.get("collections") or []), GraphKeys.LOCAL_VARIABLES]
-    kwargs["trainable"] = False
-    return get_variable(name, shape, dtype, **kwargs)
+def get_local_variable(
+    name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, regularizer: Any = None,
+    trainable: Any = False, collections: Any = None, *args: Any, **kwargs: Any,
+) -> Any:  # fmt: skip
+    """Return a variable that is neither trained nor saved; parameters are those of `get_variable`."""
+    local = [*(collections or []), GraphKeys.LOCAL_VARIABLES]
+    return get_variable(name, shape, dtype, initializer, regularizer, False, local, *args, **kwargs)
 
 
 # --- scopes -----------------------------------------------------------------------------------------------------
@@ -485,9 +487,11 @@ class variable_scope:  # noqa: N801 - TensorFlow's name
 
 
 @contextlib.contextmanager
-def variable_op_scope(values: Any, name_or_scope: Any, default_name: str | None = None, **kwargs: Any) -> Iterator[Any]:
+def variable_op_scope(
+    values: Any, name_or_scope: Any, default_name: str | None = None, *args: Any, **kwargs: Any
+) -> Iterator[Any]:
     """Open a variable scope (an older order of arguments)."""
-    with variable_scope(name_or_scope, default_name=default_name, values=values, **kwargs) as scope:
+    with variable_scope(name_or_scope, default_name, values, *args, **kwargs) as scope:
         yield scope
 
 

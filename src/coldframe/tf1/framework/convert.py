@@ -157,9 +157,9 @@ def is_tensor_like(value: Any) -> bool:
     return isinstance(value, Tensor) or hasattr(value, "_as_tensor")
 
 
-def is_tensor(value: Any) -> bool:
-    """Whether `value` is a tensor, a variable, or made of several tensors: sparse, or slices."""
-    return is_tensor_like(value) or isinstance(value, (IndexedSlices, SparseTensor))
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is a tensor, a variable, or made of several tensors: sparse, or slices."""
+    return is_tensor_like(x) or isinstance(x, (IndexedSlices, SparseTensor))
 
 
 def convert_to_tensor(

@@ -14,21 +14,21 @@ _PYTHON: Final = {float: dtypes.float32, bool: dtypes.bool_, object: dtypes.stri
                   bytes: dtypes.string}  # fmt: skip
 
 
-def as_dtype(value: Any) -> DType:
+def as_dtype(type_value: Any) -> DType:
     """Return the dtype meant by a dtype, a name, a DataType number, a numpy or a Python type.
 
     Raises:
         TypeError: it is none of these.
     """
-    if isinstance(value, DType):
-        return value
-    if isinstance(value, type) and value in _PYTHON:
-        return _PYTHON[value]
+    if isinstance(type_value, DType):
+        return type_value
+    if isinstance(type_value, type) and type_value in _PYTHON:
+        return _PYTHON[type_value]
     try:
-        if isinstance(value, str):
-            return dtypes.from_name(value.removesuffix("_ref"))
-        if isinstance(value, int):
-            return dtypes.from_enum(value)
-        return dtypes.from_numpy(np.dtype(value))
+        if isinstance(type_value, str):
+            return dtypes.from_name(type_value.removesuffix("_ref"))
+        if isinstance(type_value, int):
+            return dtypes.from_enum(type_value)
+        return dtypes.from_numpy(np.dtype(type_value))
     except (ColdframeError, TypeError) as e:
-        raise TypeError(f"Cannot convert {value!r} to a TensorFlow DType. {e}") from None
+        raise TypeError(f"Cannot convert {type_value!r} to a TensorFlow DType. {e}") from None

@@ -157,9 +157,9 @@ class Graph(Collections):
         """Whether `tensor` may be fed."""
         return tensor not in self._collections.get("_unfeedable", ())
 
-    def is_fetchable(self, tensor: Any) -> bool:
-        """Whether `tensor` may be fetched."""
-        return tensor not in self._collections.get("_unfetchable", ())
+    def is_fetchable(self, tensor_or_op: Any) -> bool:
+        """Whether a tensor or operation may be fetched."""
+        return tensor_or_op not in self._collections.get("_unfetchable", ())
 
     def prevent_feeding(self, tensor: Any) -> None:
         self._collections.setdefault("_unfeedable", []).append(tensor)
@@ -213,9 +213,9 @@ class Graph(Collections):
 
     # --- what the next node waits for, and where it goes ------------------------------------------------------
     @contextlib.contextmanager
-    def control_dependencies(self, inputs: Sequence[Any] | None) -> Iterator[None]:
-        """Let nodes made inside wait for `inputs`; None forgets what the scopes around ask for."""
-        if inputs is None:
+    def control_dependencies(self, control_inputs: Sequence[Any] | None) -> Iterator[None]:
+        """Let nodes made inside wait for `control_inputs`; None forgets what the scopes around ask for."""
+        if control_inputs is None:
             saved, self._controllers = self._controllers, []
             context, self.control_flow_context = self.control_flow_context, None
             try:
@@ -223,7 +223,7 @@ class Graph(Collections):
             finally:
                 self._controllers, self.control_flow_context = saved, context
             return
-        ops = [self.controller_of(item) for item in inputs]
+        ops = [self.controller_of(item) for item in control_inputs]
         self._controllers.append(_Controller(list(dict.fromkeys(ops)), self.control_flow_context))
         try:
             yield
@@ -245,12 +245,12 @@ class Graph(Collections):
             raise ValueError(f"{op.name!r} is not an element of this graph.")
         return op
 
-    def waits_for(self, inputs: Iterable[Tensor]) -> list[Operation]:
-        """Return the operations that a node reading `inputs` must wait for.
+    def waits_for(self, control_inputs: Iterable[Tensor]) -> list[Operation]:
+        """Return the operations that a node reading `control_inputs` must wait for.
 
         A controller is left out where the node reads something made under it, which has waited already.
         """
-        made = {t.op for t in inputs}
+        made = {t.op for t in control_inputs}
         waits: dict[Operation, None] = {}
         for c in self._controllers:
             if not made & c.seen:
@@ -269,9 +269,10 @@ class Graph(Collections):
             self._colocations = saved
 
     @contextlib.contextmanager
-    def device(self, device: Any) -> Iterator[None]:
+    def device(self, device_name_or_function: Any) -> Iterator[None]:
         """Ask for a device for nodes made inside: a string, a function of the node, or None. Kept, not used."""
-        self._devices.append(device.to_string() if hasattr(device, "to_string") else device)
+        wanted = device_name_or_function
+        self._devices.append(wanted.to_string() if hasattr(wanted, "to_string") else wanted)
         try:
             yield
         finally:
@@ -472,9 +473,9 @@ def name_scope(name: Any, default_name: Any = None, values: Any = None) -> Itera
         yield scope
 
 
-def control_dependencies(inputs: Any) -> contextlib.AbstractContextManager[None]:
-    """Let nodes made inside wait for `inputs`, in the default graph."""
-    return get_default_graph().control_dependencies(inputs)
+def control_dependencies(control_inputs: Any) -> contextlib.AbstractContextManager[None]:
+    """Let nodes made inside wait for `control_inputs`, in the default graph."""
+    return get_default_graph().control_dependencies(control_inputs)
 
 
 def colocate_with(op: Any, ignore_existing: bool = False) -> contextlib.AbstractContextManager[None]:
@@ -482,6 +483,6 @@ def colocate_with(op: Any, ignore_existing: bool = False) -> contextlib.Abstract
     return get_default_graph().colocate_with(op, ignore_existing)
 
 
-def device(name: Any) -> contextlib.AbstractContextManager[None]:
+def device(device_name_or_function: Any) -> contextlib.AbstractContextManager[None]:
     """Ask for a device for nodes made inside, in the default graph; kept, not used."""
-    return get_default_graph().device(name)
+    return get_default_graph().device(device_name_or_function)

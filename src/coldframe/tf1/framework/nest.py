@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
-def is_nested(value: Any) -> bool:
-    """Whether `value` is a structure rather than a leaf."""
-    return isinstance(value, (list, tuple, Mapping)) and not hasattr(value, "_is_leaf")
+def is_nested(seq: Any) -> bool:
+    """Whether `seq` is a structure rather than a leaf."""
+    return isinstance(seq, (list, tuple, Mapping)) and not hasattr(seq, "_is_leaf")
 
 
 def _items(structure: Any) -> list[Any]:
@@ -24,13 +24,13 @@ def flatten(structure: Any) -> list[Any]:
     return [leaf for item in _items(structure) for leaf in flatten(item)]
 
 
-def pack_sequence_as(structure: Any, flat: Any) -> Any:
-    """Return the leaves `flat` in the form of `structure`.
+def pack_sequence_as(structure: Any, flat_sequence: Any) -> Any:
+    """Return the leaves `flat_sequence` in the form of `structure`.
 
     Raises:
         ValueError: there are too many or too few.
     """
-    leaves = iter(flat)
+    leaves = iter(flat_sequence)
     try:
         packed = _packed(structure, leaves)
     except StopIteration:
@@ -50,24 +50,28 @@ def _packed(structure: Any, leaves: Iterator[Any]) -> Any:
     return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
 
 
-def map_structure(fn: Callable[..., Any], *structures: Any) -> Any:
-    """Return `fn` of corresponding leaves, in the form of the first structure."""
-    flat = [flatten(s) for s in structures]
-    for other, leaves in zip(structures[1:], flat[1:], strict=True):
+def map_structure(func: Callable[..., Any], *structure: Any) -> Any:
+    """Return `func` of corresponding leaves, in the form of the first structure."""
+    flat = [flatten(s) for s in structure]
+    for other, leaves in zip(structure[1:], flat[1:], strict=True):
         if len(leaves) != len(flat[0]):
-            raise ValueError(f"The two structures don't have the same nested structure: {structures[0]!r}, {other!r}")
-    return pack_sequence_as(structures[0], [fn(*leaves) for leaves in zip(*flat, strict=True)])
+            raise ValueError(f"The two structures don't have the same nested structure: {structure[0]!r}, {other!r}")
+    return pack_sequence_as(structure[0], [func(*leaves) for leaves in zip(*flat, strict=True)])
 
 
-def assert_same_structure(a: Any, b: Any) -> None:
+def assert_same_structure(nest1: Any, nest2: Any) -> None:
     """Raise `ValueError` where the structures differ, `TypeError` where their kinds do."""
-    if is_nested(a) != is_nested(b):
-        raise ValueError(f"The two structures don't have the same nested structure.\n\nFirst: {a!r}\n\nSecond: {b!r}")
-    if not is_nested(a):
+    if is_nested(nest1) != is_nested(nest2):
+        raise ValueError(
+            f"The two structures don't have the same nested structure.\n\nFirst: {nest1!r}\n\nSecond: {nest2!r}"
+        )
+    if not is_nested(nest1):
         return
-    if isinstance(a, Mapping) != isinstance(b, Mapping):
-        raise TypeError(f"The two namedtuples or sequences don't have the same type: {type(a)}, {type(b)}")
-    if len(a) != len(b) or (isinstance(a, Mapping) and set(a) != set(b)):
-        raise ValueError(f"The two structures don't have the same number of elements.\n\nFirst: {a!r}\n\nSecond: {b!r}")
-    for x, y in zip(_items(a), _items(b), strict=True):
+    if isinstance(nest1, Mapping) != isinstance(nest2, Mapping):
+        raise TypeError(f"The two namedtuples or sequences don't have the same type: {type(nest1)}, {type(nest2)}")
+    if len(nest1) != len(nest2) or (isinstance(nest1, Mapping) and set(nest1) != set(nest2)):
+        raise ValueError(
+            f"The two structures don't have the same number of elements.\n\nFirst: {nest1!r}\n\nSecond: {nest2!r}"
+        )
+    for x, y in zip(_items(nest1), _items(nest2), strict=True):
         assert_same_structure(x, y)

@@ -131,9 +131,9 @@ def _value(other: Any) -> Any:
     return int(other) if hasattr(other, "__index__") else NotImplemented
 
 
-def dimension_value(dim: Any) -> int | None:
+def dimension_value(dimension: Any) -> int | None:
     """Return the int of a `Dimension`, an int or None."""
-    return dim.value if isinstance(dim, Dimension) else dim
+    return dimension.value if isinstance(dimension, Dimension) else dimension
 
 
 class TensorShape:

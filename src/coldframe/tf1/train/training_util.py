@@ -37,8 +37,9 @@ def get_global_step(graph: Graph | None = None) -> Any:
     return step
 
 
-def assert_global_step(step: Any) -> None:
-    """Raise `TypeError` unless `step` is an integer scalar variable."""
+def assert_global_step(global_step_tensor: Any) -> None:
+    """Raise `TypeError` unless `global_step_tensor` is an integer scalar variable."""
+    step = global_step_tensor
     if not hasattr(step, "dtype") or not step.dtype.is_integer:
         raise TypeError(f"Existing 'global_step' does not have integer type: {getattr(step, 'dtype', step)}")
     if step.get_shape().ndims not in (0, None) and step.get_shape().is_fully_defined():
