@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 import coldframe.tf1 as tf
+from coldframe.dtypes import float32, from_numpy, int32
 from coldframe.errors import ExecutionError
-from coldframe.primitives.numpy_shape import sum_equal
+from coldframe.ops import table as op_table
+from coldframe.ops.call import bind
+from coldframe.primitives.jax_xp import JaxPrimitives
+from coldframe.primitives.numpy_shape import NO_ROW, sum_equal
+from coldframe.primitives.numpy_xp import NumpyPrimitives
 from coldframe.runtime.session import Session
 
 ROWS = 9
@@ -47,7 +53,9 @@ def test_rows_of_any_rank_and_what_is_not_a_number_are_summed() -> None:
     assert numbers.tolist() == [4, 2]
 
 
-def _training(name: str, dtype: Any = tf.int32, *, resource: bool = False) -> tuple[Session, list[str]]:
+def _training(
+    name: str, dtype: Any = tf.int32, *, resource: bool = False, engine: str = "reference"
+) -> tuple[Session, list[str]]:
     """Return a session on updates of a table, and its variables as tensors."""
     graph = tf.Graph()
     with graph.as_default():
@@ -58,7 +66,7 @@ def _training(name: str, dtype: Any = tf.int32, *, resource: bool = False) -> tu
         OPTIMIZERS[name]().apply_gradients([(gradient, table)], name="train")
         tf.global_variables_initializer()
         values = [v.value().name for v in tf.global_variables()]
-    return Session(graph.ir, "reference"), values
+    return Session(graph.ir, engine), values
 
 
 def _node(session: Session, op: str) -> str:
@@ -106,6 +114,69 @@ def test_what_is_fetched_of_the_pattern_stays() -> None:
     assert (rows.tolist(), which.tolist(), total.tolist()) == ([7, 2], [0, 1, 0], [[2, 2], [1, 1]])
     assert session.run(f"{sums}:0", feeds).tolist() == [[2, 2], [1, 1]]
     assert session.run(f"{sums}:0", {**feeds, f"{unique}:1": np.array([1, 0, 1], "i")}).tolist() == [[1, 1], [2, 2]]
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_rows_are_filled_up_with_rows_that_are_none(ids: list[int], dtype: Any) -> None:
+    rows = np.random.default_rng(0).normal(size=(len(ids), 3)).astype("f")
+    at = np.array(ids, dtype)
+    sums, found = sum_equal(at, rows)
+    call = bind(
+        op_table()["UnsortedSegmentSum"], {"T": float32, "Tindices": from_numpy(at.dtype), "Tnumsegments": int32}
+    )
+    once = call.on_distinct(call.inputs[:2], (call.outputs[0], call.inputs[1]))
+    assert once is not None
+    padded = once.on_padded()
+    assert padded is not None
+    for xp, aspect in ((NumpyPrimitives(), ""), (JaxPrimitives(), "jax")):
+        with jax.enable_x64(True):
+            made, which = (np.asarray(v) for v in padded.run(xp, [rows, at], aspect=aspect))
+        assert made.shape == rows.shape
+        assert which.dtype == dtype
+        by_row = dict(zip(which.tolist(), made, strict=True))
+        assert sorted(which.tolist()) == sorted([*found.tolist(), *[NO_ROW] * (len(ids) - len(found))])
+        for row, total in zip(found.tolist(), sums, strict=True):
+            np.testing.assert_allclose(by_row[row], total, rtol=1e-6)
+        assert not made[which == NO_ROW].any()
+
+
+@pytest.mark.parametrize("resource", [False, True])
+def test_steps_on_xla_are_one_program(resource: bool) -> None:
+    there, values = _training("Adam", resource=resource, engine="xla")
+    here, _ = _training("Adam", resource=resource)
+    for session in (there, here):
+        session.run("init")
+    for ids in IDS.values():
+        rows = np.random.default_rng(len(ids)).normal(size=(len(ids), 2)).astype("f")
+        for session in (there, here):
+            session.run("train", {"ids:0": np.array(ids, "i"), "rows:0": rows})
+        for a, b in zip(there.run(values), here.run(values), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    plan = next(plan for plan in there.report() if any("train" in n for step in plan for n in step["nodes"]))
+    assert [step["engine"] for step in plan] == ["xla"]
+    before = there.run(values)
+    with pytest.raises(ExecutionError, match="out of range"):
+        there.run("train", {"ids:0": np.array([1, ROWS], "i"), "rows:0": np.ones((2, 2), "f")})
+    for a, b in zip(before, there.run(values), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_looks_at_all_rows_sees_the_real_ones() -> None:
+    graph = tf.Graph()
+    with graph.as_default():
+        table = tf.get_variable("table", initializer=tf.zeros([ROWS, 2]))
+        ids, rows = tf.placeholder(tf.int32, [None], name="ids"), tf.placeholder(tf.float32, [None, 2], name="rows")
+        unique, which = tf.unique(ids)
+        sums = tf.unsorted_segment_sum(rows, which, tf.shape(unique)[0])
+        tf.scatter_add(table, unique, sums / tf.cast(tf.size(sums), tf.float32), name="train")
+        tf.global_variables_initializer()
+    session = Session(graph.ir, "xla")
+    session.run("init")
+    session.run("train", {"ids:0": np.array([3, 3, 5], "i"), "rows:0": np.ones((3, 2), "f")})
+    expected = np.zeros((ROWS, 2), "f")
+    expected[3], expected[5] = 2 / 4, 1 / 4
+    np.testing.assert_allclose(session.run("table:0"), expected)
 
 
 @pytest.mark.parametrize("bad", [[-1, 2, 2], [2, ROWS], [2, 2**31 - 1]])

@@ -89,10 +89,26 @@ class Call:
         body = self.op.rules.get("distinct")
         if body is None:
             return None
-        op = dataclasses.replace(self.op, body=body, rules={})
+        kept = {name: rule for name, rule in self.op.rules.items() if name.startswith("padded")}
+        op = dataclasses.replace(self.op, body=body, rules=kept)
         groups = self.groups if inputs is None else tuple(range(len(inputs)))
         kwargs = self._rule_kwargs["distinct"]
-        return Call(op, self.attrs, inputs or self.inputs, outputs or self.outputs, kwargs, groups, {})
+        more = {name: self._rule_kwargs[name] for name in kept}
+        return Call(op, self.attrs, inputs or self.inputs, outputs or self.outputs, kwargs, groups, more)
+
+    def on_padded(self) -> Call | None:
+        """Return what a call of the aspect ``distinct`` is where rows are padded, None where there is no such aspect.
+
+        Its rules are those called ``padded values`` and ``padded jax``.
+        """
+        body = self.op.rules.get("padded")
+        if body is None:
+            return None
+        more = {n.removeprefix("padded "): n for n in self.op.rules if n.startswith("padded ")}
+        rules = {name: self.op.rules[n] for name, n in more.items()}
+        op = dataclasses.replace(self.op, body=body, rules=rules, role="update" if self.op.role == "update" else "")
+        kwargs = {name: self._rule_kwargs[n] for name, n in more.items()}
+        return Call(op, self.attrs, self.inputs, self.outputs, self._rule_kwargs["padded"], self.groups, kwargs)
 
     def static_inputs(self) -> tuple[int, ...]:
         """Return the flat positions of the inputs that must be known when compiling."""

@@ -20,7 +20,8 @@ def unary(
     def run(xp: Any, x: Any) -> Any:
         return body(xp, x)
 
-    return _documented(Op(name, run, shape="x -> x", rules=rules(gradient=gradient), **fields), doc, onnx)
+    made = Op(name, run, shape="x -> x", rules=rules(gradient=gradient), elementwise=True, **fields)
+    return _documented(made, doc, onnx)
 
 
 def binary(
@@ -37,8 +38,9 @@ def binary(
     def run(xp: Any, x: Any, y: Any) -> Any:
         return body(xp, x, y)
 
+    shape = inference_math.broadcast_two
     return _documented(
-        Op(name, run, shape=inference_math.broadcast_two, rules=rules(gradient=gradient), **fields), doc, onnx
+        Op(name, run, shape=shape, rules=rules(gradient=gradient), elementwise=True, **fields), doc, onnx
     )
 
 

@@ -19,7 +19,7 @@ from coldframe.ops.backward import index as back
 from coldframe.ops.table import Op, rules
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
-from coldframe.primitives.numpy_shape import combine_cells, dims, sum_equal
+from coldframe.primitives.numpy_shape import NO_ROW, combine_cells, dims, sum_equal
 
 Array = npt.NDArray[Any]
 _SORTED = "the number of segments is in the data"
@@ -184,6 +184,7 @@ def _unsorted(name: str) -> Op:
     if name == "Sum":
         made.rules["distinct"] = _sum_of_equal
         made.rules["onnx"] = _sums_on_onnx
+        made.rules |= {"padded": _sum_of_equal_padded, "padded jax": _sum_of_equal_on_xla}
     return made
 
 
@@ -197,6 +198,20 @@ def _sum_of_equal(xp: Any, data: Any, ids: Any) -> tuple[Array, Array]:
         raise refuse("one id per row", expected=f"{list(data.shape[:1])} ids", found=list(ids.shape))
     sums, distinct = sum_equal(ids, widened(data))
     return sums.astype(data.dtype, copy=False), distinct
+
+
+def _sum_of_equal_padded(xp: Any, data: Any, ids: Any) -> tuple[Array, Array]:
+    """The same, with rows of zeros behind, of the id `NO_ROW`, so that there are as many as before."""
+    sums, distinct = _sum_of_equal(xp, data, ids)
+    more = len(ids) - len(distinct)
+    zeros = np.zeros((more, *sums.shape[1:]), sums.dtype)
+    return np.concatenate([sums, zeros]), np.concatenate([distinct, np.full(more, NO_ROW, ids.dtype)])
+
+
+def _sum_of_equal_on_xla(xp: Any, data: Any, ids: Any) -> tuple[Any, Any]:
+    if ids.ndim != 1 or data.shape[:1] != ids.shape:
+        raise refuse("one id per row", expected=f"{list(data.shape[:1])} ids", found=list(ids.shape))
+    return xp.equal_rows(data, ids)  # type: ignore[no-any-return]
 
 
 def _picked(data: Array, indices: Array, ids: Array) -> Array:

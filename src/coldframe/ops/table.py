@@ -38,7 +38,7 @@ class Op:
     Attributes:
         name: TensorFlow's name.
         body: ``body(xp, *inputs, **attrs)``; stateful ops take ``body(xp, state, *inputs, **attrs)``.
-        rules: other aspects by name: ``onnx``, ``jax``, ``values``, ``drawn``, ``distinct`` (see
+        rules: other aspects by name: ``onnx``, ``jax``, ``values``, ``drawn``, ``distinct`` and ``padded`` (see
             `coldframe.runtime.rows`), ``gradient``.
         shape: the shape rule, see above.
         host: why the body runs on numpy only (strings, data-dependent shapes, ...); empty when it can be compiled.
@@ -49,6 +49,7 @@ class Op:
         stateful: the body reads or writes the session's state (variables, tables).
         random: the result differs from run to run; never folded.
         effect: it acts beyond its outputs (prints, asserts, writes): it runs whenever it is asked for, never folded.
+        elementwise: an element of the result depends on those at its place in the inputs alone, which broadcast.
         heavy: dense work that a compiler does far better than numpy; decides what `auto` compiles.
         windows: of heavy ones: it slides windows over its input (convolutions, pools), which XLA is slow at on a CPU.
         control: what it is to V1 control flow (``switch``, ``merge``, ``enter``, ``exit``, ``next``, ``loopcond``,
@@ -75,6 +76,7 @@ class Op:
     stateful: bool = False
     random: bool = False
     effect: bool = False
+    elementwise: bool = False
     heavy: bool = False
     windows: bool = False
     control: str = ""

@@ -21,7 +21,7 @@ from coldframe.ops.backward import passed
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Body, Op, alias, op
 from coldframe.primitives.base import Unlowerable, refuse
-from coldframe.primitives.numpy_shape import check_range
+from coldframe.primitives.numpy_shape import NO_ROW, check_range
 from coldframe.shapes import Shape
 
 _HINTS = ("use_locking", "container")
@@ -222,6 +222,24 @@ def _rows(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, how
     state.assign_rows(handle, rows, changed, before)
 
 
+def _padded(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, how: str) -> None:
+    real = indices != NO_ROW
+    _rows(xp, state, handle, indices[real], updates[real] if np.ndim(updates) else updates, how, once=True)
+
+
+def _padded_values(how: str) -> Body:
+    def run(xp: Any, old: Any, indices: Any, updates: Any) -> Any:
+        if not old.ndim or tuple(updates.shape) != tuple(indices.shape) + tuple(old.shape[1:]):
+            raise refuse("updates do not fit the rows", expected=list(indices.shape), found=list(updates.shape))
+        real = xp.not_equal(indices, np.asarray(NO_ROW, indices.dtype))
+        at = xp.where(real, indices, xp.zeros_like(indices))  # nothing is added to row 0
+        shown = xp.reshape(real, [*indices.shape, *(1,) * (old.ndim - 1)])
+        added = xp.where(shown, updates, xp.zeros_like(updates))
+        return xp.scatter_nd(old, xp.reshape(at, [*indices.shape, 1]), added, how)
+
+    return run
+
+
 def _cells(xp: Any, state: State, handle: Handle, indices: Any, updates: Any, how: str) -> None:
     old = state.read(handle)
     depth = indices.shape[-1]
@@ -250,6 +268,9 @@ def _scatters(kind: str, write: Any, suffixes: str) -> list[Op]:
             )
             if write is _rows and how in _ONCE:
                 made.rules["distinct"] = _scatter(functools.partial(_rows, once=True), how, returns)
+            if write is _rows and how in ("add", "subtract"):
+                made.rules["padded"] = _scatter(_padded, how, returns)
+                made.rules["padded values"] = _padded_values(how)
             out.append(made)
     return out
 

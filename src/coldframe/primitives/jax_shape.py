@@ -17,7 +17,7 @@ from jax import lax
 from coldframe.dtypes import DType
 from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.primitives.jax_base import JaxBase, JaxList, Known, fixed, folding, ints, sizes, traced, uniform, widened
-from coldframe.primitives.numpy_shape import dims, inferred
+from coldframe.primitives.numpy_shape import NO_ROW, dims, inferred
 
 _BOUNDED = "promise_in_bounds"  # XLA clamps; `JaxBase.promise` tells of indices that are out of range
 
@@ -271,7 +271,7 @@ class GatherJax(LayoutJax):
 
 
 class ShapeJax(GatherJax):
-    """Shape and layout verbs; the last two are for ``jax`` rules."""
+    """Shape and layout verbs; the last three are for ``jax`` rules."""
 
     def segments(self, data: Any, ids: Any, n: int, how: str, start: Any) -> Any:
         """Fold rows into `n` rows by their ids, from `start` on; negative ids drop rows.
@@ -287,6 +287,16 @@ class ShapeJax(GatherJax):
         at = jnp.full((n, *rows.shape[1:]), start, wide.dtype).at[jnp.where(flat < 0, np.asarray(n, ids.dtype), flat)]
         fold = {"add": at.add, "multiply": at.multiply, "maximum": at.max, "minimum": at.min}[how]
         return fold(rows, mode="drop").astype(data.dtype)
+
+    def equal_rows(self, data: Any, ids: Any) -> tuple[Any, Any]:
+        """Return the sums of rows that have the same id, and the ids, both filled up: with zeros and with `NO_ROW`."""
+        order = jnp.argsort(ids, stable=True)
+        ordered, rows = ids[order], widened(data)[order]
+        fresh = jnp.concatenate([jnp.ones(1, np.bool_), ordered[1:] != ordered[:-1]])[: len(order)]
+        place = jnp.cumsum(fresh) - 1
+        sums = jnp.zeros_like(rows).at[place].add(rows, mode=_BOUNDED, indices_are_sorted=True)
+        distinct = jnp.full(ids.shape, NO_ROW, ids.dtype).at[place].set(ordered, mode=_BOUNDED, indices_are_sorted=True)
+        return sums.astype(data.dtype), distinct
 
     def vector(self, shape: Any) -> tuple[Any, tuple[int | None, ...]]:
         """Return a vector of integers, and its elements as far as they are known."""

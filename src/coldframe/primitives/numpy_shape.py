@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -310,6 +310,10 @@ def combine_cells(ufunc: Any, out: Array, at: tuple[Array, ...], values: Array) 
     if width > 1:
         cells = (cells.astype(np.int64)[:, None] * width + np.arange(width)).ravel()
     ufunc.at(out.reshape(-1), cells, values.reshape(-1))
+
+
+NO_ROW: Final = -(2**31)
+"""The number of rows that are none: they fill up what might have more rows. No table has such a row."""
 
 
 def sum_equal(ids: Array, rows: Array) -> tuple[Array, Array]:

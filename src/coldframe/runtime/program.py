@@ -31,7 +31,7 @@ from coldframe.runtime.direct import Direct
 from coldframe.runtime.missing import refuse_missing
 from coldframe.runtime.plan import Plan, PlanBuilder, Task
 from coldframe.runtime.regions import Region, find_regions
-from coldframe.runtime.rows import sum_equal_rows
+from coldframe.runtime.rows import pad_rows, sum_equal_rows
 from coldframe.runtime.state import RunState
 
 _PLANS: Final = 64  # kept per program; the least recently used goes first
@@ -142,6 +142,8 @@ class Program:
         exact = self._settings.exact
         if exact is not None and (wish is Choice.EXACT or (wish is Choice.RECURRING and again)):
             task = dataclasses.replace(task, engine=exact(), spare=task.engine)
+        if task.engine.exact_shapes and not task.regions:
+            task = dataclasses.replace(task, nodes=pad_rows(task.nodes, {*task.fetches, *task.feeds}))
         plan, values = PlanBuilder(task, feeds, state).build()
         if exact is not None and wish is Choice.RECURRING and not again:
             plan.seen = collections.Counter(

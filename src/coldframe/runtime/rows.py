@@ -12,13 +12,17 @@ become, by the aspect ``distinct`` of the op that sums and of the update::
 
     values, ids --> [sums of equal rows] --sums, rows--> update, of rows that are distinct
 
+How many rows are distinct is in the data, so that an engine that compiles for the very sizes cannot take them. For it
+sums and rows are filled up to as many as there were ids, by the aspect ``padded`` (`pad_rows`), where all that follows
+is elementwise and leads to updates that leave out what was filled in.
+
 What is meant is found by the fields of ops' rows (`role`, `rules`) and by what nodes compute, never by names.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -46,6 +50,44 @@ def sum_equal_rows(
         if b.call.op.role == "distinct":
             _Pattern(found, constants, set(kept)).apply(b)
     return found
+
+
+def pad_rows(nodes: Sequence[BoundNode], kept: Collection[TensorRef]) -> list[BoundNode]:
+    """Return `nodes` with sums of equal rows of sizes that are known, where that is nobody's concern.
+
+    Args:
+        nodes: in topological order.
+        kept: tensors that are fetched or fed.
+    """
+    found = {b.name: b for b in nodes}
+    for b in nodes:
+        if b.call.op.role == "distinct" and (padded := b.call.on_padded()) is not None:
+            updates = _updates_after(b, nodes, {*kept})
+            calls = {u.name: u.call.on_padded() for u in updates or ()}
+            if updates and all(calls.values()):
+                found[b.name] = BoundNode(b.node, padded, b.deref)
+                found.update((u.name, BoundNode(u.node, c, u.deref)) for u in updates if (c := calls[u.name]))
+    return [found[b.name] for b in nodes]
+
+
+def _updates_after(sums: BoundNode, nodes: Sequence[BoundNode], kept: set[TensorRef]) -> list[BoundNode] | None:
+    """Return what updates rows by `sums`, if whatever reads these does so, or makes other rows one by one."""
+    rows = sums.node.out(1)
+    made, updates = {sums.node.out(0)}, list[BoundNode]()
+    for b in nodes:
+        read = [r for r in b.node.inputs if r in made or r == rows]
+        if not read or b is sums:
+            continue
+        if b.call.op.role == "update":
+            named = {b.call.inputs[i][0].name: r for i, r in enumerate(b.node.inputs)}
+            if named.get("indices") != rows or rows in made or read.count(rows) > 1:
+                return None
+            updates.append(b)
+        elif b.call.op.elementwise and rows not in read:
+            made.add(b.node.out())
+        else:
+            return None
+    return None if (made | {rows}) & kept else updates
 
 
 @dataclasses.dataclass(slots=True)
