@@ -188,7 +188,12 @@ class ObjectGraph:
 
 def variable_key(path: str) -> str:
     """Return the key of the variable at an (escaped) object path."""
-    return f"{path}/{ATTRIBUTES}/{VARIABLE_VALUE}"
+    return attribute_key(path, VARIABLE_VALUE)
+
+
+def attribute_key(path: str, name: str) -> str:
+    """Return the key of the value `name` of the object at an (escaped) object path."""
+    return f"{path}/{ATTRIBUTES}/{name}"
 
 
 def slot_key(variable: str, optimizer: str, slot_name: str) -> str:

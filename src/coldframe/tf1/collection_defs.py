@@ -67,6 +67,9 @@ def _fill(made: Any, key: str, items: Sequence[Any], scope: str) -> None:
         made.int64_list.value.extend(items)
     elif isinstance(first, float):
         made.float_list.value.extend(items)
+    elif key == GraphKeys.SAVEABLE_OBJECTS:  # their names need not be those of nodes
+        nodes = get_default_graph().ir
+        made.node_list.value.extend(strip_scope(i.name, scope) for i in items if i.name.partition(":")[0] in nodes)
     else:
         made.node_list.value.extend(strip_scope(i.name, scope) for i in items)
 
@@ -114,11 +117,27 @@ def _items(key: str, collection: Any, scope: str, made: dict[bytes, Any]) -> Ite
             yield Saver.from_proto(proto, import_scope=scope or None)
     elif kind == "bytes_list" and key in _CONTEXTS:
         yield from _contexts(key, values, scope)
+    elif kind == "node_list" and key == GraphKeys.SAVEABLE_OBJECTS:
+        yield from _saveables(values, scope)
     elif kind == "node_list":
         for name in values:
             yield graph.as_graph_element(prepend_scope(name, scope))
     else:
         yield from values
+
+
+def _saveables(names: Iterable[str], scope: str) -> Iterable[Any]:
+    from coldframe.tf1.lookup import MutableHashTable
+    from coldframe.tf1.train.table_saveables import TableSaveable
+
+    graph = get_default_graph()
+    for name in (prepend_scope(n, scope) for n in names):
+        if name.partition(":")[0] not in graph.ir:
+            _LOG.warning("`%s`, which the meta graph lists to be saved, is no node: it is left out", name)
+            continue
+        element = graph.as_graph_element(name)
+        is_table = getattr(element, "type", "") in ("MutableHashTableV2", "MutableHashTableOfTensorsV2")
+        yield TableSaveable(MutableHashTable.of(element), name) if is_table else element
 
 
 def _contexts(key: str, values: Iterable[bytes], scope: str) -> Iterable[Any]:

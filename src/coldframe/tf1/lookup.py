@@ -6,7 +6,10 @@ A static table is filled by its initializer, which `tables_initializer` runs wit
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, Final
 
 from coldframe import dtypes
@@ -16,8 +19,9 @@ from coldframe.tf1.dependencies import group
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.convert import SparseTensor, convert_to_tensor, is_tensor_like
 from coldframe.tf1.framework.dtype import as_dtype
-from coldframe.tf1.framework.graph import device, get_default_graph, name_scope
+from coldframe.tf1.framework.graph import colocate_with, device, get_default_graph, name_scope
 from coldframe.tf1.framework.keys import GraphKeys
+from coldframe.tf1.framework.tensor import Operation
 from coldframe.tf1.lazy import MissingSymbol
 
 
@@ -334,13 +338,14 @@ class StaticVocabularyTable(IdTableWithHashBuckets):
 
 
 class MutableHashTable(LookupInterface):
-    """A table that programs change. It is not saved with checkpoints.
+    """A table that programs change.
 
     Args:
         key_dtype, value_dtype: of keys and values.
         default_value: what keys that are not there give; its shape is that of a value.
-        name: of the node.
-        checkpoint: must be left to tables that are not saved.
+        name: of the node, and in checkpoints.
+        checkpoint: whether `tf.train.Saver` saves it with the variables.
+        shared_name: the table's name in sessions; the node's otherwise.
     """
 
     def __init__(
@@ -350,41 +355,69 @@ class MutableHashTable(LookupInterface):
         super().__init__(key_dtype, value_dtype)
         self._default_value = convert_to_tensor(default_value, self.value_dtype)
         self._value_shape = self._default_value.shape
-        given = {"key_dtype": self.key_dtype, "value_dtype": self.value_dtype, "shared_name": shared_name or ""}
+        self._exported: Any = None  # what checkpoints of objects need, once it was made
+        self._importing: Any = None
+        given = {
+            "key_dtype": self.key_dtype, "value_dtype": self.value_dtype, "shared_name": shared_name or "",
+            "use_node_name_sharing": checkpoint and shared_name is None,
+        }  # fmt: skip
         if self._value_shape.ndims == 0:
             self.resource_handle = raw.MutableHashTableV2(name=name, **given)
         else:
             self.resource_handle = raw.MutableHashTableOfTensorsV2(name=name, value_shape=self._value_shape, **given)
+        if checkpoint:
+            from coldframe.tf1.train.table_saveables import TableSaveable
+
+            get_default_graph().add_to_collection(GraphKeys.SAVEABLE_OBJECTS, TableSaveable(self, name))
+
+    @classmethod
+    def of(cls, op: Operation) -> MutableHashTable:
+        """Return the table that an imported operation makes; `lookup` is not there for it, as it has no default."""
+        table = cls.__new__(cls)
+        attrs: Any = op.node.attrs
+        LookupInterface.__init__(table, attrs["key_dtype"], attrs["value_dtype"])
+        table.resource_handle, table._exported, table._importing = op.outputs[0], None, None
+        return table
+
+    @contextlib.contextmanager
+    def _scope(self, name: str | None, what: str, *values: Any) -> Iterator[None]:
+        with name_scope(name, f"{self.name}{what}", [self.resource_handle, *values]):
+            yield
+
+    def _at_table(self) -> Any:
+        return colocate_with(self.resource_handle.op)
 
     def size(self, name: str | None = None) -> Any:
         """Return the number of entries."""
-        with name_scope(name, f"{self.name}_Size", [self.resource_handle]):
+        with self._scope(name, "_Size"), self._at_table():
             return raw.LookupTableSizeV2(self.resource_handle)
 
     def lookup(self, keys: Any, name: str | None = None) -> Any:
         """Return the values of `keys`."""
-        keys = convert_to_tensor(keys, self.key_dtype)
-        with name_scope(name, f"{self.name}_lookup_table_find", [self.resource_handle, keys]):
-            found = raw.LookupTableFindV2(self.resource_handle, keys, self._default_value)
+        with self._scope(name, "_lookup_table_find", keys):
+            keys = convert_to_tensor(keys, self.key_dtype, name="keys")
+            with self._at_table():
+                found = raw.LookupTableFindV2(self.resource_handle, keys, self._default_value)
         found.set_shape(keys.shape.concatenate(self._value_shape))
         return found
 
     def insert(self, keys: Any, values: Any, name: str | None = None) -> Any:
         """Return the operation that sets the values of `keys`."""
-        keys = convert_to_tensor(keys, self.key_dtype, name="keys")
-        values = convert_to_tensor(values, self.value_dtype, name="values")
-        with name_scope(name, f"{self.name}_lookup_table_insert", [self.resource_handle, keys, values]):
-            return raw.LookupTableInsertV2(self.resource_handle, keys, values)
+        with self._scope(name, "_lookup_table_insert", keys, values):
+            keys = convert_to_tensor(keys, self.key_dtype, name="keys")
+            values = convert_to_tensor(values, self.value_dtype, name="values")
+            with self._at_table():
+                return raw.LookupTableInsertV2(self.resource_handle, keys, values)
 
     def remove(self, keys: Any, name: str | None = None) -> Any:
         """Return the operation that removes `keys`."""
-        keys = convert_to_tensor(keys, self.key_dtype)
-        with name_scope(name, f"{self.name}_lookup_table_remove", [self.resource_handle, keys]):
+        with self._scope(name, "_lookup_table_remove", keys):
+            keys = convert_to_tensor(keys, self.key_dtype)
             return raw.LookupTableRemoveV2(self.resource_handle, keys)
 
     def export(self, name: str | None = None) -> Any:
         """Return all keys and all values."""
-        with name_scope(name, f"{self.name}_lookup_table_export_values", [self.resource_handle]):
+        with self._scope(name, "_lookup_table_export_values"), self._at_table():
             return raw.LookupTableExportV2(self.resource_handle, Tkeys=self.key_dtype, Tvalues=self.value_dtype)
 
 
@@ -399,10 +432,11 @@ def tables_initializer(name: str = "init_all_tables") -> Any:
 
 
 initialize_all_tables = tables_initializer
+experimental = SimpleNamespace(MutableHashTable=MutableHashTable)
 
 __all__ = [
     "FastHashSpec", "HashTable", "HasherSpec", "IdTableWithHashBuckets", "KeyValueTensorInitializer", "LookupInterface",
     "MutableDenseHashTable", "MutableHashTable", "StaticHashTable", "StaticVocabularyTable", "StrongHashSpec",
     "TextFileIdTableInitializer", "TextFileIndex", "TextFileInitializer", "TextFileStringTableInitializer",
-    "initialize_all_tables", "tables_initializer",
+    "experimental", "initialize_all_tables", "tables_initializer",
 ]  # fmt: skip

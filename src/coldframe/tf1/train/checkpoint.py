@@ -17,6 +17,7 @@ from coldframe.formats.checkpoint_state import CheckpointState, state_path, writ
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY
 from coldframe.passes.variables import handle_name
 from coldframe.tf1.framework.graph import device, get_default_graph
+from coldframe.tf1.lookup import MutableHashTable
 from coldframe.tf1.session import BaseSession
 from coldframe.tf1.train import saving
 from coldframe.tf1.train.checkpoint_options import CheckpointOptions, written
@@ -30,6 +31,7 @@ from coldframe.tf1.train.checkpoint_status import (
 )
 from coldframe.tf1.train.saver import as_tensorflows
 from coldframe.tf1.train.saver_plan import Saved, SavePlan
+from coldframe.tf1.train.table_saveables import PARTS, exported
 from coldframe.tf1.train.tracking import Trackable, Tracked, encoded, is_trackable, require_trackable, tracked
 from coldframe.tf1.variables import Variable
 
@@ -41,8 +43,8 @@ class Checkpoint(Trackable):
     A class that derives from it keeps its attributes.
 
     Args:
-        **kwargs: variables, optimizers (with their slots), layers, other Checkpoints, and lists, tuples and dicts of
-            these, each under the name that leads to it.
+        **kwargs: variables, tables, optimizers (with their slots), layers, other Checkpoints, and lists, tuples and
+            dicts of these, each under the name that leads to it.
 
     Raises:
         ValueError: something is none of these.
@@ -99,7 +101,8 @@ class Checkpoint(Trackable):
         chosen = session_or_default(session, "write")
         prefix = os.fspath(file_prefix)
         objects = tracked(self, chosen.graph)
-        plan = SavePlan(tuple(_saved(o) for o in variables_in(objects, chosen.graph)), 1)
+        variables = [_saved(o) for o in variables_in(objects, chosen.graph)]
+        plan = SavePlan((*variables, *(s for o in objects for s in _saved_table(o))), 1)
         graph = np.array(encoded(objects), object)
         with as_tensorflows(prefix):
             saving.write(saving.snapshot(chosen, plan), plan, prefix, {OBJECT_GRAPH_KEY: graph})
@@ -174,6 +177,13 @@ def _saved(item: Tracked) -> Saved:
     variable = item.value
     handle = handle_name(variable._ref.op.node)
     return Saved(item.key, None, variable.dtype, 0, handle, variable._snapshot)
+
+
+def _saved_table(item: Tracked) -> list[Saved]:
+    if not isinstance(item.value, MutableHashTable):
+        return []
+    pairs = zip(PARTS, exported(item.value), strict=True)
+    return [Saved(item.key + part, None, tensor.dtype, 0, None, tensor) for part, tensor in pairs]
 
 
 __all__ = ["Checkpoint"]

@@ -14,12 +14,14 @@ from coldframe.checkpoint.reader import open_checkpoint
 from coldframe.formats.object_graph import ObjectGraph
 from coldframe.passes.variables import handle_name
 from coldframe.tf1.framework.graph import Graph, get_default_graph
+from coldframe.tf1.lookup import MutableHashTable
 from coldframe.tf1.session import BaseSession, get_default_session
 from coldframe.tf1.train import restoring, saving
 from coldframe.tf1.train.object_matching import Match, match, unconsumed, unconsumed_text, unmatched_text
 from coldframe.tf1.train.saveables import checkpoint_name
 from coldframe.tf1.train.saver import as_tensorflows, session_of
 from coldframe.tf1.train.saver_plan import Restored, RestorePlan
+from coldframe.tf1.train.table_saveables import PARTS, fill
 from coldframe.tf1.train.tracking import Tracked, tracked
 from coldframe.tf1.variables import Variable
 
@@ -151,8 +153,9 @@ class CheckpointLoadStatus(LoadStatus):
 
     def _restore(self, session: BaseSession, found: Match) -> None:
         variables_in(found.objects, session.graph)
-        wanted = [_restored(found.objects[i].value, key) for i, key in found.keys.items()]
-        _assign(session, self._prefix, wanted, set())
+        values = [(found.objects[i].value, key) for i, key in found.keys.items()]
+        _assign(session, self._prefix, [_restored(v, k) for v, k in values if isinstance(v, Variable)], set())
+        _fill(session, self._prefix, [(t, k) for t, k in values if isinstance(t, MutableHashTable)])
 
 
 class NameBasedSaverStatus(LoadStatus):
@@ -239,6 +242,15 @@ def _restored(variable: Variable, name: str) -> Restored:
 def _assign(session: BaseSession, prefix: str, wanted: list[Restored], optional: set[str]) -> None:
     with as_tensorflows(prefix), open_checkpoint(prefix) as checkpoint:
         _assign_from(checkpoint, session, wanted, optional)
+
+
+def _fill(session: BaseSession, prefix: str, tables: list[tuple[MutableHashTable, str]]) -> None:
+    if not tables:
+        return
+    with as_tensorflows(prefix), open_checkpoint(prefix) as checkpoint:
+        read = [(table, [checkpoint[key + part] for part in PARTS]) for table, key in tables]
+    for table, (keys, values) in read:
+        fill(session, table, keys, values)
 
 
 def _assign_from(

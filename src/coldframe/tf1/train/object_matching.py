@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from coldframe.errors import near_names
 from coldframe.formats.object_graph import VARIABLE_VALUE, ObjectGraph
+from coldframe.tf1.train.table_saveables import TABLE
 from coldframe.tf1.train.tracking import Tracked
 from coldframe.tf1.variables import Variable
 
@@ -33,9 +34,9 @@ class Match:
 
     @property
     def unmatched(self) -> list[Tracked]:
-        """The program's variables that the checkpoint has no value for."""
+        """The program's variables and tables that the checkpoint has no value for."""
         left = self.keys.keys() | self.skipped
-        return [o for i, o in enumerate(self.objects) if isinstance(o.value, Variable) and i not in left]
+        return [o for i, o in enumerate(self.objects) if o.key and i not in left]
 
     @property
     def without_value(self) -> list[Tracked]:
@@ -73,9 +74,14 @@ def match(graph: ObjectGraph, objects: Sequence[Tracked], slots: bool = True) ->
     keys: dict[int, str] = {}
     for attribute in graph.attributes:
         found = bound.get(attribute.node)
-        if found is not None and attribute.name == VARIABLE_VALUE and isinstance(objects[found].value, Variable):
+        if found is not None and objects[found].key and attribute.name == _kind(objects[found]):
             keys.setdefault(found, attribute.key)
     return Match(objects, keys, bound, skipped)
+
+
+def _kind(item: Tracked) -> str:
+    """Return what an object graph calls the value of an object."""
+    return VARIABLE_VALUE if isinstance(item.value, Variable) else TABLE
 
 
 def _bind_slots(graph: ObjectGraph, objects: Sequence[Tracked], bound: dict[int, int]) -> None:

@@ -224,7 +224,12 @@ def _offset(part: Any, name: str) -> list[int]:
 
 
 def static_shape(saveable: SaveableObject) -> Any:
-    """Return what ``reshape=True`` reshapes to: the shape, computed in the graph where it is not known before."""
+    """Return what ``reshape=True`` reshapes to: the shape, computed in the graph where it is not known before.
+
+    It is None for what has no shape of its own, such as tables.
+    """
+    if not hasattr(saveable.op, "get_shape"):
+        return None
     shape = saveable.op.get_shape()
     if shape.is_fully_defined():
         return np.array(shape.as_list(), np.int32)

@@ -18,13 +18,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from coldframe.formats import messages
-from coldframe.formats.object_graph import VARIABLE_VALUE, escape, slot_key, variable_key
+from coldframe.formats.object_graph import VARIABLE_VALUE, attribute_key, escape, slot_key, variable_key
 from coldframe.tf1.framework.graph import Graph
 from coldframe.tf1.layers.base import Layer
+from coldframe.tf1.lookup import MutableHashTable
 from coldframe.tf1.partitions import PartitionedVariable
 from coldframe.tf1.template import Template
 from coldframe.tf1.train.moving_averages import ExponentialMovingAverage
 from coldframe.tf1.train.optimizer import Optimizer
+from coldframe.tf1.train.table_saveables import TABLE
 from coldframe.tf1.variables import Variable
 
 _LAYERS_OWN: Final = frozenset(vars(Layer()))
@@ -45,7 +47,7 @@ class Tracked:
     Attributes:
         value: the object.
         path: the shortest path to it, escaped; for a slot, what its key begins with.
-        key: its key in a checkpoint, if it is a variable; empty otherwise.
+        key: its key in a checkpoint, if it is a variable or a table; empty otherwise.
         children: numbers of objects by name.
         slots: of an optimizer: numbers of slot variables by the number of the variable and the slot's name.
     """
@@ -62,7 +64,9 @@ class Tracked:
 
 def is_trackable(value: Any) -> bool:
     """Whether `value` can be, or hold, something to save."""
-    return isinstance(value, (Variable, Optimizer, Layer, Template, Trackable, Mapping, list, tuple))
+    return isinstance(
+        value, (Variable, MutableHashTable, Optimizer, Layer, Template, Trackable, Mapping, list, tuple)
+    )  # fmt: skip
 
 
 def require_trackable(name: str, value: Any) -> None:
@@ -107,6 +111,8 @@ def tracked(root: Any, graph: Graph) -> list[Tracked]:
     for item in found:
         if isinstance(item.value, Variable):
             item.key = variable_key(item.path)
+        elif isinstance(item.value, MutableHashTable):
+            item.key = attribute_key(item.path, TABLE)
         for name, child in children(item.value, graph, item.path).items():
             number = numbers.get(id(child))
             if number is None:
@@ -186,7 +192,9 @@ def encoded(objects: Iterable[Tracked]) -> bytes:
         node = message.nodes.add()
         for name, number in item.children.items():
             node.children.add(node_id=number, local_name=name)
-        if item.key:
+        if isinstance(item.value, MutableHashTable):
+            node.attributes.add(name=TABLE, checkpoint_key=item.key)
+        elif item.key:
             node.attributes.add(name=VARIABLE_VALUE, full_name=item.value._shared_name, checkpoint_key=item.key)
         for (original, name), slot in item.slots.items():
             node.slot_variables.add(original_variable_node_id=original, slot_name=name, slot_variable_node_id=slot)
