@@ -30,7 +30,7 @@ from coldframe.serve.config import (
     read_tls_options,
     read_tokens,
 )
-from serving import Running, one_model, running
+from serving import Running, one_model, running, until
 
 BODY = {"instances": [1.0]}
 PREDICT = "/v1/models/m:predict"
@@ -118,6 +118,7 @@ def test_request_ids_and_the_log(served: Running, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.INFO, "coldframe.serve.access")
     reply = httpx.post(f"{served.rest}{PREDICT}", json=BODY, headers={"X-Request-ID": "mine"})
     assert reply.headers["x-request-id"] == "mine"
+    until(lambda: bool(caplog.records))  # it comes after the reply
     line = json.loads(caplog.records[-1].message)
     assert line.items() >= {"id": "mine", "method": "POST", "path": PREDICT, "status": 200}.items()
     assert re.fullmatch("[0-9a-f]{16}", httpx.get(f"{served.rest}/healthz").headers["x-request-id"])

@@ -118,6 +118,14 @@ def _network(group: argparse._ArgumentGroup) -> None:
         default=1 << 28,
     )
     _flag(group, "max_body_bytes", "how large a request may be", metavar="N", type=int, default=1 << 30)
+    _flag(
+        group,
+        "max_bodies_bytes",
+        "how large all requests at the same time may be; 0: an eighth of the memory",
+        metavar="N",
+        type=int,
+        default=0,
+    )
 
 
 def _running(group: argparse._ArgumentGroup) -> None:
@@ -215,6 +223,7 @@ def options(args: argparse.Namespace) -> ServeOptions:
         timeout=args.rest_api_timeout_in_ms / 1000,
         patience=args.slow_client_timeout,
         max_body=args.max_body_bytes,
+        max_bodies=args.max_bodies_bytes,
         max_expansion=args.max_expansion_bytes,
         as_content=args.enable_serialization_as_tensor_content,
         cors=args.rest_api_enable_cors_support,

@@ -17,7 +17,8 @@ from typing import Any, Final
 import grpc
 
 from coldframe.serve import json_tensors
-from coldframe.serve.rest import Receive, Scope, Send, respond
+from coldframe.serve.bodies import Receive, Scope, Send
+from coldframe.serve.rest import respond
 
 log = logging.getLogger("coldframe.serve.access")
 

@@ -19,10 +19,11 @@ from starlette.routing import Route
 from coldframe.serve import overview
 from coldframe.serve.access import AccessLayer
 from coldframe.serve.batching import BatchRunner
+from coldframe.serve.bodies import Receive, Scope, Send
 from coldframe.serve.core import Core
 from coldframe.serve.metrics import CONTENT_TYPE
 from coldframe.serve.open_inference import OpenInference
-from coldframe.serve.rest import Receive, RestApi, Scope, Send
+from coldframe.serve.rest import RestApi
 
 if TYPE_CHECKING:
     from coldframe.serve.server import ServeOptions

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.runtime.source import Signature
+from coldframe.serve.bodies import Budget
 from coldframe.serve.config import ModelConfig
 from coldframe.serve.examples import classification, regression
 from coldframe.serve.lifecycle import Catalog
@@ -209,6 +210,7 @@ class Core:
         timeout: seconds that a request may take, unless it says less itself.
         metrics: where it notes what it does.
         recorder: records some of the requests.
+        budget: how many bytes of requests there may be at the same time.
 
     Attributes:
         reconfigure: serves other models, and waits until that is done; raises RequestError where it is not.
@@ -222,7 +224,9 @@ class Core:
         timeout: float = 30.0,
         metrics: Metrics | None = None,
         recorder: Recorder | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        self.budget = budget if budget is not None else Budget()
         self.catalog, self.runner, self.timeout = catalog, runner, timeout
         self.recorder = recorder
         self.metrics = metrics if metrics is not None else Metrics()

@@ -19,8 +19,8 @@ from typing import Any
 
 from coldframe.errors import UnsupportedError
 from coldframe.serve.app import application
+from coldframe.serve.bodies import Receive, Scope, Send
 from coldframe.serve.config import ModelConfig
-from coldframe.serve.rest import Receive, Scope, Send
 from coldframe.serve.server import ServeOptions, Server
 
 

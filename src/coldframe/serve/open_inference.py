@@ -30,9 +30,10 @@ import numpy.typing as npt
 
 from coldframe import __version__, dtypes
 from coldframe.serve import json_tensors
+from coldframe.serve.bodies import Receive, Scope, Send, TooLargeError, read_body
 from coldframe.serve.core import Answer, Core
 from coldframe.serve.naming import ModelSpec
-from coldframe.serve.rest import Receive, Scope, Send, TooLargeError, read_body, respond, version_number
+from coldframe.serve.rest import respond, version_number
 from coldframe.serve.rpc import service
 from coldframe.serve.servable import Servable
 from coldframe.serve.status import Code, Redacted, RequestError, code_of, invalid
@@ -132,9 +133,10 @@ class OpenInference:
             raise invalid(f"Malformed request: {method} {path}")
         spec = _spec(unquote(found["name"]), found["version"] or "")
         if found["what"] == "infer":
-            body = await read_body(scope, receive, self._max_body)
-            with self._core.metrics.request(spec.name, "infer", "rest"):
-                return await self._infer_http(spec, body, dict(scope["headers"]))
+            with self._core.budget.holding() as holding:
+                body = await read_body(scope, receive, self._max_body, holding)
+                with self._core.metrics.request(spec.name, "infer", "rest"):
+                    return await self._infer_http(spec, body, dict(scope["headers"]))
         if found["what"] == "ready":
             ready = self._ready(spec)
             return 200 if ready else 404, json_tensors.dump({"name": spec.name, "ready": ready}), ()
@@ -195,7 +197,7 @@ class OpenInference:
 
     def handler(self) -> Any:
         """Return what a `grpc.aio.Server` takes."""
-        return service(SERVICE, {
+        return service(SERVICE, self._core.budget, {
             "ServerLive": (self._server_live, "ServerLiveRequest"),
             "ServerReady": (self._server_ready, "ServerReadyRequest"),
             "ModelReady": (self._model_ready, "ModelReadyRequest"),

@@ -12,26 +12,20 @@ Bodies are in `coldframe.serve.json_tensors`. An error is ``{"error": message}``
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
-import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote
 
 import numpy as np
 
 from coldframe.serve import json_tensors
+from coldframe.serve.bodies import Receive, Scope, Send, TooLargeError, read_body
 from coldframe.serve.core import Core
 from coldframe.serve.naming import ModelSpec
 from coldframe.serve.servable import Servable
-from coldframe.serve.status import Code, Redacted, RequestError, code_of, invalid
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from coldframe.serve.status import Code, Redacted, code_of, invalid
 
 _VERSION: Final = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _CALL: Final = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
@@ -71,10 +65,11 @@ class RestApi:
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
         method, path = scope["method"], scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1") or scope["path"]
         if method == "POST" and (found := _CALL.fullmatch(path)):
-            body = await read_body(scope, receive, self._max_body)
             spec, what = _spec(found), found["method"].lower()
-            with self._core.metrics.request(spec.name, what, "rest"):
-                return await self._call(spec, what, body)
+            with self._core.budget.holding() as holding:
+                body = await read_body(scope, receive, self._max_body, holding)
+                with self._core.metrics.request(spec.name, what, "rest"):
+                    return await self._call(spec, what, body)
         if method in ("GET", "HEAD") and (found := _LOOK.fullmatch(path)):
             spec = _spec(found)
             if not spec.name:
@@ -155,58 +150,6 @@ def version_number(text: str) -> int:
     if len(text) > _DIGITS or not (text.isascii() and text.isdigit()) or int(text) > _MAX_VERSION:
         raise invalid(f"Failed to convert version: {text[:_DIGITS]} to numeric.")
     return int(text)
-
-
-class TooLargeError(RequestError):
-    """A body of more bytes than the server takes."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(Code.INVALID_ARGUMENT, "the request's body is too large", expected=f"at most {limit} bytes")
-
-
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Return a request's body, inflated where it is compressed.
-
-    Raises:
-        TooLargeError: it has more than `limit` bytes.
-        RequestError: the client went away, or it is compressed in an unknown way.
-    """
-    headers = dict(scope["headers"])
-    claimed = headers.get(b"content-length", b"")
-    if claimed.isdigit() and int(claimed) > limit:
-        raise TooLargeError(limit)
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestError(Code.CANCELLED, "the client went away")
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise TooLargeError(limit)
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding == b"identity":
-        return body
-    # In a thread: others are answered meanwhile.
-    return await asyncio.to_thread(_inflated, body, encoding, limit)
-
-
-def _inflated(body: bytes, encoding: bytes, limit: int) -> bytes:
-    if encoding not in (b"gzip", b"deflate"):
-        raise invalid("unknown Content-Encoding", expected="gzip or deflate", found=encoding.decode("latin-1"))
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | (16 if encoding == b"gzip" else 0))
-    try:
-        out = inflater.decompress(body, limit + 1)
-    except zlib.error as e:
-        raise invalid(f"the body is not what its Content-Encoding says: {encoding.decode()}") from e
-    if len(out) > limit:
-        raise TooLargeError(limit)
-    if not inflater.eof:
-        raise invalid("the compressed body is cut short")
-    return out
 
 
 async def respond(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:

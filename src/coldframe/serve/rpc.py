@@ -21,6 +21,7 @@ from coldframe.formats import messages, tensor_proto
 from coldframe.formats.tensor_wire import encode_tensor
 from coldframe.formats.wire import bytes_field, integer_field
 from coldframe.serve import config
+from coldframe.serve.bodies import Budget
 from coldframe.serve.core import CLASSIFY, REGRESS, Answer, Classes, Core, Values
 from coldframe.serve.examples import classification, regression, serialized
 from coldframe.serve.naming import ModelSpec
@@ -58,18 +59,18 @@ class TensorFlowServing:
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """Return what a `grpc.aio.Server` takes."""
         return [
-            service(SERVICES[0], {
+            service(SERVICES[0], self._core.budget, {
                 "Predict": (self._measured("predict", self._predict), "PredictRequest"),
                 "Classify": (self._measured("classify", self._classify), "ClassificationRequest"),
                 "Regress": (self._measured("regress", self._regress), "RegressionRequest"),
                 "MultiInference": (self._multi_inference, "MultiInferenceRequest"),
                 "GetModelMetadata": (self._metadata, "GetModelMetadataRequest"),
             }),
-            service(SERVICES[1], {
+            service(SERVICES[1], self._core.budget, {
                 "GetModelStatus": (self._model_status, "GetModelStatusRequest"),
                 "HandleReloadConfigRequest": (self._reload, "ReloadConfigRequest"),
             }),
-            service(SERVICES[2], {
+            service(SERVICES[2], self._core.budget, {
                 "SessionRun": (self._measured("session_run", self._session_run), "SessionRunRequest"),
             }),
         ]  # fmt: skip
@@ -223,17 +224,20 @@ class TensorFlowServing:
         return bytes(out.SerializeToString())
 
 
-def service(name: str, methods: Mapping[str, tuple[Callable[[Any, Any], Awaitable[bytes]], str]]) -> Any:
+def service(
+    name: str, budget: Budget, methods: Mapping[str, tuple[Callable[[Any, Any], Awaitable[bytes]], str]]
+) -> Any:
     """Return the handler of a service whose methods take a message and return the bytes of one.
 
     Args:
         name: the service's full name.
+        budget: how many bytes of messages there may be at the same time.
         methods: for each, what answers and the name of the request's message, in the service's package.
     """
     package = name.rpartition(".")[0]
     found: dict[str, Any] = {
         method: grpc.unary_unary_rpc_method_handler(
-            _answering(handler, messages.message_class(f"{package}.{request}"), method)
+            _answering(handler, messages.message_class(f"{package}.{request}"), method, budget)
         )
         for method, (handler, request) in methods.items()
     }
@@ -241,13 +245,15 @@ def service(name: str, methods: Mapping[str, tuple[Callable[[Any, Any], Awaitabl
 
 
 def _answering(
-    handler: Callable[[Any, Any], Awaitable[bytes]], kind: Any, method: str
+    handler: Callable[[Any, Any], Awaitable[bytes]], kind: Any, method: str, budget: Budget
 ) -> Callable[[bytes, Any], Awaitable[bytes]]:
     """Read a handler's messages, and turn what it raises into a gRPC status."""
 
     async def answer(data: bytes, context: Any) -> bytes:
         try:
-            return await handler(_parsed(kind, data), context)
+            with budget.holding() as holding:
+                holding.take(len(data))
+                return await handler(_parsed(kind, data), context)
         except Exception as e:  # whatever it is, the client gets a status, and the server goes on
             code = code_of(e)
             if code is Code.INTERNAL:

@@ -37,10 +37,11 @@ from grpc_reflection.v1alpha import reflection
 
 from coldframe.errors import ColdframeError, MisuseError
 from coldframe.formats import messages
-from coldframe.serve import connections, warmup
+from coldframe.serve import connections, memory, warmup
 from coldframe.serve.access import TokenInterceptor
 from coldframe.serve.app import application
 from coldframe.serve.batching import BatchRunner
+from coldframe.serve.bodies import Budget
 from coldframe.serve.config import METRICS_PATH, BatchingOptions, ModelConfig, TlsOptions, read_model_configs
 from coldframe.serve.core import Core, DirectRunner, Runner
 from coldframe.serve.lifecycle import Catalog, CatalogOptions, Phase, VersionStatus
@@ -78,6 +79,8 @@ class ServeOptions:
         timeout: seconds that a request may take.
         patience: seconds without a byte from, or to, an HTTP client, after which its connection is closed.
         max_body: bytes of a request.
+        max_bodies: bytes that the bodies of all requests may have at the same time, of all workers together; 0: an
+            eighth of the memory, but no less than one of `max_body` for each worker.
         max_expansion: bytes that a request's tensors may take beyond those that were sent: one value stands for many.
         as_content: whether numbers in gRPC replies go into ``tensor_content``.
         cors: whether browsers may call from pages of other origins.
@@ -108,6 +111,7 @@ class ServeOptions:
     timeout: float = 30.0
     patience: float = 20.0
     max_body: int = 1 << 30
+    max_bodies: int = 0
     max_expansion: int = 1 << 28
     as_content: bool = False
     cors: bool = False
@@ -119,6 +123,11 @@ class ServeOptions:
     reuse_port: bool = False
     log_requests: bool = False
     grace: float = 30.0
+
+    @property
+    def budget(self) -> int:
+        """Bytes that the bodies of all requests to one worker may have at the same time."""
+        return self.max_bodies // self.workers or max(self.max_body, memory.available() // 8 // self.workers)
 
 
 class _Http(uvicorn.Server):
@@ -151,6 +160,7 @@ class Server:
             timeout=options.timeout,
             metrics=self.metrics,
             recorder=self.recorder,
+            budget=Budget(options.budget),
         )
         self._health = health.HealthServicer()
         self._http: _Http | None = None
