@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -69,3 +70,26 @@ def test_ops_of_deployed_graphs_are_here_or_out_of_scope(docs: Any) -> None:
     wanted = set(docs.scope()["Wanted"][1])
     assert {op for op, n in used.items() if n and op in wanted} == set()
     assert {op for op in used if op not in all_names()} <= FOREIGN
+
+
+def test_the_index_of_the_table_is_up_to_date(docs: Any) -> None:
+    assert docs.INDEX.read_text() == docs.index(), "stale: run `python tools/op_docs.py`"
+
+
+def test_a_family_is_loaded_when_an_op_of_it_is_asked_for() -> None:
+    code = """
+import subprocess
+import sys
+from coldframe.errors import UnsupportedOpError
+from coldframe.ops import table
+ops = table()
+assert "Relu" in ops and len(ops) > 900 and ops.get("Rilu") is None
+assert not any(m.endswith((".activation", ".datasets")) for m in sys.modules)
+assert ops["Relu"] is ops["Relu"] and ops.named_role("identity").name == "Identity"
+assert "coldframe.ops.activation" in sys.modules and "coldframe.ops.datasets" not in sys.modules
+try:
+    ops["Rilu"]
+except UnsupportedOpError as e:
+    assert "Relu" in e.hint
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

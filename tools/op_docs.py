@@ -1,13 +1,12 @@
 """Write docs/ops.md and docs/limits.md from the op table, tools/op_scope.toml and tools/conformance.json.
 
-``python tools/op_docs.py`` writes them; a test fails when they are stale.
+``python tools/op_docs.py`` writes them, and the index of the op table; a test fails when they are stale.
 """
 
 from __future__ import annotations
 
 import collections
 import fnmatch
-import importlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -15,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from coldframe.graph.signatures import all_names, signature
-from coldframe.ops import FAMILIES, Op, OpTable, table
+from coldframe.ops import FAMILIES, Op, OpTable, family, table
 from coldframe.runtime.inspection.coverage import op_fact
 
 ROOT = Path(__file__).parents[1]
+INDEX = ROOT / "src" / "coldframe" / "ops" / "index.json"
 SCOPE = ROOT / "tools" / "op_scope.toml"
 CONFORMANCE = ROOT / "tools" / "conformance.json"
 _RUNS = {"compiled": "ONNX Runtime", "numpy": "numpy", "runtime": "runtime"}
@@ -71,6 +71,14 @@ Nodes that run on numpy in those suites, by op and reason:
 |---|---|---|"""
 
 
+def index() -> str:
+    """Return which ops are in which family, and the first of each role."""
+    modules = {name: family(name) for name in FAMILIES}
+    ops = {name: list(OpTable.of(module)) for name, module in modules.items()}
+    roles = OpTable.of(*modules.values()).roles  # refuses ops that two families define
+    return json.dumps({"ops": {k: v for k, v in ops.items() if v}, "roles": roles}, indent=0) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Return the generated pages by path."""
     return {ROOT / "docs" / "ops.md": ops_page(), ROOT / "docs" / "limits.md": limits_page()}
@@ -81,14 +89,14 @@ def ops_page() -> str:
     """Return a page with a table of ops per family."""
     ops = table()
     lines = [_OPS.format(count=len(ops))]
-    for family in FAMILIES:
-        module = importlib.import_module(f"coldframe.ops.{family}")
+    for name in FAMILIES:
+        module = family(name)
         members = OpTable.of(module)
         if not members:
             continue
         head = (module.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-        lines += [f"## {family}", "", _cell(head), "", "| op | computes | runs on | limits |", "|---|---|---|---|"]
-        lines += [_row(members[name]) for name in members]
+        lines += [f"## {name}", "", _cell(head), "", "| op | computes | runs on | limits |", "|---|---|---|---|"]
+        lines += [_row(op) for op in members.values()]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -216,6 +224,7 @@ def _missing() -> list[str]:
 
 
 def main() -> None:
+    INDEX.write_text(index())  # what follows is made of the table that it leads to
     for path, text in pages().items():
         path.write_text(text)
         print(f"wrote {path.relative_to(ROOT)} ({len(text)} bytes)")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -87,7 +86,7 @@ def write_temporary(path: PathLike, chunks: Iterable[Chunk], *, sync: bool = Tru
         OSError: the disk is full, or the system refuses for another reason.
     """
     target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
     try:
         file = temporary.open("xb")
     except FileNotFoundError:

@@ -1,12 +1,17 @@
 """The op table: what each TensorFlow op computes, one module per family.
 
-`table` builds it from the explicit list of families below; there is no registry that imports fill.
+It is made of the explicit list of families below; there is no registry that imports fill. Which family an op is in says
+``index.json``, made of the families by ``tools/op_docs.py`` (a test fails where it is stale): a graph loads only those
+of its ops. All of them take longer to load than a small graph to run.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 from coldframe.ops.table import Op, OpTable
 
@@ -95,7 +100,13 @@ FAMILIES = (
 @functools.cache
 def table() -> OpTable:
     """Return the table of all ops coldframe runs."""
-    return OpTable.of(*(import_module(f"{__name__}.{family}") for family in FAMILIES))
+    index = json.loads(Path(__file__).with_name("index.json").read_bytes())
+    return OpTable.of_families(index["ops"], index["roles"], family)
 
 
-__all__ = ["FAMILIES", "Op", "OpTable", "table"]
+def family(name: str) -> ModuleType:
+    """Return the module of a family."""
+    return import_module(f"{__name__}.{name}")
+
+
+__all__ = ["FAMILIES", "Op", "OpTable", "family", "table"]

@@ -172,7 +172,10 @@ def alias(name: str, of: Op, **fields: Any) -> Op:
 
 
 class OpTable(Mapping[str, Op]):
-    """An immutable mapping from op names to ops, built from explicit modules."""
+    """An immutable mapping from op names to ops, built from explicit modules.
+
+    Those of `of_families` are loaded when an op of theirs is asked for, by whichever thread.
+    """
 
     def __init__(self, ops: Iterable[Op]) -> None:
         self._ops: dict[str, Op] = {}
@@ -182,46 +185,74 @@ class OpTable(Mapping[str, Op]):
                     f"{o.name} is defined twice", where=f"in {self._ops[o.name].defined_in} and {o.defined_in}"
                 )
             self._ops[o.name] = o
+        self._family = dict.fromkeys(self._ops, "")
+        self.roles: dict[str, str] = {}
+        for o in self._ops.values():
+            for role in _roles_of(o):
+                self.roles.setdefault(role, o.name)
+        self._load: Callable[[str], ModuleType] | None = None
 
     @classmethod
     def of(cls, *modules: ModuleType) -> OpTable:
         """Collect the ops that `modules` hold: module values that are an `Op`, and lists of them (family tables)."""
         return cls(o for m in modules for o in _ops_of(m))
 
+    @classmethod
+    def of_families(
+        cls, families: Mapping[str, Iterable[str]], roles: Mapping[str, str], load: Callable[[str], ModuleType]
+    ) -> OpTable:
+        """Return the table of the ops of modules that are not loaded yet.
+
+        Args:
+            families: the names of the ops by family, in order.
+            roles: the op of each role, see `named_role`.
+            load: returns the module of a family.
+        """
+        made = cls(())
+        made._family = {name: family for family, names in families.items() for name in names}
+        made.roles, made._load = dict(roles), load
+        return made
+
     def __getitem__(self, name: str) -> Op:
-        try:
-            return self._ops[name]
-        except KeyError:
+        found = self._ops.get(name)
+        if found is not None:
+            return found
+        if name not in self._family or self._load is None:
             raise UnsupportedOpError(
-                f"op `{name}` is not in the op table of {len(self)} ops", hint=near_names(name, self._ops)
-            ) from None
+                f"op `{name}` is not in the op table of {len(self)} ops", hint=near_names(name, self._family)
+            )
+        self._ops.update((o.name, o) for o in _ops_of(self._load(self._family[name])))
+        return self._ops[name]
 
     def named_role(self, role: str) -> Op:
         """Return the plainest op, the one defined first, of a role or V1 control-flow kind, ``const``, ``placeholder``.
 
         Passes make nodes of it without knowing op names.
         """
-        for o in self._ops.values():
-            if (
-                role in (o.role, o.control)
-                or (role == "const" and o.const)
-                or (role == "placeholder" and o.placeholder)
-            ):
-                return o
-        raise OpTableError(f"no op has the role `{role}`")
+        if role not in self.roles:
+            raise OpTableError(f"no op has the role `{role}`")
+        return self[self.roles[role]]
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the op called `name`, or `default`."""
-        return self._ops.get(name, default)
+        return self[name] if name in self._family else default
 
     def __contains__(self, name: object) -> bool:
-        return name in self._ops
+        return name in self._family
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ops)
+        return iter(self._family)
 
     def __len__(self) -> int:
-        return len(self._ops)
+        return len(self._family)
+
+
+def _roles_of(o: Op) -> Iterator[str]:
+    yield from (role for role in (o.role, o.control) if role)
+    if o.const:
+        yield "const"
+    if o.placeholder:
+        yield "placeholder"
 
 
 def _ops_of(module: ModuleType) -> Iterator[Op]:
