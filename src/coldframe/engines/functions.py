@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from coldframe.engines.base import BoundNode, FunctionBody
+from coldframe.engines.reference import execute
 from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.recurrences import found
@@ -21,6 +22,7 @@ class BodyView:
         self.outputs = body.outputs
         self._constants = body.constants
         self._nodes = {b.name: b for b in body.nodes}
+        self._behind: dict[TensorRef, frozenset[TensorRef] | None] = {}
 
     def made_by(self, ref: TensorRef) -> tuple[str, tuple[TensorRef, ...], Mapping[str, Any]] | None:
         """Return op, inputs and attributes of what makes a tensor; of several outputs, with the output's number."""
@@ -42,6 +44,26 @@ class BodyView:
                 break
             ref = made.node.inputs[0]
         return ref
+
+    def behind(self, ref: TensorRef) -> frozenset[TensorRef] | None:
+        """Return the arguments that a tensor is computed of; None where what computes it is not pure."""
+        if ref not in self._behind:
+            made = self._nodes.get(ref.node)
+            found: frozenset[TensorRef] | None = frozenset((ref,)) if ref in self.inputs else frozenset()
+            if made is not None:
+                below = [self.behind(r) for r in made.node.inputs] if made.call.op.pure else [None]
+                found = None if None in below else frozenset().union(*(b for b in below if b is not None))
+            self._behind[ref] = found
+        return self._behind[ref]
+
+    def fold(self, ref: TensorRef, given: Mapping[TensorRef, Any]) -> Any:
+        """Return a tensor's value, of values for arguments; None where one is missing."""
+        known = self._constants.get(ref, given.get(ref))
+        made = self._nodes.get(ref.node)
+        if known is not None or made is None or not made.call.op.pure:
+            return known
+        values = [self.fold(r, given) for r in made.node.inputs]
+        return None if any(v is None for v in values) else execute(made, values, None)[ref.slot]
 
     def ops(self) -> AbstractSet[str]:
         """Return the names of its ops."""

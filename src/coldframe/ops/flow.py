@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from coldframe.ops import inference_state
-from coldframe.ops.recurrences import found, run_layer
+from coldframe.ops.recurrences import found
+from coldframe.ops.recurrent_layers import run_layers
 from coldframe.ops.state import State
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
@@ -76,8 +77,8 @@ def _(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branch) ->
 
 @while_.rule("onnx")
 def _(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branch) -> Any:
-    layer = found(xp.seen(cond), xp.seen(body))
-    made = None if layer is None else run_layer(xp, layer, input)
+    layers = found(xp.seen(cond), xp.seen(body))
+    made = None if layers is None else run_layers(xp, layers, input)
     return xp.loop(cond, body, input) if made is None else made
 
 

@@ -446,6 +446,9 @@ def _attribute(name: str, value: Any) -> Any:
     elif all(isinstance(v, (int, np.integer)) for v in value):
         a.type = 7
         a.ints.extend(int(v) for v in value)
+    elif all(isinstance(v, str) for v in value):
+        a.type = 8
+        a.strings.extend(v.encode() for v in value)
     else:
         a.type = 6
         a.floats.extend(float(v) for v in value)

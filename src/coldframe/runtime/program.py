@@ -27,6 +27,7 @@ from coldframe.passes.carve import Library
 from coldframe.passes.inline import inline_calls
 from coldframe.passes.raise_control_flow import has_flow, raise_control_flow
 from coldframe.runtime.choice import TRIED, Choice, choose
+from coldframe.runtime.deciding import Deciding
 from coldframe.runtime.direct import Direct
 from coldframe.runtime.missing import refuse_missing
 from coldframe.runtime.plan import Plan, PlanBuilder, Task
@@ -81,6 +82,7 @@ class Program:
         self._feeds: dict[TensorRef, tuple[Any, tuple[int | None, ...] | None]] = {}
         self._plans: collections.OrderedDict[Any, Plan] = collections.OrderedDict()
         self._lock = threading.Lock()
+        self._deciding = Deciding(graph)
 
     def run(self, fetches: tuple[TensorRef, ...], targets: tuple[str, ...], feeds: Feeds, state: RunState) -> list[Any]:
         """Return the values of `fetches`; `targets` are nodes that must run as well.
@@ -92,6 +94,7 @@ class Program:
             state: the run's state.
         """
         key: Any = (fetches, targets, tuple((r, _kind(v)) for r, v in sorted(feeds.items())))
+        key += self._deciding.values(fetches, targets, feeds)
         plan = general = self._made(key)
         again = False
         if plan is not None and plan.seen is not None:
@@ -117,6 +120,8 @@ class Program:
 
     def direct(self, fetches: tuple[TensorRef, ...], feeds: Feeds) -> Direct | None:
         """Return the short way of running `fetches` with such feeds once more, in their order; None without one."""
+        if self._deciding.values(fetches, (), feeds):
+            return None
         plan = self._made((fetches, (), tuple((r, _kind(v)) for r, v in sorted(feeds.items()))))
         return None if plan is None else Direct.of(plan, tuple(feeds), plan.fetches)
 
@@ -160,7 +165,7 @@ class Program:
         inlined = inline_calls(self.graph, [*fetches, *targets], fed=feeds.keys())
         wanted = tuple(inlined.alias(r) for r in fetches)
         goals = [t for name in targets for t in inlined.nodes(name)]
-        graph = inlined.graph
+        graph = self._deciding.settled(inlined.graph, feeds)
         names = needed(graph, [r.node for r in wanted if r not in feeds] + goals, {*feeds, *self._argument_refs(feeds)})
         nodes = [graph.nodes[n] for n in graph.nodes if n in names]
         refuse_missing(nodes, graph.functions, self._settings.table)
