@@ -120,9 +120,8 @@ class Program:
 
     def direct(self, fetches: tuple[TensorRef, ...], feeds: Feeds) -> Direct | None:
         """Return the short way of running `fetches` with such feeds once more, in their order; None without one."""
-        if self._deciding.values(fetches, (), feeds):
-            return None
-        plan = self._made((fetches, (), tuple((r, _kind(v)) for r, v in sorted(feeds.items()))))
+        key = (fetches, (), tuple((r, _kind(v)) for r, v in sorted(feeds.items())))
+        plan = None if self._deciding.values(fetches, (), feeds) else self._made(key)
         return None if plan is None else Direct.of(plan, tuple(feeds), plan.fetches)
 
     def _made(self, key: Any) -> Plan | None:
