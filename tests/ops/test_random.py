@@ -221,3 +221,36 @@ def test_a_generator_without_state_is_refused() -> None:
     session.run("init")
     with pytest.raises(cf.ExecutionError, match="the state of a generator"):
         session.run("skip:0")
+
+
+# --- drawn by trial: doubles, whose logarithms and powers may differ from the C library's in the last bit
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_gamma(dtype: str) -> None:
+    alpha = np.array([[0.05, 0.7, 1.0], [1.2, 6.5, 300.0]])
+    build = lambda: tf.raw_ops.RandomGamma(shape=[40, 3], alpha=alpha.astype(dtype), seed=4, seed2=-5)  # noqa: E731
+    check(build, runs=2, rtol={"float16": 1e-3, "float32": 1e-6, "float64": 1e-12}[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64", "float16"])
+def test_poisson(dtype: str) -> None:
+    rate = np.array([0.0, 0.3, 4.0, 9.9, 10.0, 35.5, 900.0], np.float32)
+    check(lambda: tf.raw_ops.RandomPoissonV2(shape=[2, 30], rate=rate, seed=8, seed2=1, dtype=dtype), runs=2)
+
+
+def test_trials_for_a_seed() -> None:
+    alpha = np.array([0.4, 3.0], np.float32)
+
+    def build() -> list[Any]:
+        key, counter = np.array([7], np.uint64), np.array([1, 2], np.uint64)
+        return [
+            tf.raw_ops.StatelessRandomGammaV2(shape=[20, 2], seed=[1, 9], alpha=alpha),
+            tf.raw_ops.StatelessRandomGammaV3(shape=[20, 2], key=key, counter=counter, alg=1, alpha=alpha),
+            tf.raw_ops.StatelessRandomPoisson(shape=[3, 20, 2], seed=[1, 9], lam=alpha * 9, dtype="int32"),
+        ]
+
+    check(build, rtol=1e-6)
+
+
+def test_no_trials() -> None:
+    check(lambda: tf.raw_ops.RandomGamma(shape=[0], alpha=[1.5, 2.0], seed=1, seed2=1))
+    check(lambda: tf.raw_ops.RandomPoissonV2(shape=[2], rate=np.zeros(0), seed=1, seed2=1))

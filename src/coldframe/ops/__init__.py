@@ -74,6 +74,7 @@ FAMILIES = (
     "glimpse",
     "pictures",
     "random",
+    "trials",
     "candidates",
     "stateless",
     "quantize",

@@ -91,10 +91,10 @@ def integers(stream: Stream, count: int, low: int, high: int, dtype: DType) -> A
 
 def uniform(stream: Stream, count: int, dtype: DType) -> Array:
     """Return values of [0, 1)."""
-    return _unit(stream.words(_blocks(count, 2 if dtype is dtypes.float64 else 4)), dtype)[:count]
+    return fractions(stream.words(_blocks(count, 2 if dtype is dtypes.float64 else 4)), dtype)[:count]
 
 
-def _unit(words: Array, dtype: DType) -> Array:
+def fractions(words: Array, dtype: DType) -> Array:
     """Return the words' low bits as the mantissa of a number in [1, 2), less one."""
     if dtype is dtypes.float64:
         high = (words[:, 0::2].astype(np.uint64) & np.uint64(0xFFFFF)) << _WORD
@@ -112,7 +112,7 @@ def _unit(words: Array, dtype: DType) -> Array:
 def normal(stream: Stream, count: int, dtype: DType) -> Array:
     """Return values of the normal distribution of mean 0 and deviation 1."""
     wide = dtype is dtypes.float64
-    return _box_muller(stream.words(_blocks(count, 2 if wide else 4)), wide).ravel()[:count].astype(dtype.numpy)
+    return box_muller(stream.words(_blocks(count, 2 if wide else 4)), wide).ravel()[:count].astype(dtype.numpy)
 
 
 def truncated(stream: Stream, count: int, dtype: DType) -> Array:
@@ -128,7 +128,7 @@ def truncated(stream: Stream, count: int, dtype: DType) -> Array:
     open_, block = np.arange(groups), 0
     while len(open_):
         places = open_.astype(np.uint64) * np.uint64(size * RESERVED // 4) + np.uint64(block)
-        drawn = _box_muller(stream.at(places), wide)
+        drawn = box_muller(stream.at(places), wide)
         for column in drawn.T:
             taken = (np.abs(column) < _CUT) & (filled[open_] < size)
             at = open_[taken]
@@ -138,14 +138,14 @@ def truncated(stream: Stream, count: int, dtype: DType) -> Array:
     return out.ravel()[:count].astype(dtype.numpy)
 
 
-def _box_muller(words: Array, wide: bool) -> Array:
+def box_muller(words: Array, wide: bool) -> Array:
     """Return as many normal values for each block as it has uniform ones, by Box and Muller's method."""
     if wide:
-        unit = _unit(words, dtypes.float64).reshape(-1, 2)
+        unit = fractions(words, dtypes.float64).reshape(-1, 2)
         radius = np.sqrt(-2 * np.log(np.maximum(unit[:, 0], 1e-7)))
         angle = 2 * math.pi * unit[:, 1]
         return np.stack([np.sin(angle) * radius, np.cos(angle) * radius], axis=1)
-    unit = _unit(words, dtypes.float32).reshape(-1, 2)
+    unit = fractions(words, dtypes.float32).reshape(-1, 2)
     radius = np.sqrt(np.float32(-2) * _logf(np.maximum(unit[:, 0], np.float32(1e-7))))
     sine, cosine = _sincosf((2 * math.pi * unit[:, 1].astype(np.float64)).astype(np.float32))
     return np.stack([sine * radius, cosine * radius], axis=1).reshape(-1, 4)

@@ -38,7 +38,7 @@ def of_seed(seed: Any) -> Stream:
     return Stream(mixed[0] | mixed[1] << 32, (mixed[2] | mixed[3] << 32) << 64)
 
 
-def _of_key(key: Any, counter: Any, alg: Any) -> Stream:
+def of_key(key: Any, counter: Any, alg: Any) -> Stream:
     if np.ndim(alg) or int(alg) not in (_PHILOX, _AUTO):
         raise refuse("the random number generator", expected="1 (Philox) or 3 (the usual one)", found=np.ravel(alg))
     if np.shape(key) != (1,) or np.ndim(counter) != 1 or len(counter) < 2:
@@ -85,7 +85,7 @@ def _both(name: str, draw: Draw, doc: str) -> list[Op]:
 
     def by_key(xp: Any, shape: Any, key: Any, counter: Any, alg: Any, *, dtype: DType) -> Any:
         dims, count = sizes(shape)
-        return draw(_of_key(key, counter, alg), count, dtype).reshape(dims)
+        return draw(of_key(key, counter, alg), count, dtype).reshape(dims)
 
     by_seed.__doc__ = by_key.__doc__ = doc
     return [
@@ -115,7 +115,7 @@ def stateless_random_uniform_int_v2(
 ) -> Any:
     """Integers of [minval, maxval)."""
     dims, count = sizes(shape)
-    return philox.integers(_of_key(key, counter, alg), count, *limits(minval, maxval, count), dtype).reshape(dims)
+    return philox.integers(of_key(key, counter, alg), count, *limits(minval, maxval, count), dtype).reshape(dims)
 
 
 @op("StatelessMultinomial", no_gradient=True, shape=inference_math.multinomial, host=_WHY)
