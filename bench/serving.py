@@ -1,20 +1,23 @@
-"""``python bench/serving.py FOLDER``: serving, coldframe beside LitServe, BentoML and a handler on TensorFlow.
+"""``python bench/serving.py FOLDER``: serving, coldframe beside LitServe, BentoML, MLServer, and TensorFlow.
 
-For each model all servers run, and take turns at being asked: A B C D A B C D ... Three things are measured:
+For each model all servers run, and take turns at being asked: A B C D A B C D ... Four things are measured:
 
 - *closed loop*: so many connections, each asks again when it has its answer; *CPU* is the processor time that the
   server and its workers take for a request, which other programs on the machine hardly change;
 - *open loop*: requests fall due at random at a given rate, and their latency counts from when they were due;
+- *ladder*, of small models: the highest rate, of the same ones for all, at which 99 of 100 requests are answered within
+  20 ms;
 - *overhead*: one request at a time through each of coldframe's protocols, beside the same model called in a process
-  without a server.
+  without a server; with threads that sleep while they wait, as servers have them, and with threads that spin.
 
-All peers run with the workers that they have by default: coldframe, the handler and BentoML compute in one process,
-LitServe in a second one. LitServe and BentoML run the model on ONNX Runtime; where the handler on TensorFlow is slower,
-that is TensorFlow's share as well. Images go as raw bytes (V2's binary data to coldframe, the body to TensorFlow's
-handler, base64 to the others), other tensors as JSON.
+All peers run with the workers that they have by default: coldframe, BentoML and the handler on TensorFlow compute in
+one process, LitServe and MLServer in a second one. LitServe, BentoML and MLServer run the model on ONNX Runtime; where
+the handler on TensorFlow is slower, that is TensorFlow's share as well. Images go as raw bytes (V2's binary data to
+coldframe, the body to TensorFlow's handler, base64 to the others), other tensors as JSON.
 
-FOLDER keeps the models, and the environments that LitServe and BentoML are installed into once, each its own. Prints
-tables; asserts nothing about time. Answers that differ from those of the model called without a server are errors.
+FOLDER keeps the models, and environments, each its own, that LitServe, BentoML and MLServer are installed into once.
+Prints tables, and at the end lines of JSON that begin with SUMMARY; asserts nothing about time. Answers that differ
+from those of the model called without a server are errors.
 """
 
 from __future__ import annotations
@@ -43,9 +46,18 @@ from coldframe.formats.tensor_wire import encode_tensor
 
 HERE = Path(__file__).parent
 OURS = "coldframe"
-PEERS: Final = (OURS, "litserve", "bentoml", "tensorflow")
-INSTALLED: Final = {"litserve": ("litserve", "onnxruntime"), "bentoml": ("bentoml", "onnxruntime")}
+PEERS: Final = (OURS, "litserve", "bentoml", "mlserver", "tensorflow")
+INSTALLED: Final = {
+    "litserve": ("litserve", "onnxruntime"),
+    "bentoml": ("bentoml", "onnxruntime"),
+    "mlserver": ("mlserver", "onnxruntime", "uvloop<0.22"),  # MLServer 1.7 does not start with newer ones
+}
+PARTS: Final = ("loops", "ladder", "overhead")
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
+GOOD_P99: Final = 20.0  # ms, which a rung of the ladder must keep to
+RUNGS: Final = tuple(round(100 * 1.12**i) for i in range(42))  # requests per second, to some 10000
+TARGETS: Final = {"ratio": 2.0, "overhead": 0.15}
+DATATYPES: Final = {"float32": "FP32", "int64": "INT64"}
 PATIENCE = 120  # seconds that a server may take to start
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -93,9 +105,8 @@ def rest(name: str, feeds: Mapping[str, np.ndarray]) -> bytes:
 
 def binary(name: str, feeds: Mapping[str, np.ndarray]) -> bytes:
     """Return a request of the Open Inference Protocol with raw tensors, which asks for a reply of that kind."""
-    names = {"float32": "FP32", "int64": "INT64"}
     inputs = [
-        {"name": k, "datatype": names[v.dtype.name], "shape": v.shape, "parameters": {"binary_data_size": v.nbytes}}
+        {"name": k, "datatype": DATATYPES[v.dtype.name], "shape": v.shape, "parameters": {"binary_data_size": v.nbytes}}
         for k, v in feeds.items()
     ]
     head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
@@ -113,11 +124,25 @@ def rpc(name: str, feeds: Mapping[str, np.ndarray]) -> bytes:
     return bytes(request.SerializeToString())
 
 
+def _tensors(feeds: Mapping[str, np.ndarray], raw: bool) -> list[dict[str, Any]]:
+    """Return inputs as the Open Inference Protocol has them in JSON; raw bytes as base64."""
+    if raw:
+        coded = {k: base64.b64encode(v.tobytes()).decode() for k, v in feeds.items()}
+        told = {"datatype": "BYTES", "shape": [1], "parameters": {"content_type": "base64"}}
+        return [{"name": k, **told, "data": [text]} for k, text in coded.items()]
+    return [
+        {"name": k, "datatype": DATATYPES[v.dtype.name], "shape": v.shape, "data": v.ravel().tolist()}
+        for k, v in feeds.items()
+    ]
+
+
 def request_of(peer: str, name: str, feeds: Mapping[str, np.ndarray]) -> bytes:
     """Return what a peer is asked in the closed and open loops."""
     raw = MODELS[name].raw
     if peer == OURS:
         return (binary if raw else rest)(name, feeds)
+    if peer == "mlserver":
+        return _http("/v2/models/served/infer", json.dumps({"inputs": _tensors(feeds, raw)}).encode())
     if not raw:
         return _http("/predict", _columns(feeds))
     (content,) = (v.tobytes() for v in feeds.values())
@@ -137,14 +162,18 @@ def answer_in(reply: bytes, method: str) -> np.ndarray:
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"inference-header-content-length:"):
             return np.frombuffer(body[int(line.partition(b":")[2]) :], np.float32)
-    return np.array(json.loads(body)["outputs"], np.float32).ravel()
+    outputs = json.loads(body)["outputs"]
+    if outputs and isinstance(outputs[0], dict):  # MLServer's
+        outputs = outputs[0]["data"]
+    return np.array(outputs, np.float32).ravel()
 
 
 # --- processes ----------------------------------------------------------------------------------------------------
 class Server:
     """A server that has one model loaded."""
 
-    def __init__(self, peer: str, name: str, folder: Path) -> None:
+    def __init__(self, peer: str, name: str, folder: Path, *words: str) -> None:
+        self._words = words
         self.peer, self.port, self.grpc_port = peer, _free_port(), _free_port()
         models = folder / "models"
         env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{HERE}:{os.environ.get('PYTHONPATH', '')}"}
@@ -160,7 +189,14 @@ class Server:
         python = str(_environment(folder, self.peer) / "bin" / "python") if self.peer in INSTALLED else sys.executable
         if self.peer == OURS:
             ports = ["--rest-api-port", port, "--port", str(self.grpc_port)]
-            return [python, "-m", "coldframe", "serve", "--model", f"{name}={saved}", *ports]
+            return [python, "-m", "coldframe", "serve", "--model", f"{name}={saved}", *ports, *self._words]
+        if self.peer == "mlserver":
+            settings = folder / f"mlserver-{name}"
+            settings.mkdir(exist_ok=True)
+            ports = {"http_port": self.port, "grpc_port": self.grpc_port, "metrics_port": _free_port()}
+            (settings / "settings.json").write_text(json.dumps({"host": "127.0.0.1", **ports}))
+            (settings / "model-settings.json").write_text('{"name": "served", "implementation": "serving_ml.Served"}')
+            return [str(Path(python).with_name("mlserver")), "start", str(settings)]
         if self.peer == "bentoml":
             return [python, "-m", "bentoml", "serve", "serving_bento:Served", "--host", "127.0.0.1", "--port", port]
         if self.peer == "litserve":
@@ -342,6 +378,7 @@ class Bench:
             said, _, reply = self.client.ask(port, request, 0.5, method=method)
             if reply and not said["errors"]:
                 break
+            time.sleep(0.1)
             if time.monotonic() > until:
                 raise ServerError(f"{server.peer} does not answer: {reply[:300]!r}")
         found = answer_in(reply, method)
@@ -349,12 +386,14 @@ class Bench:
             raise ServerError(f"{server.peer} answers wrongly: {found[:4]} instead of {expected[:4]}")
 
 
-def loops(bench: Bench, name: str, peers: Sequence[str], folder: Path) -> str:
-    """Measure the closed and open loops of one model; return a line that sums them up."""
-    model, feeds = MODELS[name], _feeds(folder, name)
+@contextlib.contextmanager
+def ready(
+    bench: Bench, name: str, peers: Sequence[str], folder: Path
+) -> Iterator[tuple[list[Server], dict[str, bytes]]]:
+    """Run the servers of a model that answer rightly, warmed up; give what to ask each, too."""
+    feeds = _feeds(folder, name)
     expected = _engine(folder, name)(feeds).ravel()
     requests = {p: request_of(p, name, feeds) for p in peers}
-    closed: dict[int, dict[str, Result]] = {}
     with running(peers, name, folder) as servers:
         good = []
         for s in servers:
@@ -363,6 +402,14 @@ def loops(bench: Bench, name: str, peers: Sequence[str], folder: Path) -> str:
                 good.append(s)
             except ServerError as e:
                 print(e)
+        yield good, requests
+
+
+def loops(bench: Bench, name: str, peers: Sequence[str], folder: Path) -> str:
+    """Measure the closed and open loops of one model; return a line that sums them up."""
+    model = MODELS[name]
+    closed: dict[int, dict[str, Result]] = {}
+    with ready(bench, name, peers, folder) as (good, requests):
         for count in model.connections:
             closed[count] = bench.turns_of(good, requests, count)
             _table(f"{name}, closed loop, {count} connection{'s' * (count > 1)}", closed[count])
@@ -397,43 +444,102 @@ def _summary(name: str, closed: Mapping[int, Mapping[str, Result]]) -> str:
     )
 
 
+# --- ladder -------------------------------------------------------------------------------------------------------
+def ladder(bench: Bench, name: str, peers: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Find the highest rate that each server keeps up with, by halving; they take turns."""
+    with ready(bench, name, peers, folder) as (good, requests):
+        found: dict[str, list[int]] = {s.peer: [] for s in good}
+        for _ in range(bench.turns):
+            span = {s.peer: (-1, len(RUNGS)) for s in good}  # the highest that holds, the lowest that does not
+            while any(high - low > 1 for low, high in span.values()):
+                for s in good:
+                    low, high = span[s.peer]
+                    if high - low > 1:
+                        at = (low + high) // 2
+                        holds = _holds(bench, s, requests[s.peer], RUNGS[at])
+                        span[s.peer] = (at, high) if holds else (low, at)
+            for peer, (low, _) in span.items():
+                found[peer].append(RUNGS[low] if low >= 0 else 0)
+    rates = {peer: statistics.median(each) for peer, each in found.items()}
+    print(f"\n{name}, the highest rate with a p99 of at most {GOOD_P99:g} ms, requests/s")
+    for peer, rate in rates.items():
+        print(f"  {peer:<12}{rate:>9.0f}   (of {', '.join(map(str, found[peer]))})", flush=True)
+    python = {p: r for p, r in rates.items() if p in INSTALLED}
+    best = max(python, key=lambda p: python[p], default=None)
+    ratio = rates[OURS] / python[best] if best is not None and OURS in rates and python[best] else None
+    return {"model": name, "p99_ms": GOOD_P99, "rates": rates, "best_peer": best, "ratio": ratio,
+            "target": TARGETS["ratio"]}  # fmt: skip
+
+
+def _holds(bench: Bench, server: Server, request: bytes, rate: float) -> bool:
+    """Whether a server keeps up with a rate. What is only now and then too slow gets a second chance."""
+    for _ in range(2):
+        said, latencies, _ = bench.client.ask(server.port, request, bench.seconds, rate=rate)
+        answered = len(latencies) - said["late"]
+        if (
+            not said["errors"]
+            and answered >= 0.9 * rate * bench.seconds
+            and np.percentile(latencies, 99) * 1e3 <= GOOD_P99
+        ):
+            return True
+        if np.median(latencies) * 1e3 > GOOD_P99:  # no matter of chance
+            return False
+    return False
+
+
 # --- overhead -----------------------------------------------------------------------------------------------------
 def _feeds(folder: Path, name: str) -> dict[str, np.ndarray]:
     with np.load(folder / "models" / f"{name}.npz") as archive:
         return dict(archive)
 
 
-def _engine(folder: Path, name: str) -> Any:
+def _engine(folder: Path, name: str, *, spin: bool = False) -> Any:
     import coldframe as cf
 
-    model = cf.load(folder / "models" / name / "1", spin=False)  # as the server loads it
+    model = cf.load(folder / "models" / name / "1", spin=spin)  # servers load models without, unless told to
     return lambda feeds: model.run(feeds)["out"]
 
 
-def overhead(bench: Bench, name: str, folder: Path) -> None:
+def overhead(bench: Bench, name: str, folder: Path) -> dict[str, Any]:
     """Time one request at a time through each protocol, and the model without a server."""
     feeds = _feeds(folder, name)
-    engine = _engine(folder, name)
-    expected = engine(feeds).ravel()
+    alone = {"no server": _engine(folder, name), "no server, spinning": _engine(folder, name, spin=True)}
+    expected = alone["no server"](feeds).ravel()
     ways = {"gRPC, tensor_content": (rpc, PREDICT), "V2, binary": (binary, ""), "REST, JSON": (rest, "")}
-    times: dict[str, list[float]] = {w: [] for w in ("no server", *ways)}
-    with running([OURS], name, folder) as servers:
-        (server,) = servers
-        for make, method in ways.values():
-            bench.warm(server, make(name, feeds), expected, method)
-        for _ in range(2 * bench.turns):
-            times["no server"].append(_alone(engine, feeds, bench.seconds / 2))
+    times: dict[str, list[float]] = {w: [] for w in alone}
+    with contextlib.ExitStack() as stack:
+        servers = {"": Server(OURS, name, folder), ", --spin": Server(OURS, name, folder, "--spin")}
+        for server in servers.values():
+            stack.callback(server.close)
+        for how, server in servers.items():
+            server.wait(time.monotonic() + PATIENCE)
             for way, (make, method) in ways.items():
-                port = server.grpc_port if method else server.port
-                _, latencies, _ = bench.client.ask(port, make(name, feeds), bench.seconds / 2, method=method)
-                times[way].append(float(np.median(latencies)))
-    print(f"\n{name + ', one request at a time':<34}{'p50, ms':>9}{'more, ms':>10}{'more, %':>9}")
+                bench.warm(server, make(name, feeds), expected, method)
+                times[way + how] = []
+        for _ in range(2 * bench.turns):
+            for what, engine in alone.items():
+                times[what].append(_alone(engine, feeds, bench.seconds / 3))
+            for how, server in servers.items():
+                for way, (make, method) in ways.items():
+                    port, request = (server.grpc_port if method else server.port), make(name, feeds)
+                    _, latencies, _ = bench.client.ask(port, request, bench.seconds / 3, method=method)
+                    times[way + how].append(float(np.median(latencies)))
+    return _compared(name, times, list(alone))
+
+
+def _compared(name: str, times: Mapping[str, list[float]], alone: Sequence[str]) -> dict[str, Any]:
+    """Print how much more than the model alone each way takes, and return it."""
+    print(f"\n{name + ', one request at a time':<34}{'p50, ms':>9}", *(f"{'over ' + a:>29}" for a in alone))
+    shares: dict[str, dict[str, float]] = {}
     for way, found in times.items():
-        pairs = list(zip(found, times["no server"], strict=True))
-        more = statistics.median(a - b for a, b in pairs)
-        share = statistics.median(a / b for a, b in pairs) - 1
-        cells = "" if way == "no server" else f"{more * 1e3:>10.3f}{share:>9.1%}"
+        cells = ""
+        for base in alone if way not in alone else ():
+            pairs = list(zip(found, times[base], strict=True))
+            more, share = statistics.median(a - b for a, b in pairs), statistics.median(a / b for a, b in pairs) - 1
+            shares.setdefault(way, {})[base] = round(share, 4)
+            cells += f"{more * 1e3:>19.3f} ms{share:>8.1%}"
         print(f"  {way:<32}{statistics.median(found) * 1e3:>9.3f}{cells}", flush=True)
+    return {"model": name, "overhead": shares, "target": TARGETS["overhead"]}
 
 
 def _alone(engine: Any, feeds: Mapping[str, np.ndarray], seconds: float) -> float:
@@ -458,12 +564,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="keeps models and environments")
     parser.add_argument("--models", default="", help=f"of {','.join(MODELS)}")
     parser.add_argument("--peers", default="", help=f"of {','.join(PEERS)}")
-    parser.add_argument("--parts", default="", help="of loops,overhead")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of a turn")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--parts", default="", help=f"of {','.join(PARTS)}")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
+    parser.add_argument("--turns", type=int, default=2)
     args = parser.parse_args()
     names, peers = _chosen(args.models, list(MODELS)), _chosen(args.peers, PEERS)
-    parts = _chosen(args.parts, ("loops", "overhead"))
+    parts = _chosen(args.parts, PARTS)
     folder = args.folder.resolve()
     (folder / "models").mkdir(parents=True, exist_ok=True)
     missing = [n for n in names if not (folder / "models" / f"{n}.npz").exists()]
@@ -471,13 +577,19 @@ def main() -> None:
         subprocess.run([sys.executable, HERE / "serving_models.py", folder / "models", *missing], check=True)
     print("latencies and CPU in ms; client: the share of time that the asking process was busy")
     with tempfile.TemporaryDirectory() as scratch, contextlib.closing(Client(Path(scratch))) as client:
-        bench, lines = Bench(client, args.seconds, args.turns), []
+        bench = Bench(client, args.seconds, args.turns)
+        lines: list[str] = []
+        summaries: list[dict[str, Any]] = []
         for name in names:
             if "loops" in parts:
                 lines.append(loops(bench, name, peers, folder))
+            if "ladder" in parts and not MODELS[name].raw:
+                summaries.append(ladder(bench, name, peers, folder))
             if "overhead" in parts:
-                overhead(bench, name, folder)
+                summaries.append(overhead(bench, name, folder))
     print("\n" + "\n".join(lines))
+    for each in summaries:
+        print("SUMMARY", json.dumps(each))
 
 
 if __name__ == "__main__":

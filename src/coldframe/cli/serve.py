@@ -138,6 +138,7 @@ def _running(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=0,
     )
+    _flag(group, "spin", "such threads spin while they wait: quicker where processors are idle", action="store_true")
     _flag(
         group,
         "threads",
@@ -209,7 +210,7 @@ def options(args: argparse.Namespace) -> ServeOptions:
         rest_port=args.rest_api_port or None,
         grpc_port=args.port or None,
         grpc_socket=args.grpc_socket_path,
-        load=LoadOptions(args.engine, args.tensorflow_intra_op_parallelism, tags),
+        load=LoadOptions(args.engine, args.tensorflow_intra_op_parallelism, tags, spin=args.spin),
         catalog=CatalogOptions(
             args.max_num_load_retries,
             args.load_retry_interval_micros * _MICRO,

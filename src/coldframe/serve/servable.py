@@ -48,12 +48,14 @@ class LoadOptions:
         threads: threads within an op; 0 lets the engine choose.
         tags: which meta graph of SavedModels; None for ``serve``.
         mapped: whether variables stay where their file is mapped, so that workers share them.
+        spin: whether threads within an op keep processors busy while they wait.
     """
 
     engine: str = "auto"
     threads: int = 0
     tags: tuple[str, ...] | None = None
     mapped: bool = False
+    spin: bool = False
 
 
 class Servable:
@@ -272,7 +274,7 @@ def load_servable(
         tags=options.tags,
         engine=options.engine,
         threads=options.threads,
-        spin=False,  # the processors have requests to read, and other models to run
+        spin=options.spin,  # by default not: the processors have requests to read, and other models to run
         mapped=options.mapped,
     )
     _check_model(model, path, graph)
