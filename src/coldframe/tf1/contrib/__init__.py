@@ -30,8 +30,6 @@ _MISSING: Final = {
     "estimator": "see tf.estimator",
     "feature_column": "see tf.feature_column",
     "graph_editor": "rewrite graphs with coldframe.graph",
-    "opt": "see tf.train for the optimizers that coldframe has",
-    "crf": "coldframe has no conditional random fields",
     "ffmpeg": "decode sound with another package, and feed it",
     "predictor": "load the model with coldframe.load and call it",
 }
