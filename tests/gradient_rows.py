@@ -66,8 +66,16 @@ ANY = [
     "BesselI0e",
     "BesselI1",
     "BesselI1e",
+    "BesselJ0",
+    "BesselJ1",
+    "Dawsn",
+    "FresnelCos",
+    "FresnelSin",
 ]
-POSITIVE = ["Sqrt", "Rsqrt", "Log", "Log1p", "Lgamma", "Digamma"]
+POSITIVE = [
+    "Sqrt", "Rsqrt", "Log", "Log1p", "Lgamma", "Digamma", "BesselY0", "BesselY1", "BesselK0", "BesselK0e", "BesselK1",
+    "BesselK1e", "Expint", "Spence",
+]  # fmt: skip
 UNIT = ["Asin", "Acos", "Atanh", "Erfinv"]
 COMPLEX = [
     "Neg",

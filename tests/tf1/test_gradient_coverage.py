@@ -16,8 +16,11 @@ from gradient_rows import ALL, OLD
 
 # Ops that TensorFlow registers a rule for, which raises, or which runs the program's Python backwards.
 _NEVER = {"SparseDenseCwiseAdd", "SparseSparseMaximum", "SparseSparseMinimum", "EagerPyFunc"}
-# Run forward only: training with them is left to CUDA, and docs/limits.md says so.
-_FORWARD = {"CudnnRNN", "CudnnRNNV2", "CudnnRNNV3", "ImageProjectiveTransformV2", "ImageProjectiveTransformV3"}
+# Run forward only: training with them is left to CUDA, and docs/limits.md says so; and functions of matrices.
+_FORWARD = {
+    "CudnnRNN", "CudnnRNNV2", "CudnnRNNV3", "ImageProjectiveTransformV2", "ImageProjectiveTransformV3",
+    "MatrixSquareRoot", "Eig", "TridiagonalMatMul", "TridiagonalSolve", "BandedTriangularSolve",
+}  # fmt: skip
 # Ops that call functions: their rules build functions, so they live with the graph API.
 _FUNCTIONAL = {"If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile"}
 # Ops through which no gradient flows and of which TensorFlow says nothing, or says so by a rule that gives none.
@@ -51,6 +54,7 @@ _FAMILIES = {  # modules whose rules are in `coldframe.ops.backward`
         "linalg",
         "diagonal",
         "special",
+        "integrals",
         "sparse",
         "sparse_math",
         "ragged",

@@ -119,6 +119,26 @@ def _suppress_softly(boxes: Array, scores: Array, limits: Limits) -> tuple[Array
     return np.array(selected, np.int32), np.array(kept, np.float32)
 
 
+@op("NonMaxSuppressionWithOverlaps", shape="[n, n] [n] -> [?]", host="ONNX computes overlaps itself", no_gradient=True)
+def non_max_suppression_with_overlaps(
+    xp: Any, overlaps: Array, scores: Array, max_output_size: Array, overlap_threshold: Array, score_threshold: Array
+) -> Any:
+    """The indices of the best boxes, of which it is given how much each two of them overlap."""
+    n = len(scores) if scores.ndim == 1 else -1
+    if overlaps.shape != (n, n):
+        raise refuse("`overlaps` do not fit `scores`", expected=f"[{n}, {n}]", found=list(overlaps.shape))
+    count = int(_scalar(max_output_size, "max_output_size"))
+    most, least = (float(_scalar(x, k)) for x, k in ((overlap_threshold, "overlap_threshold"),
+                                                     (score_threshold, "score_threshold")))  # fmt: skip
+    chosen: list[int] = []
+    for i in np.argsort(-scores, kind="stable").tolist():
+        if len(chosen) >= count or not scores[i] > least:
+            break
+        if not np.any(overlaps[i, chosen] > most):
+            chosen.append(i)
+    return np.array(chosen, np.int32)
+
+
 def _padded(x: Array, n: int) -> Array:
     return np.concatenate([x, np.zeros(n - len(x), x.dtype)]) if len(x) < n else x
 

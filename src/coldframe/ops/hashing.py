@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldframe.ops.table import op
+from coldframe.primitives.base import refuse
 
 _MASK: Final = (1 << 64) - 1
 _K0: Final = 0xC3A5C85C97CB3127
@@ -185,3 +186,29 @@ def string_to_hash_bucket_strong(xp: Any, input: Any, *, num_buckets: int, key: 
 def string_to_hash_bucket(xp: Any, string_tensor: Any, *, num_buckets: int) -> Any:
     """The oldest hash of each string, modulo the number of buckets."""
     return _buckets(string_tensor, num_buckets, murmur64)
+
+
+def _fingerprint_shape(a: dict[str, Any], data: Any, method: Any) -> Any:
+    return (None if data.dims is None else data.dims[0], 8)
+
+
+@op("Fingerprint", shape=_fingerprint_shape, host="strings")
+def fingerprint(xp: Any, data: Any, method: Any) -> Any:
+    """The fingerprints, 8 bytes each, of the rows of a tensor; of a row of several strings, that of theirs."""
+    if method.item() != b"farmhash64":
+        raise refuse("`method` is not known", expected="farmhash64", found=method.item())
+    if not data.ndim:
+        raise refuse("`data` is a scalar", expected="rank 1 or more")
+    rows = len(data)
+    if data.dtype == object:
+        parts = [_eight_bytes(s) for s in data.ravel().tolist()]
+        each = data.size // rows if rows else 1
+        if each != 1:
+            parts = [_eight_bytes(b"".join(parts[i * each : (i + 1) * each])) for i in range(rows)]
+    else:
+        parts = [_eight_bytes(np.ascontiguousarray(row).tobytes()) for row in data]
+    return np.frombuffer(b"".join(parts), np.uint8).reshape(rows, 8)
+
+
+def _eight_bytes(data: bytes) -> bytes:
+    return fingerprint64(data).to_bytes(8, "little")

@@ -20,7 +20,7 @@ from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 
 Array = npt.NDArray[Any]
-_HOST = "ONNX Runtime has no linear algebra beyond products and determinants"
+HOST = "ONNX Runtime has no linear algebra beyond products and determinants"
 _STUCK = "the decomposition does not converge"
 
 
@@ -48,7 +48,7 @@ def _nothing(x: Array) -> Array:
     return np.zeros((), x.dtype)
 
 
-@op("MatrixInverse", gradient=back.matrix_inverse, shape="[*b, n, n] -> [*b, n, n]", host=_HOST)
+@op("MatrixInverse", gradient=back.matrix_inverse, shape="[*b, n, n] -> [*b, n, n]", host=HOST)
 def matrix_inverse(xp: Any, x: Array, *, adjoint: bool) -> Any:
     """The inverses of square matrices, or of their adjoints."""
     _square(x)
@@ -69,7 +69,7 @@ def _(xp: Any, x: Any) -> Any:
     return xp.node("Det", [x], dims=x.dims[:-2])
 
 
-@op("LogMatrixDeterminant", gradient=back.log_matrix_determinant, shape="[*b, n, n] -> [*b] [*b]", host=_HOST)
+@op("LogMatrixDeterminant", gradient=back.log_matrix_determinant, shape="[*b, n, n] -> [*b] [*b]", host=HOST)
 def log_matrix_determinant(xp: Any, x: Array) -> Any:
     """The signs of the determinants and the logarithms of their absolute values."""
     _square(x)
@@ -89,7 +89,7 @@ def _one_batch(matrix: Array, rhs: Array) -> None:
         raise refuse("`matrix` and `rhs` differ in batch", expected=matrix.shape[:-2], found=rhs.shape[:-2])
 
 
-@op("MatrixSolve", gradient=back.matrix_solve, shape=inference_math.matrix_solve, host=_HOST)
+@op("MatrixSolve", gradient=back.matrix_solve, shape=inference_math.matrix_solve, host=HOST)
 def matrix_solve(xp: Any, matrix: Array, rhs: Array, *, adjoint: bool) -> Any:
     """X with matrix X = rhs, or with the adjoint of the matrix."""
     _right_hand(matrix, rhs)
@@ -98,9 +98,14 @@ def matrix_solve(xp: Any, matrix: Array, rhs: Array, *, adjoint: bool) -> Any:
     return _lapack("the matrix is not invertible", np.linalg.solve, turned(xp, matrix) if adjoint else matrix, rhs)
 
 
-@op("MatrixTriangularSolve", gradient=back.matrix_triangular_solve, shape=inference_math.triangular_solve, host=_HOST)
+@op("MatrixTriangularSolve", gradient=back.matrix_triangular_solve, shape=inference_math.triangular_solve, host=HOST)
 def matrix_triangular_solve(xp: Any, matrix: Array, rhs: Array, *, lower: bool, adjoint: bool) -> Any:
     """X with matrix X = rhs, reading one triangle of the matrix; batches broadcast."""
+    return solve_triangle(xp, matrix, rhs, lower, adjoint)
+
+
+def solve_triangle(xp: Any, matrix: Array, rhs: Array, lower: bool, adjoint: bool) -> Array:
+    """Return X with matrix X = rhs, or with the adjoint of the matrix, of which one triangle counts."""
     _square(matrix, "matrix")
     _right_hand(matrix, rhs)
     if adjoint:
@@ -118,7 +123,7 @@ def matrix_triangular_solve(xp: Any, matrix: Array, rhs: Array, *, lower: bool, 
     return x
 
 
-@op("MatrixSolveLs", gradient=back.matrix_solve_ls, shape=inference_math.solve_ls, host=_HOST)
+@op("MatrixSolveLs", gradient=back.matrix_solve_ls, shape=inference_math.solve_ls, host=HOST)
 def matrix_solve_ls(xp: Any, matrix: Array, rhs: Array, l2_regularizer: Array, *, fast: bool) -> Any:
     """X that minimizes |matrix X - rhs|, the smallest such X, or with a penalty on its size where `fast`."""
     _right_hand(matrix, rhs)
@@ -143,7 +148,7 @@ def matrix_solve_ls(xp: Any, matrix: Array, rhs: Array, l2_regularizer: Array, *
     return solved if tall else np.matmul(h, solved)
 
 
-@op("Cholesky", gradient=back.cholesky, shape="[*b, n, n] -> [*b, n, n]", host=_HOST)
+@op("Cholesky", gradient=back.cholesky, shape="[*b, n, n] -> [*b, n, n]", host=HOST)
 def cholesky(xp: Any, x: Array) -> Any:
     """Lower triangular L with L L* = x, from the lower triangle of x; NaN where x is not positive definite."""
     _square(x)
@@ -161,7 +166,7 @@ def _cholesky_or_nan(x: Array) -> Array:
         return np.tril(np.full_like(x, np.nan))
 
 
-@op("Svd", gradient=back.svd, shape=inference_math.svd, host=_HOST)
+@op("Svd", gradient=back.svd, shape=inference_math.svd, host=HOST)
 def svd(xp: Any, x: Array, *, compute_uv: bool, full_matrices: bool) -> Any:
     """Singular values in descending order, left and right singular vectors as columns."""
     _matrices(x)
@@ -203,7 +208,7 @@ def _svd_of_nothing(x: Array, full: bool) -> tuple[Array, Array, Array]:
     return np.zeros((*batch, 0), x.dtype), u, v
 
 
-@op("Qr", gradient=back.qr, shape=inference_math.qr, host=_HOST)
+@op("Qr", gradient=back.qr, shape=inference_math.qr, host=HOST)
 def qr(xp: Any, x: Array, *, full_matrices: bool) -> Any:
     """Q with orthonormal columns and upper triangular R with Q R = x."""
     _matrices(x)
@@ -211,7 +216,7 @@ def qr(xp: Any, x: Array, *, full_matrices: bool) -> Any:
     return q, r
 
 
-@op("SelfAdjointEigV2", gradient=back.self_adjoint_eig, shape=inference_math.eigen, host=_HOST)
+@op("SelfAdjointEigV2", gradient=back.self_adjoint_eig, shape=inference_math.eigen, host=HOST)
 def self_adjoint_eig(xp: Any, x: Array, *, compute_v: bool) -> Any:
     """Eigenvalues in ascending order and eigenvectors as columns, from the lower triangle of x."""
     _square(x)
@@ -221,7 +226,7 @@ def self_adjoint_eig(xp: Any, x: Array, *, compute_v: bool) -> Any:
     return values.astype(x.dtype), vectors
 
 
-@op("Lu", shape="[*b, n, n] -> [*b, n, n] [*b, n]", host=_HOST)
+@op("Lu", shape="[*b, n, n] -> [*b, n, n] [*b, n]", host=HOST)
 def lu(xp: Any, x: Array, *, output_idx_type: DType) -> Any:
     """L below and U on and above the diagonal of one matrix, and p with x[p] = L U; L has ones on its diagonal."""
     _square(x)

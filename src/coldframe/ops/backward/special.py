@@ -94,3 +94,40 @@ RULES: dict[str, Body] = {
     "BesselI1": bessel_i1,
     "BesselI1e": bessel_i1e,
 }
+
+
+# --- integrals ----------------------------------------------------------------------------------------------------
+def _slope(of: Body) -> Body:
+    """The rule of a function whose derivative is `of(g, x, y)`."""
+
+    def rule(g: Any, op: Any, dy: Any) -> Any:
+        return dy * of(g, op.inputs[0], op.outputs[0])
+
+    return rule
+
+
+def _bessel_j1(g: Any, x: Any, y: Any) -> Any:
+    at_zero = g.Equal(x, g.constant(0, x.dtype))
+    return g.SelectV2(at_zero, g.constant(0.5, x.dtype), g.BesselJ0(x) - y / x)
+
+
+def _spence(g: Any, x: Any, y: Any) -> Any:
+    one = g.constant(1, x.dtype)
+    return g.SelectV2(g.Equal(x, one), -one, g.Log(x) / (one - x))
+
+
+INTEGRALS: dict[str, Body] = {
+    "BesselJ0": _slope(lambda g, x, y: -g.BesselJ1(x)),
+    "BesselJ1": _slope(_bessel_j1),
+    "BesselY0": _slope(lambda g, x, y: -g.BesselY1(x)),
+    "BesselY1": _slope(lambda g, x, y: g.BesselY0(x) - y / x),
+    "BesselK0": _slope(lambda g, x, y: -g.BesselK1(x)),
+    "BesselK0e": _slope(lambda g, x, y: y - g.BesselK1e(x)),
+    "BesselK1": _slope(lambda g, x, y: -g.BesselK0(x) - y / x),
+    "BesselK1e": _slope(lambda g, x, y: y * (g.constant(1, x.dtype) - g.Reciprocal(x)) - g.BesselK0e(x)),
+    "Dawsn": _slope(lambda g, x, y: g.constant(1, x.dtype) - g.constant(2, x.dtype) * x * y),
+    "Expint": _slope(lambda g, x, y: g.Exp(x) / x),
+    "FresnelCos": _slope(lambda g, x, y: g.Cos(g.constant(math.pi / 2, x.dtype) * g.Square(x))),
+    "FresnelSin": _slope(lambda g, x, y: g.Sin(g.constant(math.pi / 2, x.dtype) * g.Square(x))),
+    "Spence": _slope(_spence),
+}
