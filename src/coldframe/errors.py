@@ -29,7 +29,6 @@ A message reads ``<what> <where>: expected <x>, found <y>``, then ``hint: <what 
 
 from __future__ import annotations
 
-import difflib
 import heapq
 import re
 from collections.abc import Collection, Iterable
@@ -146,6 +145,8 @@ def near_names(name: str, candidates: Iterable[str], *, count: int = 3) -> str:
     folded: dict[str, str] = {}
     for c in candidates:
         folded.setdefault(c.lower(), c)
+    import difflib  # here: nothing else needs it, and it takes a while to load
+
     close = difflib.get_close_matches(wanted, _plausible(wanted, folded), n=count, cutoff=0.6)
     close += [f for f in folded if f.rsplit("/", 1)[-1] == wanted and f not in close][: count - len(close)]
     return f"did you mean {' or '.join(f'`{folded[c]}`' for c in close)}?" if close else ""

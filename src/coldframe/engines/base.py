@@ -168,6 +168,7 @@ class Compiled:
         run: the compiled program.
         fresh: whether the arrays that `run` returns are new each time, in memory that nothing else refers to.
         held: like `run`, of values and results that may be `Held`; None where the engine holds nothing.
+        start: makes the program ready, or raises `EngineFailure`: to be called once, before the first run.
     """
 
     nodes: list[BoundNode]
@@ -179,6 +180,7 @@ class Compiled:
     fresh: bool = False
     draws: tuple[Draw, ...] = ()
     held: Callable[[list[Any]], list[Any]] | None = None
+    start: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class OnnxRuntimeEngine:
         return "random" if op.random else ""
 
     def compile(self, island: Island) -> Compiled:
-        """Trace what can be traced and make a session of it."""
+        """Trace what can be traced; `Compiled.start` makes a session of it, which takes the most time."""
         trace = _Trace(island)
         for bound in island.nodes:
             trace.add(bound)
@@ -74,12 +74,15 @@ class OnnxRuntimeEngine:
         model, weights = trace.xp.model(named)
         spin = self.options.spin and not island.trains  # between steps, the next batch is prepared
         settings = _Settings(self.options.threads, spin, alone=island.whole and not trace.refused)
-        run = _Program(model, weights, [trace.values[r] for r in computed], settings, bool(trace.xp.promises))
-        run.input_names.sort(key=lambda name: name not in trace.draws)
-        draws = tuple(trace.draws[name] for name in run.input_names if name in trace.draws)
-        fed = [trace.inputs[name] for name in run.input_names[len(draws) :]]
+        names_in = sorted(trace.xp.given, key=lambda name: name not in trace.draws)
+        run = _Program(model, weights, [trace.values[r] for r in computed], names_in, settings, bool(trace.xp.promises))
+        draws = tuple(trace.draws[name] for name in names_in if name in trace.draws)
+        fed = [trace.inputs[name] for name in names_in[len(draws) :]]
         others = [g for g in trace.guards() if g.ref not in {f.ref for f in fed}]
-        return Compiled(trace.done, trace.refused, (*fed, *others), computed, constants, run, fresh=True, draws=draws)
+        guards = (*fed, *others)
+        return Compiled(
+            trace.done, trace.refused, guards, computed, constants, run, fresh=True, draws=draws, start=run.start
+        )
 
 
 def _on_lists(bound: BoundNode) -> bool:
@@ -277,16 +280,30 @@ class _Program:
     Args:
         model, weights: see `Builder.model`.
         outputs: the values that it returns.
+        input_names: of the model's inputs, in the order in which their values come.
         settings: what the session is told.
         promised: whether one more output tells if what must be true was true.
     """
 
     def __init__(
-        self, model: bytes, weights: dict[str, Any], outputs: Sequence[Any], settings: _Settings, promised: bool
+        self,
+        model: bytes,
+        weights: dict[str, Any],
+        outputs: Sequence[Any],
+        input_names: Sequence[str],
+        settings: _Settings,
+        promised: bool,
     ) -> None:
+        self._model, self._arrays, self._settings = model, weights, settings
+        self._input_names = input_names
+        self._outputs: list[Any] = [o if isinstance(o, OnnxList) else o.dtype.numpy for o in outputs]
+        self._promised = promised
+
+    def start(self) -> None:
+        """Make the session."""
         import onnxruntime as ort  # here, so that inspecting and host-only runs never load it
 
-        so = ort.SessionOptions()
+        settings, so = self._settings, ort.SessionOptions()
         so.log_severity_level = 4
         so.intra_op_num_threads = settings.threads
         _share_memory()
@@ -297,20 +314,18 @@ class _Program:
             so.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             # Arrays must outlive the session: it reads them in place.
-            self._arrays = {k: np.ascontiguousarray(a) for k, a in weights.items()}
+            self._arrays = {k: np.ascontiguousarray(a) for k, a in self._arrays.items()}
             self._values = [ort.OrtValue.ortvalue_from_numpy_with_onnx_type(*_bits(a)) for a in self._arrays.values()]
-            if weights:
+            if self._arrays:
                 so.add_external_initializers(list(self._arrays), self._values)
-            self._session = ort.InferenceSession(model, so, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(self._model, so, providers=["CPUExecutionProvider"])
         except Exception as e:  # ONNX Runtime's exceptions share no base of their own
             raise EngineFailure(str(e)) from e
-        self.input_names = [i.name for i in self._session.get_inputs()]
         self._names = [o.name for o in self._session.get_outputs()]
-        self._outputs: list[Any] = [o if isinstance(o, OnnxList) else o.dtype.numpy for o in outputs]
-        self._promised = promised
+        self._model = b""
 
     def __call__(self, values: list[Any]) -> list[Any]:
-        feeds = {n: to_wire(v) for n, v in zip(self.input_names, values, strict=False)}  # what is only guarded follows
+        feeds = {n: to_wire(v) for n, v in zip(self._input_names, values, strict=False)}  # what is only guarded follows
         try:
             got = self._session.run(self._names, feeds)
         except Exception as e:

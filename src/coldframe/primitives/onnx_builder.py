@@ -212,6 +212,7 @@ class Builder:
         self.inputs: list[OnnxValue] = []
         self.inline: dict[str, Array] = {}
         self.weights: dict[str, Array] = {}
+        self.given: list[str] = []  # the inputs that the model made last has
         self._lifted: dict[int, tuple[Array, str]] = {}
         self._cast: dict[tuple[str, DType], OnnxValue] = {}
         self._count = 0
@@ -366,9 +367,12 @@ class Builder:
                 name = own
             names.append(name)
             g.output.append(_info(name, value.dtype, value.dims))
-        used = {i for n in self.nodes for i in _reads(n)}
-        g.input.extend(_info(i.name, i.dtype, i.dims) for i in self.inputs if i.name in used)
-        g.node.extend(live(self.nodes, names))
+        nodes = live(self.nodes, names)
+        used = {i for n in nodes for i in _reads(n)}
+        inputs = [i for i in self.inputs if i.name in used]
+        self.given = [i.name for i in inputs]
+        g.input.extend(_info(i.name, i.dtype, i.dims) for i in inputs)
+        g.node.extend(nodes)
         g.initializer.extend(tensor(name, array) for name, array in self.inline.items() if name in used)
         weights = {name: array for name, array in self.weights.items() if name in used}
         for name, array in weights.items():

@@ -245,12 +245,15 @@ class PlanBuilder:
         sources = self._sources(pure.nodes, names)
         try:
             compiled = self._compile(pure, contents(sources, self._env, self._state), self._task.engine)
+            taken = [self._left[b.name] for b in compiled.nodes]
+            little = bool(compiled.refused) and self._task.selective and not self._worth_compiling(taken)
+            if taken and not little:
+                compiled.start()
         except EngineFailure as e:
             self._host.update(dict.fromkeys(names, f"{self._task.engine.name} failed: {e}"))
             return
         self._host.update(compiled.refused)
-        taken = [self._left[b.name] for b in compiled.nodes]
-        if compiled.refused and self._task.selective and not self._worth_compiling(taken):
+        if little:
             self._host.update(dict.fromkeys((b.name for b in taken), LITTLE))
         elif taken:
             self._do(self._island(pure, compiled), taken)
@@ -312,10 +315,13 @@ class PlanBuilder:
                 return None
             try:
                 compiled = self._compile(pure, values, engine, near=False)  # sizes do vary
+                same = {b.name for b in compiled.nodes} == covered
+                if not same or outputs != {*compiled.constants, *compiled.outputs}:
+                    return None
+                compiled.start()
             except EngineFailure:
                 return None
-            same = {b.name for b in compiled.nodes} == covered
-            return compiled if same and outputs == {*compiled.constants, *compiled.outputs} else None
+            return compiled
 
         return again
 

@@ -10,22 +10,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from coldframe.dtypes import DType
 from coldframe.engines.base import BoundNode, Engine, FunctionBody
 from coldframe.engines.reference import read_only
-from coldframe.errors import ColdframeError, ExecutionError, FeedError, GraphError, UnsupportedAttributeError
+from coldframe.errors import ExecutionError, FeedError
 from coldframe.graph.ir import Function, Graph, Node, substitute
 from coldframe.graph.names import TensorRef
-from coldframe.graph.signatures import ArgDef, known
+from coldframe.graph.signatures import known
 from coldframe.graph.traverse import needed, topological
 from coldframe.graph.values import AttrValue, FuncRef, RefType
 from coldframe.ops import OpTable
-from coldframe.ops.call import Call, bind
 from coldframe.ops.state import Handle
 from coldframe.passes.arrays_to_lists import arrays_to_lists
 from coldframe.passes.carve import Library
 from coldframe.passes.inline import inline_calls
 from coldframe.passes.raise_control_flow import has_flow, raise_control_flow
+from coldframe.runtime.binding import bind_all, bind_node, constant_of, require_outputs
 from coldframe.runtime.choice import TRIED, Choice, choose
 from coldframe.runtime.deciding import Deciding
 from coldframe.runtime.direct import Direct
@@ -37,7 +36,6 @@ from coldframe.runtime.state import RunState
 
 _PLANS: Final = 64  # kept per program; the least recently used goes first
 _SHAPES: Final = 1000  # of feeds, that are counted per plan
-_TOLD: Final = 10  # attributes that one message names
 _DEPTH: Final = 80  # functions that call functions while running
 _UNKNOWN_SCALARS: Final = 24  # before this producer version a placeholder of shape [] meant any shape
 
@@ -169,14 +167,14 @@ class Program:
         nodes = [graph.nodes[n] for n in graph.nodes if n in names]
         refuse_missing(nodes, graph.functions, self._settings.table)
         bound = bind_all(nodes, self._settings.table, self._function)
-        _require_outputs([r for r in wanted if r not in feeds], bound)
+        require_outputs([r for r in wanted if r not in feeds], bound)
         kept: Mapping[str, str] = {}
         if self._settings.raises and has_flow(nodes):
             raised = raise_control_flow(graph.with_nodes(nodes), [*wanted, *goals], feeds.keys())
             flat, kept = raised.graph, raised.kept
             if self._settings.lists:
                 flat = arrays_to_lists(flat, [*(r.node for r in wanted), *goals], feeds.keys())
-            bound = bind_all(list(flat), self._settings.table, self._binder(flat))
+            bound = bind_all(list(flat), self._settings.table, self._binder(flat), bound)
         regions = [dataclasses.replace(r, reason=_why(r, kept)) for r in find_regions(bound)]
         inside = {b.name for r in regions for b in r.members}
         constants = {
@@ -342,7 +340,6 @@ def _acts(table: OpTable, name: str) -> bool:
     return op.effect or op.role in ("assign", "update")
 
 
-# --- binding ----------------------------------------------------------------------------------------------------
 def _pass_on_waits(
     bound: dict[str, BoundNode], inside: Collection[str], constants: Collection[str], regions: list[Region]
 ) -> list[Region]:
@@ -366,104 +363,6 @@ def _pass_on_waits(
 def _later(region: Region, waits: Mapping[str, list[str]]) -> Region:
     more = [w for s in (*(r.node for r in region.sources), *region.controls) for w in waits.get(s, ())]
     return dataclasses.replace(region, controls=tuple(dict.fromkeys([*region.controls, *more])))
-
-
-def bind_all(
-    nodes: Sequence[Node], table: OpTable, functions: Callable[[FuncRef], Callable[..., list[Any]]]
-) -> dict[str, BoundNode]:
-    """Bind `nodes` to their ops.
-
-    Raises:
-        UnsupportedAttributeError: some attributes are not understood; all such nodes are named.
-        FeedError: a placeholder is among them: it must be fed.
-    """
-    bound: dict[str, BoundNode] = {}
-    refused: list[UnsupportedAttributeError] = []
-    for n in nodes:
-        try:
-            bound[n.name] = bind_node(n, table, functions)
-        except UnsupportedAttributeError as e:
-            refused.append(e)
-    if refused:
-        raise refused[0] if len(refused) == 1 else _refused(refused)
-    for b in bound.values():
-        if b.call.op.placeholder:
-            raise FeedError(f"placeholder `{b.name}` must be fed", expected=_described(b))
-        derefs = []
-        for i, (arg, dtype) in enumerate(b.call.inputs):
-            source = bound.get(b.node.inputs[i].node)
-            if source is None:
-                continue
-            made = _output(source, b, i, dtype)
-            if made.is_ref and not arg.is_ref:
-                derefs.append(i)
-        b.deref = tuple(derefs)
-    return bound
-
-
-def _output(source: BoundNode, reader: BoundNode, position: int, dtype: DType) -> ArgDef:
-    """Return the output that an input reads, provided that there is one and that it has the input's dtype."""
-    ref = reader.node.inputs[position]
-    if ref.slot >= len(source.call.outputs):
-        raise GraphError(
-            f"input {position} of node `{reader.name}` ({reader.call.op.name}) reads `{ref}`, which does not exist",
-            expected=f"an output of {source.call.op.name} below {len(source.call.outputs)}",
-        )
-    made, found = source.call.outputs[ref.slot]
-    if found is not dtype:
-        raise GraphError(
-            f"input {position} of node `{reader.name}` ({reader.call.op.name}) has the wrong dtype",
-            where=f"from `{ref}`", expected=dtype, found=found,
-        )  # fmt: skip
-    return made
-
-
-def _require_outputs(wanted: Sequence[TensorRef], bound: Mapping[str, BoundNode]) -> None:
-    """Refuse what a function returns, or a caller fetches, from an output that its node does not have."""
-    for r in wanted:
-        b = bound.get(r.node)
-        if b is not None and r.slot >= len(b.call.outputs):
-            raise GraphError(
-                f"tensor `{r}` does not exist",
-                expected=f"an output of {b.call.op.name} below {len(b.call.outputs)}", found=r.slot,
-            )  # fmt: skip
-
-
-def _refused(errors: Sequence[UnsupportedAttributeError]) -> UnsupportedAttributeError:
-    """Return one error for all attributes that are not understood."""
-    shown = "; ".join(f"{e.what} {e.where}" for e in errors[:_TOLD])
-    more = f"; and {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
-    return UnsupportedAttributeError(f"the graph has attributes that coldframe does not support: {shown}{more}")
-
-
-def bind_node(node: Node, table: OpTable, functions: Callable[[FuncRef], Callable[..., list[Any]]]) -> BoundNode:
-    """Bind one node; errors name it."""
-    try:
-        call = bind(table[node.op], node.attrs, functions=functions)
-    except ColdframeError as e:
-        raise type(e)(
-            e.what, where=f"at node `{node.name}` ({node.op})", expected=e.expected, found=e.found, hint=e.hint
-        ) from e
-    if len(call.inputs) != len(node.inputs):
-        raise GraphError(
-            f"node `{node.name}` ({node.op}) has the wrong number of inputs",
-            expected=len(call.inputs),
-            found=len(node.inputs),
-        )
-    return BoundNode(node, call)
-
-
-def _described(b: BoundNode) -> str:
-    return f"{b.call.outputs[0][1].name}{b.call.attrs.get('shape')}"
-
-
-def constant_of(call: Call) -> Any:
-    """Return the array of a constant op, in the dtype it declares."""
-    array = call.attrs["value"].array
-    dtype = call.outputs[0][1].numpy
-    if array.dtype != dtype:
-        raise GraphError("a constant's value and dtype disagree", expected=dtype, found=array.dtype)
-    return array
 
 
 def _kind(value: Any) -> Any:
