@@ -165,3 +165,50 @@ def test_convolutions_of_integers_are_refused() -> None:
     options = {"strides": [1], "padding": "VALID", "dilations": [1]}
     with pytest.raises(Unlowerable, match="truth values"):
         traces(lambda xp, v: xp.conv(v, np.ones((1, 1, 1), np.int32), **options), np.ones((1, 1, 3), np.int32))
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 1), (0, 3))], ids=str)
+@pytest.mark.parametrize(
+    ("groups", "per_group", "filters", "kernel", "strides", "dilations"),
+    [
+        (1, 5, 4, (1, 1), (1, 1), (1, 1)),  # a product of matrices
+        (1, 5, 4, (1, 1), (2, 1), (1, 1)),
+        (1, 3, 6, (3, 2), (2, 1), (1, 2)),  # few channels
+        (1, 40, 4, (3, 3), (1, 1), (1, 1)),  # XLA's own
+        (4, 1, 4, (3, 3), (2, 2), (1, 1)),  # a filter per channel
+        (4, 1, 12, (2, 3), (1, 1), (2, 1)),  # three of them
+        (2, 3, 4, (2, 2), (1, 1), (1, 1)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_convolutions_and_their_gradients(
+    groups: int, per_group: int, filters: int, kernel: Any, strides: Any, dilations: Any, padding: Any, dtype: str
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, groups * per_group, 7, 8)).astype(dtype)
+    w = rng.normal(size=(filters, per_group, *kernel)).astype(dtype)
+    how = {"strides": strides, "dilations": dilations, "padding": padding, "groups": groups}
+    here, there = NumpyPrimitives(), JaxPrimitives()
+    y = here.conv(x, w, **how)
+    dy = rng.normal(size=y.shape).astype(dtype)
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        got = [
+            jax.jit(lambda x, w: there.conv(x, w, **how))(x, w),
+            jax.jit(lambda dy, w: there.conv_transpose(dy, w, [7, 8], **how))(dy, w),
+            jax.jit(lambda x, dy: there.conv_filter(x, dy, kernel, **how))(x, dy),
+        ]
+    want = [y, here.conv_transpose(dy, w, [7, 8], **how), here.conv_filter(x, dy, kernel, **how)]
+    for a, b in zip(got, want, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize(("ksize", "strides"), [((2, 2), (2, 2)), ((2, 3), (2, 3)), ((3, 2), (1, 2)), ((2, 2), (3, 1))])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_the_gradient_of_a_pool_goes_to_the_first_largest_cell(ksize: Any, strides: Any, padding: str) -> None:
+    x = np.random.default_rng(0).integers(0, 3, (2, 3, 6, 9)).astype("f")
+    here, there = NumpyPrimitives(), JaxPrimitives()
+    where = here.max_pool_where(x, ksize, strides=strides, padding=padding)
+    dy = np.arange(1, where.size + 1, dtype="f").reshape(where.shape)
+    got = jax.jit(lambda x, dy: there.max_pool_grad(x, dy, ksize, strides=strides, padding=padding))(x, dy)
+    np.testing.assert_array_equal(got, here.plane_scatter(dy, where, [6, 9]))

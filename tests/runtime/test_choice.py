@@ -49,6 +49,13 @@ def convolutional() -> Built:
     return [*fetches, tf.train.AdamOptimizer(0.01).minimize(loss)], feeds
 
 
+def depthwise() -> Built:
+    fetches, feeds = training()
+    image = tf.constant(RNG.normal(size=(1, 8, 8, 1)).astype("f"))
+    loss = tf.reduce_sum(tf.nn.depthwise_conv2d(image, tf.get_variable("kernel", [3, 3, 1, 2]), [1, 1, 1, 1], "SAME"))
+    return [*fetches, tf.train.AdamOptimizer(0.01).minimize(loss)], feeds
+
+
 def rows() -> Built:
     ids = tf.placeholder(tf.int32, [None], name="ids")
     table = tf.get_variable("table", [2000, 100])
@@ -83,7 +90,8 @@ def engines(session: Any) -> set[str]:
         (dense, "xla"),
         (recurrent, "xla"),
         (small, "onnxruntime"),
-        (convolutional, "onnxruntime"),
+        (convolutional, "xla"),
+        (depthwise, "onnxruntime"),
         (rows, "onnxruntime"),
         (table, "xla"),
     ],

@@ -1,14 +1,14 @@
 """Verbs over sliding windows, channels first, on XLA. What they mean: `numpy_windows`.
 
-XLA folds the transposes between channels first and channels last into its convolutions. Gradients are the transposes of
-the linear maps whose gradients they are.
+XLA folds the transposes between channels first and channels last into its convolutions. Pools slide channels last:
+there the transposes around them cancel in graphs of TensorFlow's default layout. Gradients are the transposes of the
+linear maps whose gradients they are. What XLA's convolutions are slow at goes other ways: `jax_convolutions`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,11 +19,11 @@ from jax import lax
 from coldframe.primitives import windows
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.jax_base import JaxBase, folding, sizes, widened
+from coldframe.primitives.jax_convolutions import Slide, channels_first, channels_last, padded, tap_of, taps
 from coldframe.primitives.numpy_windows import lowest, window_counts
 from coldframe.primitives.windows import Padding, Pads, extent
 
 Ints = Sequence[int]
-_MOST_TAPS = 200  # of a window that is walked tap by tap
 
 
 @folding
@@ -37,7 +37,9 @@ class WindowsJax(JaxBase):
         if not w.size:
             raise Unlowerable("a filter without elements")
         _positions(x.shape[2:], w.shape[2:], strides, dilations, pad)
-        return _conv(widened(x), widened(w), strides, pad, dilations, groups).astype(x.dtype)
+        xw, ww, slide = widened(x), widened(w), Slide(strides, pad, dilations, groups)
+        out = slide.conv(xw, ww) if slide.own(w.shape, xw.dtype) else _conv(xw, ww, strides, pad, dilations, groups)
+        return out.astype(x.dtype)
 
     def conv_transpose(
         self, dy: Any, w: Any, sizes: Ints, *, strides: Ints, padding: Padding, dilations: Ints, groups: int = 1
@@ -47,6 +49,9 @@ class WindowsJax(JaxBase):
         pad = windows.pads(padding, inner, kernel, strides, dilations)
         windows.fits(inner, dy.shape[2:], _covers(kernel, dilations), strides, pad)
         ww, dyw = widened(w), widened(dy)
+        slide = Slide(strides, pad, dilations, groups)
+        if slide.own(w.shape, dyw.dtype):
+            return slide.transposed(dyw, ww, inner).astype(dy.dtype)
         shape = (dy.shape[0], w.shape[1] * groups, *inner)
         return _transposed(lambda x: _conv(x, ww, strides, pad, dilations, groups), shape, dyw).astype(dy.dtype)
 
@@ -59,6 +64,9 @@ class WindowsJax(JaxBase):
         windows.fits(x.shape[2:], dy.shape[2:], _covers(k, dilations), strides, pad)
         xw, dyw = widened(x), widened(dy)
         shape = (dy.shape[1], x.shape[1] // groups, *k)
+        slide = Slide(strides, pad, dilations, groups)
+        if slide.own_filter(shape, xw.dtype):
+            return slide.filter(xw, dyw, k).astype(x.dtype)
         return _transposed(lambda w: _conv(xw, w, strides, pad, dilations, groups), shape, dyw).astype(x.dtype)
 
     # --- pooling ------------------------------------------------------------------------------------------------
@@ -66,17 +74,18 @@ class WindowsJax(JaxBase):
         """The largest value of each window, not looking at padding or NaN; at least the dtype's lowest finite one."""
         pad, _ = _pool(x.shape[2:], ksize, strides, padding)
         low = np.asarray(lowest(x.dtype), x.dtype)
-        real = jnp.where(jnp.isnan(x), low, x) if x.dtype.kind in "fV" else x
-        return _window(real, low, lax.max, ksize, strides, pad)
+        last = channels_last(x)
+        real = jnp.where(jnp.isnan(last), low, last) if x.dtype.kind in "fV" else last
+        return channels_first(_window(real, low, lax.max, ksize, strides, pad))
 
     def max_pool_where(self, x: Any, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
         """Where the largest value of each window is, as a row-major position in the spatial plane, int64."""
         pad, out = _pool(x.shape[2:], ksize, strides, padding)
         best = jnp.full((*x.shape[:2], *out), lowest(x.dtype), x.dtype)
         where = jnp.full(best.shape, -1, np.int64)
-        padded = _padded(x, pad, 0)
-        for tap in _taps(ksize):
-            values = _tap(padded, tap, out, strides, (1,) * len(ksize))
+        around = padded(x, pad, 0)
+        for tap in taps(ksize):
+            values = tap_of(around, tap, out, strides, (1,) * len(ksize))
             at, inside = _plane(tap, x.shape[2:], out, strides, pad)
             better = inside & ((values > best) | (where < 0))
             best, where = jnp.where(better, values, best), jnp.where(better, at, where)
@@ -90,21 +99,18 @@ class WindowsJax(JaxBase):
         pad, out = _pool(x.shape[2:], ksize, strides, padding)
         if dy.shape != (*x.shape[:2], *out):
             raise Unlowerable("the gradient has not the shape of the pooled result")
-        best = jnp.full((*x.shape[:2], *out), lowest(x.dtype), x.dtype)
+        dy = channels_last(dy)
+        best = jnp.full(dy.shape, lowest(x.dtype), x.dtype)
         won = jnp.full(best.shape, -1, np.int32)
-        padded = _padded(x, pad, 0)
-        for n, tap in enumerate(_taps(ksize)):
-            values = _tap(padded, tap, out, strides, (1,) * len(ksize))
+        around = padded(channels_last(x), pad, 0, 1)
+        for n, tap in enumerate(taps(ksize)):
+            values = tap_of(around, tap, out, strides, (1,) * len(ksize), 1)
             _, inside = _plane(tap, x.shape[2:], out, strides, pad)
-            better = inside & ((values > best) | (won < 0))
+            better = inside[..., None] & ((values > best) | (won < 0))
             best, won = jnp.where(better, values, best), jnp.where(better, np.int32(n), won)
-        total = jnp.zeros(padded.shape, dy.dtype)
         zero = np.zeros((), dy.dtype)
-        for n, tap in enumerate(_taps(ksize)):
-            part = jnp.where(won == n, dy, zero)
-            spread = [(k, m - k - (t - 1) * s - 1, s - 1)
-                      for k, m, t, s in zip(tap, padded.shape[2:], out, strides, strict=True)]  # fmt: skip
-            total = total + lax.pad(part, zero, [(0, 0, 0), (0, 0, 0), *spread])
+        parts = [jnp.where(won == n, dy, zero) for n in range(math.prod(ksize))]
+        total = channels_first(_put(parts, around.shape[1:-1], out, ksize, strides))
         inner = tuple(slice(a, a + n) for (a, _), n in zip(pad, x.shape[2:], strict=True))
         return total[(slice(None), slice(None), *inner)]
 
@@ -129,7 +135,7 @@ class WindowsJax(JaxBase):
         """The mean of the real cells of each window."""
         pad, out = _pool(x.shape[2:], ksize, strides, padding)
         wide = widened(x)
-        total = _window(wide, np.zeros((), wide.dtype), lax.add, ksize, strides, pad)
+        total = channels_first(_window(channels_last(wide), np.zeros((), wide.dtype), lax.add, ksize, strides, pad))
         return (total / window_counts(x.shape[2:], ksize, out, strides, pad).astype(wide.dtype)).astype(x.dtype)
 
     def avg_pool_grad(self, dy: Any, sizes: Ints, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
@@ -142,7 +148,7 @@ class WindowsJax(JaxBase):
         zero = np.zeros((), wide.dtype)
 
         def total(x: Any) -> Any:
-            return _window(x, zero, lax.add, ksize, strides, pad)
+            return channels_first(_window(channels_last(x), zero, lax.add, ksize, strides, pad))
 
         return _transposed(total, (*dy.shape[:2], *inner), share).astype(dy.dtype)
 
@@ -151,8 +157,8 @@ class WindowsJax(JaxBase):
         """The cells of each window, taps in row-major order: [n, c, taps, *t]; padding reads as `fill`."""
         pad = windows.pads(padding, x.shape[2:], ksize, strides, dilations)
         out = _positions(x.shape[2:], ksize, strides, dilations, pad)
-        padded = _padded(x, pad, fill)
-        return jnp.stack([_tap(padded, tap, out, strides, dilations) for tap in _taps(ksize)], 2)
+        around = padded(x, pad, fill)
+        return jnp.stack([tap_of(around, tap, out, strides, dilations) for tap in taps(ksize)], 2)
 
 
 def _sizes(values: Ints) -> tuple[int, ...]:
@@ -187,23 +193,24 @@ def _transposed(linear: Callable[[Any], Any], shape: tuple[int, ...], dy: Any) -
 
 
 def _window(x: Any, start: Any, reduce: Any, ksize: Ints, strides: Ints, pad: Pads) -> Any:
-    return lax.reduce_window(x, start, reduce, (1, 1, *ksize), (1, 1, *strides), [(0, 0), (0, 0), *pad])
+    return lax.reduce_window(x, start, reduce, (1, *ksize, 1), (1, *strides, 1), [(0, 0), *pad, (0, 0)])
 
 
-def _padded(x: Any, pad: Pads, fill: Any) -> Any:
-    return lax.pad(x, np.asarray(fill, x.dtype), [(0, 0, 0), (0, 0, 0), *((a, b, 0) for a, b in pad)])
-
-
-def _taps(kernel: Ints) -> Iterator[tuple[int, ...]]:
-    if math.prod(kernel) > _MOST_TAPS:
-        raise Unlowerable(f"a window of more than {_MOST_TAPS} taps")
-    return itertools.product(*(range(k) for k in kernel))
-
-
-def _tap(x: Any, tap: Ints, out: Ints, strides: Ints, dilations: Ints) -> Any:
-    """The cells that tap number `tap` of all windows reads."""
-    each = zip(tap, out, strides, dilations, strict=True)
-    return x[(slice(None), slice(None), *(slice(k * d, k * d + max((t - 1) * s + 1, 0), s) for k, t, s, d in each))]
+def _put(parts: Sequence[Any], inner: Ints, out: Ints, ksize: Ints, strides: Ints) -> Any:
+    """Add up what goes to each tap of all windows, [n, *out, c], where the taps are: [n, *inner, c]."""
+    n, c = parts[0].shape[0], parts[0].shape[-1]
+    zero = np.zeros((), parts[0].dtype)
+    if list(ksize) == list(strides) and [t * k for t, k in zip(out, ksize, strict=True)] == list(inner):
+        # Windows that lie side by side: each cell is one tap of one window.
+        whole = jnp.stack(parts, -2).reshape(n, *out, *ksize, c)
+        d = len(ksize)
+        order = [0, *(i for k in range(d) for i in (1 + k, 1 + d + k)), 1 + 2 * d]
+        return whole.transpose(order).reshape(n, *inner, c)
+    total = jnp.zeros((n, *inner, c), zero.dtype)
+    for part, tap in zip(parts, taps(ksize), strict=True):
+        spread = [(k, m - k - (t - 1) * s - 1, s - 1) for k, m, t, s in zip(tap, inner, out, strides, strict=True)]
+        total = total + lax.pad(part, zero, [(0, 0, 0), *spread, (0, 0, 0)])
+    return total
 
 
 def _plane(tap: Ints, inner: Ints, out: Ints, strides: Ints, pad: Pads) -> tuple[Any, Any]:

@@ -5,12 +5,13 @@ that run often and that it runs faster. Where jax is not installed it gets none;
 is made, not before::
 
     a training step with loops                                                      XLA
-    a training step of dense work on `_DENSE` or more values, without convolutions
-        or variables of which it writes single rows alone                           XLA
+    a training step of dense work on `_DENSE` or more values, convolutions
+        among it, without depthwise ones or variables of which it writes
+        single rows alone                                                           XLA
     loops that change no variable, without convolutions                             XLA, from a shape's third run on,
                                                                                     where it takes one of the loops
     loops that are recurrent layers, of which ONNX Runtime makes one node           ONNX Runtime
-    anything else: inference, initializers, convolutional networks, small steps     ONNX Runtime
+    anything else: inference, initializers, small steps                             ONNX Runtime
 
 Where variables are written the choice depends on the graph, the fetches and the feeds alone, never on what ran before:
 a process that goes on training from a checkpoint computes the same bits as one that was never stopped.
@@ -50,7 +51,7 @@ def choose(nodes: Sequence[BoundNode]) -> Choice:
     size = _size(nodes)
     if loops:
         return Choice.EXACT if size >= _RECURRENT else Choice.GENERAL
-    dense = any(op.heavy for op in work) and not any(op.windows for op in work)
+    dense = any(op.heavy for op in work) and not any(op.depthwise for op in work)
     if not dense or size < _DENSE or _apart(nodes):
         return Choice.GENERAL
     open_sizes = varying(nodes)
