@@ -211,6 +211,35 @@ def test_numbers_of_a_generator_follow_its_state() -> None:
     _follows(build)
 
 
+@pytest.mark.parametrize("start", [[1, 2, 3], [-1, -1, 7]])
+def test_draws_of_a_generator_in_a_variable(start: list[int]) -> None:
+    def build() -> Any:
+        state = _variable(start)
+        draws = []
+        for op, attrs in (
+            ("StatefulUniform", {"dtype": tf.float32}), ("StatefulUniform", {"dtype": tf.float64}),
+            ("StatefulUniformFullInt", {"dtype": tf.int32}), ("StatefulUniformFullInt", {"dtype": tf.uint64}),
+            ("StatefulStandardNormalV2", {"dtype": tf.float32}), ("StatefulStandardNormalV2", {"dtype": tf.float64}),
+            ("StatefulTruncatedNormal", {"dtype": tf.float32}),
+            ("StatefulUniformInt", {"minval": np.int32(-5), "maxval": np.int32(90)}),
+        ):  # fmt: skip
+            with tf.control_dependencies(draws):
+                made = getattr(tf.raw_ops, op)(resource=state.handle, algorithm=np.int64(1), shape=[3, 5], **attrs)
+            draws.append(made)
+        with tf.control_dependencies(draws):
+            return [*draws, state.read_value()]
+
+    _follows(build)
+
+
+def test_integers_that_nobody_can_foresee() -> None:
+    made = case(lambda: [tf.raw_ops.NonDeterministicInts(shape=[50], dtype=tf.int64)], {}, {})
+    session = cf.Session(made.graph)
+    (first,), (second,) = session.run(made.fetches), session.run(made.fetches)
+    assert (first.shape, first.dtype) == ((50,), np.int64)
+    assert len({*first.tolist(), *second.tolist()}) == 100
+
+
 def test_a_generator_without_state_is_refused() -> None:
     def build() -> Any:
         state = _variable([1, 2])

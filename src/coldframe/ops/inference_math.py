@@ -368,6 +368,11 @@ def random(a: Attrs, sizes: Known, *others: Known) -> Dims:
     return described(sizes)
 
 
+def random_kept(a: Attrs, resource: Known, algorithm: Known, sizes: Known, *others: Known) -> Dims:
+    """Random numbers of a shape, of a generator in a variable."""
+    return described(sizes)
+
+
 def multinomial(a: Attrs, logits: Known, samples: Known, *others: Known) -> Dims:
     """Multinomial: samples per row."""
     with_rank(samples.dims, 0)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -152,3 +153,47 @@ def rng_read_and_skip(xp: Any, state: State, resource: Any, alg: Any, delta: Any
 def rng_skip(xp: Any, state: State, resource: Any, algorithm: Any, delta: Any) -> None:
     """Move a random number generator that a variable keeps on by so many numbers."""
     _skip(state, resource, algorithm, delta)
+
+
+def _kept(name: str, draw: Draw, doc: str) -> Op:
+    """Return an op that draws from a generator of a variable, and moves it on."""
+
+    def body(xp: Any, state: State, resource: Any, algorithm: Any, shape: Any, *, dtype: DType) -> Any:
+        dims, count = sizes(shape)
+        return draw(_taken(state, resource, algorithm, count), count, dtype).reshape(dims)
+
+    body.__doc__ = doc
+    return Op(name, body, no_gradient=True, shape=inference_math.random_kept, stateful=True, random=True, host=_WHY)
+
+
+def _taken(state: State, resource: Any, algorithm: Any, count: int) -> Stream:
+    if np.ndim(algorithm) or int(algorithm) != _PHILOX:
+        raise refuse("the random number generator", expected="1 (Philox)", found=np.ravel(algorithm))
+    before = _skip(state, resource, algorithm, count)
+    low, high, key = (int(v) & _MASK for v in before[:3])
+    return Stream(key, low | high << 64)
+
+
+KEPT = [
+    _kept("StatefulUniform", philox.uniform, "Values of [0, 1), each equally likely."),
+    _kept("StatefulUniformFullInt", _full, "Integers, each equally likely."),
+    _kept("StatefulStandardNormalV2", philox.normal, "Values of the normal distribution of mean 0 and deviation 1."),
+    _kept("StatefulTruncatedNormal", philox.truncated, "Normal values that are less than 2 from the mean."),
+]
+
+
+@op("StatefulUniformInt", no_gradient=True, shape=inference_math.random_kept, stateful=True, random=True, host=_WHY)
+def stateful_uniform_int(
+    xp: Any, state: State, resource: Any, algorithm: Any, shape: Any, minval: Any, maxval: Any, *, dtype: DType
+) -> Any:
+    """Integers of [minval, maxval)."""
+    dims, count = sizes(shape)
+    low, high = limits(minval, maxval, count)
+    return philox.integers(_taken(state, resource, algorithm, count), count, low, high, dtype).reshape(dims)
+
+
+@op("NonDeterministicInts", no_gradient=True, shape=inference_math.random, random=True, host=_WHY)
+def non_deterministic_ints(xp: Any, shape: Any, *, dtype: DType) -> Any:
+    """Integers that nobody can foresee."""
+    dims, count = sizes(shape)
+    return np.frombuffer(secrets.token_bytes(count * dtype.numpy.itemsize), dtype.numpy).reshape(dims)
