@@ -217,7 +217,7 @@ def dense(at: object, shape: object, values: object, **more: object) -> Row:
     dense(1, [3], 5),
     dense([1, 2], [3], 5),
     dense([2, 1], [3], 5, validate=False),
-    dense([1, 1], [3], [5, 6], validate=False),
+    dense([1, 1], [3], [5, 6], validate=False, lowers=False, why="which of two values comes last"),
     Row("SparseToDense", [np.int64([1]), np.int64([3]), np.array(["a"]), np.array("-")]),
     dense([2, 1], [3], 5, refused=True),
     dense([1, 1], [3], [5, 6], refused=True),

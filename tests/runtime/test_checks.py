@@ -89,3 +89,21 @@ def test_assertions_in_loops(v2: bool) -> None:
     with pytest.raises(ExecutionError, match="too much"):
         session.run(c.fetches, {"x:0": LARGE})
     same(session.run(c.fetches, c.feeds[0]), c.answers[0])
+
+
+@pytest.mark.parametrize(
+    "op", [tf.debugging.check_numerics, lambda x, m: tf.raw_ops.CheckNumericsV2(tensor=x, message=m)]
+)
+def test_numbers_are_checked_beside_what_is_computed(op: Any) -> None:
+    def build() -> list[Any]:
+        y = tf1.placeholder(tf.float32, [None, 3], name="x")
+        for _ in range(6):
+            y = tf.tanh(tf.matmul(op(y, "no numbers"), tf.eye(3)))
+        return [y]
+
+    c = case(build, {"x:0": SMALL})
+    session = Session(c.graph, "onnxruntime")
+    same(session.run(c.fetches, c.feeds[0]), c.answers[0])
+    assert [s["engine"] for s in session.report()[0]] == ["onnxruntime"]
+    with pytest.raises(ExecutionError, match="no numbers"):
+        session.run(c.fetches, {"x:0": SMALL * np.float32("nan")})

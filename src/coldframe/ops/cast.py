@@ -95,6 +95,15 @@ def check_numerics_v2(xp: Any, x: Any, *, message: str) -> Any:
     )
 
 
+@check_numerics.onnx
+def _(xp: Any, x: Any, *, message: str) -> Any:
+    xp.promise(xp.isfinite(x))
+    return x
+
+
+check_numerics_v2.rules["onnx"] = check_numerics.rules["onnx"]
+
+
 def _checked(x: Any, message: str, tests: list[tuple[str, Any]]) -> Any:
     if np.isfinite(x).all():
         return x

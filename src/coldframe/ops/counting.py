@@ -13,6 +13,7 @@ from coldframe.ops import inference_math
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.primitives.numpy_shape import dims
+from coldframe.primitives.onnx_elementwise import product
 
 Array = npt.NDArray[Any]
 _SCATTERS = "ONNX does not count by value"
@@ -42,7 +43,7 @@ def counted(values: Array, size: int, weights: Array, binary: bool = False) -> A
     return out
 
 
-@op("Bincount", shape=inference_math.bincount, host=_SCATTERS)
+@op("Bincount", shape=inference_math.bincount)
 def bincount(xp: Any, arr: Any, size: Any, weights: Any) -> Any:
     """How often each of 0 to size - 1 occurs in `arr`, or the sum of its weights."""
     if weights.size and weights.size != arr.size:
@@ -50,7 +51,12 @@ def bincount(xp: Any, arr: Any, size: Any, weights: Any) -> Any:
     return counted(arr.ravel(), bins(size), weights.ravel())
 
 
-@op("DenseBincount", shape=inference_math.dense_bincount, host=_SCATTERS)
+@bincount.onnx
+def _(xp: Any, arr: Any, size: Any, weights: Any) -> Any:
+    return _totals(xp, xp.reshape(arr, [-1]), size, weights, False)
+
+
+@op("DenseBincount", shape=inference_math.dense_bincount)
 def dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_output: bool) -> Any:
     """Like Bincount, for each row of a matrix apart; with `binary_output` 1 where a value occurs."""
     n = bins(size)
@@ -63,6 +69,35 @@ def dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_outp
     dims([len(values), n])
     parts = [counted(v, n, weights[i] if weights.size else weights[:0], binary_output) for i, v in enumerate(values)]
     return np.stack(parts) if parts else np.zeros((0, n), weights.dtype)
+
+
+@dense_bincount.onnx
+def _(xp: Any, values: Any, size: Any, weights: Any, *, binary_output: bool) -> Any:
+    if values.ndim > 2 or (product(weights.dims) != 0 and weights.dims != values.dims):
+        raise Unlowerable("at most a matrix is counted, with one weight per value")
+    return _totals(xp, values, size, weights, binary_output)
+
+
+def _totals(xp: Any, values: Any, size: Any, weights: Any, binary: bool) -> Any:
+    """Add up the weights of each value, for each row of a matrix apart; without weights, or if `binary`, ones."""
+    some = product(weights.dims)
+    fits = product(values.dims) == some
+    if size.ndim or some is None or (some and not fits):
+        raise Unlowerable("whether there are weights, or as many as values")
+    width = xp.cast(size, dtypes.int64)
+    xp.promise(xp.greater_equal(width, 0))
+    at = xp.cast(values, dtypes.int64)
+    xp.promise(xp.greater_equal(at, 0))
+    inside, rows = xp.less(at, width), xp.constant(np.array(1, np.int64))
+    if values.ndim == 2:
+        rows = xp.cast(xp.lift(xp.dim(values, 0), dtype=dtypes.int64), dtypes.int64)
+        at = at + xp.expand_dims(xp.arange(0, rows, 1), (1,)) * width
+    at = xp.where(inside, at, xp.constant(np.array(-1, np.int64)))
+    what = xp.ones_like(xp.cast(at, weights.dtype)) if binary or not some else xp.reshape(weights, xp.shape(at))
+    made = xp.segment_sums(xp.reshape(what, [-1]), xp.reshape(at, [-1]), rows * width)
+    if binary:
+        made = xp.minimum(made, xp.ones_like(made))
+    return xp.reshape(made, xp.stack([rows, width], 0)) if values.ndim == 2 else made
 
 
 def _sparse_counts(

@@ -291,7 +291,6 @@ STITCHES = [_stitch("DynamicStitch"), _stitch("ParallelDynamicStitch")]
     "SparseToDense",
     gradient=back.sparse_to_dense,
     shape=inference_index.sparse_to_dense,
-    host="whether the coordinates are sorted is known only when running",
 )
 def sparse_to_dense(
     xp: Any, sparse_indices: Any, output_shape: Any, sparse_values: Any, default_value: Any, *, validate_indices: bool
@@ -313,6 +312,31 @@ def sparse_to_dense(
             raise refuse(f"coordinate {wrong} is out of order or repeated", found=list(rows[wrong]))
     dense = xp.full(output_shape, default_value)
     return xp.scatter_nd(dense, at, np.broadcast_to(sparse_values, (len(at),)), "update")
+
+
+@sparse_to_dense.onnx
+def _(
+    xp: Any, sparse_indices: Any, output_shape: Any, sparse_values: Any, default_value: Any, *, validate_indices: bool
+) -> Any:
+    at, rank = sparse_indices, output_shape.dims[0] if output_shape.ndim == 1 else None
+    at = xp.reshape(at, [-1, 1]) if at.ndim < 2 else at
+    fits = at.ndim == 2 and rank is not None and at.dims[1] == rank and sparse_values.ndim < 2
+    if not rank or not fits or default_value.ndim:
+        raise Unlowerable("coordinates that numpy may refuse")
+    if sparse_values.ndim and not validate_indices:
+        raise Unlowerable("coordinates may be there several times")
+    at, sizes = xp.cast(at, int64), xp.cast(output_shape, int64)
+    xp.promise(xp.logical_and(xp.greater_equal(at, 0), xp.less(at, sizes)))
+    number = xp.lift(xp.dim(at, 0), dtype=int64)
+    if sparse_values.ndim:
+        xp.promise(xp.equal(number, xp.lift(xp.dim(sparse_values, 0), dtype=int64)))
+    if validate_indices:
+        place = xp.pick(at, 0, 1)
+        for k in range(1, rank):
+            place = place * xp.pick(sizes, k, 0) + xp.pick(at, k, 1)
+        xp.promise(xp.greater(xp.slice_axis(place, 0, 1, None), xp.slice_axis(place, 0, 0, -1)))
+    values = xp.broadcast_to(sparse_values, [number])
+    return xp.scatter_nd(xp.full(output_shape, default_value), at, values, "update")
 
 
 @op("UnravelIndex", shape=inference_index.unravel_index, static=("dims",))

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math
 from coldframe.ops.backward import index as back
 from coldframe.ops.table import op
-from coldframe.primitives.base import refuse
+from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.primitives.numpy_elementwise import widened
 
 Array = npt.NDArray[Any]
@@ -190,7 +191,7 @@ def list_diff(xp: Any, x: Any, y: Any, *, out_idx: DType) -> Any:
     return x[at], at.astype(out_idx.numpy)
 
 
-@op("InvertPermutation", no_gradient=True, shape="x -> x", host="it refuses by value")
+@op("InvertPermutation", no_gradient=True, shape="x -> x")
 def invert_permutation(xp: Any, x: Any) -> Any:
     """The permutation that undoes x: result[x[i]] = i."""
     if x.ndim != 1:
@@ -200,3 +201,16 @@ def invert_permutation(xp: Any, x: Any) -> Any:
     out = np.empty_like(x)
     out[x] = np.arange(len(x), dtype=x.dtype)
     return out
+
+
+@invert_permutation.onnx
+def _(xp: Any, x: Any) -> Any:
+    if x.ndim != 1:
+        raise Unlowerable("a permutation is a vector")
+    n = xp.dim(x, 0)
+    at = xp.cast(x, dtypes.int64)
+    xp.promise(xp.logical_and(xp.greater_equal(at, 0), xp.less(at, n)))
+    none = xp.full([n], xp.constant(np.array(-1, np.int64)), dtypes.int64)
+    out = xp.scatter_nd(none, xp.expand_dims(at, (1,)), xp.arange(0, n, 1))
+    xp.promise(xp.greater_equal(out, 0))
+    return xp.cast(out, x.dtype)

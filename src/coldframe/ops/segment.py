@@ -2,7 +2,7 @@
 
 Sorted ids (Segment*), any ids (UnsortedSegment*, where a negative one drops its row), and rows picked by an index first
 (SparseSegment*). Shapes are ``data [n, ...]``, ``segment_ids [n]``, result ``[segments, ...]``; unsorted ids may have
-several leading dimensions of the data. Most of it runs on numpy: results have data-dependent shapes, or scatter.
+several leading dimensions of the data. Sums and means run on ONNX Runtime too, the others on numpy: they scatter.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from coldframe import dtypes
 from coldframe.ops import inference_index
 from coldframe.ops.backward import index as back
 from coldframe.ops.table import Op, rules
-from coldframe.primitives.base import refuse
+from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
 from coldframe.primitives.numpy_shape import NO_ROW, combine_cells, dims, sum_equal
 
@@ -129,26 +130,65 @@ def _count(segments: Any) -> int:
     return n
 
 
+def _on_onnx(xp: Any, data: Any, ids: Any, segments: Any, fold: _Fold) -> Any:
+    """Sums, or what averages make of them, where numpy would not refuse the ids; it says why where it does."""
+    if data.ndim == 0 or ids.ndim != 1:
+        raise Unlowerable("one segment id per row")
+    at = xp.cast(ids, dtypes.int64)
+    xp.promise(xp.equal(xp.dim(at, 0), xp.dim(data, 0)))
+    xp.promise(xp.greater_equal(at, 0))
+    xp.promise(xp.greater_equal(xp.slice_axis(at, 0, 1, None), xp.slice_axis(at, 0, 0, -1)))
+    if segments is None:
+        segments = xp.max(xp.concat([at, xp.constant(np.array([-1], np.int64))], 0), (0,)) + 1
+    sums = xp.segment_sums(data, at, segments)
+    if not fold.average:
+        return sums
+    count = xp.maximum(xp.segment_sums(xp.ones_like(at), at, segments), 1)
+    count = xp.cast(xp.reshape(count, [-1, *[1] * (data.ndim - 1)]), data.dtype)
+    if data.dtype.kind != "f":
+        return xp.typed("Div", [sums, count], dims=sums.dims)  # of integers, towards 0
+    return sums / (count if fold.average == 1 else xp.sqrt(count))
+
+
+def _lowered(name: str, run: Any) -> dict[str, Any]:
+    """Return the rule for ONNX of what adds up."""
+    return {"onnx": run} if _FOLDS[name].ufunc is np.add else {}
+
+
+def _why(name: str) -> str:
+    return "" if _FOLDS[name].ufunc is np.add else _SORTED
+
+
 def _segment(name: str) -> Op:
     fold = _FOLDS[name]
+
+    def on_onnx(xp: Any, data: Any, ids: Any) -> Any:
+        return _on_onnx(xp, data, ids, None, fold)
 
     def run(xp: Any, data: Any, ids: Any) -> Any:
         return _sorted(data, ids, None, fold)
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each segment; 0 (or 1) where there are none."
     return Op(
-        f"Segment{name}", run, rules=rules(gradient=back.SORTED[name]), shape=inference_index.segment, host=_SORTED
+        f"Segment{name}",
+        run,
+        rules=rules(gradient=back.SORTED[name]) | _lowered(name, on_onnx),
+        shape=inference_index.segment,
+        host=_why(name),
     )
 
 
 def _segment_v2(name: str) -> Op:
     fold = _FOLDS[name]
 
+    def on_onnx(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
+        return _on_onnx(xp, data, ids, num_segments, fold)
+
     def run(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
         return _sorted(data, ids, _count(num_segments), fold)
 
     run.__doc__ = f"The {_WHAT[name]} of the rows of each of a given number of segments."
-    return Op(f"Segment{name}V2", run, shape=inference_index.segment_v2, host=_SORTED)
+    return Op(f"Segment{name}V2", run, rules=_lowered(name, on_onnx), shape=inference_index.segment_v2, host=_why(name))
 
 
 def _unsorted(name: str) -> Op:
@@ -234,6 +274,11 @@ def _sparse(name: str) -> list[Op]:
     def run_counted(xp: Any, data: Any, indices: Any, ids: Any, num_segments: Any) -> Any:
         return _sorted(_picked(data, indices, ids), ids, _count(num_segments), fold)
 
+    def on_onnx(xp: Any, data: Any, indices: Any, ids: Any, num_segments: Any = None) -> Any:
+        if data.ndim == 0 or indices.ndim != 1:
+            raise Unlowerable("rows of a scalar, or one segment id per index")
+        return _on_onnx(xp, xp.gather(data, indices, 0), ids, num_segments, fold)
+
     run.__doc__ = f"The {_WHAT[name]} of the rows at `indices` of each segment."
     run_counted.__doc__ = f"The {_WHAT[name]} of the rows at `indices` of each of a given number of segments."
     hints = ("sparse_gradient",)
@@ -241,17 +286,15 @@ def _sparse(name: str) -> list[Op]:
         Op(
             f"SparseSegment{name}",
             run,
-            rules=rules(gradient=back.SPARSE[name]),
+            rules=rules(gradient=back.SPARSE[name]) | _lowered(name, on_onnx),
             shape=inference_index.sparse_segment,
-            host=_SORTED,
             ignores=hints,
         ),
         Op(
             f"SparseSegment{name}WithNumSegments",
             run_counted,
-            rules=rules(gradient=back.SPARSE[name]),
+            rules=rules(gradient=back.SPARSE[name]) | _lowered(name, on_onnx),
             shape=inference_index.sparse_segment,
-            host=_SORTED,
             ignores=hints,
         ),
     ]
