@@ -183,6 +183,7 @@ def _follows(build: Any) -> None:
     made = case(build, {}, {})
     session = cf.Session(made.graph)
     session.run("init")
+    assert session.writes(made.fetches)
     for want in made.answers:
         same(session.run(made.fetches), want)
 

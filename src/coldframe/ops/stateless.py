@@ -143,7 +143,7 @@ def _skip(state: State, resource: Any, alg: Any, delta: Any) -> Any:
     return before
 
 
-@op("RngReadAndSkip", shape="[] [] [] -> [n]", stateful=True, no_gradient=True)
+@op("RngReadAndSkip", shape="[] [] [] -> [n]", stateful=True, no_gradient=True, role="draw")
 def rng_read_and_skip(xp: Any, state: State, resource: Any, alg: Any, delta: Any) -> Any:
     """The state of a random number generator that a variable keeps, which is moved on by so many numbers."""
     return _skip(state, resource, alg, delta)
@@ -163,7 +163,16 @@ def _kept(name: str, draw: Draw, doc: str) -> Op:
         return draw(_taken(state, resource, algorithm, count), count, dtype).reshape(dims)
 
     body.__doc__ = doc
-    return Op(name, body, no_gradient=True, shape=inference_math.random_kept, stateful=True, random=True, host=_WHY)
+    return Op(
+        name,
+        body,
+        no_gradient=True,
+        shape=inference_math.random_kept,
+        stateful=True,
+        random=True,
+        host=_WHY,
+        role="draw",
+    )
 
 
 def _taken(state: State, resource: Any, algorithm: Any, count: int) -> Stream:
@@ -182,7 +191,15 @@ KEPT = [
 ]
 
 
-@op("StatefulUniformInt", no_gradient=True, shape=inference_math.random_kept, stateful=True, random=True, host=_WHY)
+@op(
+    "StatefulUniformInt",
+    no_gradient=True,
+    shape=inference_math.random_kept,
+    stateful=True,
+    random=True,
+    host=_WHY,
+    role="draw",
+)
 def stateful_uniform_int(
     xp: Any, state: State, resource: Any, algorithm: Any, shape: Any, minval: Any, maxval: Any, *, dtype: DType
 ) -> Any:

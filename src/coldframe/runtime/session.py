@@ -293,7 +293,7 @@ class _Fetches:
         ops = table()
         names = needed(self.graph, [*(t.node for t in self.tensors), *self.targets])
         nodes = (node for _, node in reached((self.graph.nodes[n] for n in names), self.graph.functions))
-        return any(node.op in ops and ops[node.op].role in ("assign", "update") for node in nodes)
+        return any(node.op in ops and ops[node.op].role in ("assign", "update", "draw") for node in nodes)
 
     def __init__(self, graph: Graph, fetches: Any) -> None:
         self.graph = graph
