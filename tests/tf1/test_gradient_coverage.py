@@ -32,7 +32,17 @@ _SAID_HERE = {
 # Rules that need more than one node: tested in `test_gradients_flow`, and with loops and arrays.
 _ELSEWHERE = {"PreventGradient", "RaggedTensorFromVariant", "RaggedTensorToVariant", "RefIdentity", "GuaranteeConst"}
 # Modules that register gradients when they are imported.
-_MODULES = ("ctc_ops", "list_ops", "nn_grad", "rnn_grad", "sparse_grad", "image_ops", "resource_variable_ops", "sets")
+_MODULES = (
+    "ctc_ops",
+    "list_ops",
+    "map_ops",
+    "nn_grad",
+    "rnn_grad",
+    "sparse_grad",
+    "image_ops",
+    "resource_variable_ops",
+    "sets",
+)
 
 _FAMILIES = {  # modules whose rules are in `coldframe.ops.backward`
     f"coldframe.ops.{m}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +18,12 @@ from coldframe.tf1.gradients import gradients
 from coldframe.tf1.session import Session
 from gradient_harness import close, tensorflow_op
 
+importlib.import_module("tensorflow.python.ops.map_ops")  # it registers the gradients of maps
 v1 = tf.compat.v1
 ROWS = np.random.default_rng(1).normal(size=(4, 3))
 WEIGHTS = np.random.default_rng(2).normal(size=(3, 3))
 AT = np.array([2, 0, 2], np.int32)
+PLACES = np.array([[0, 1], [1, 0], [1, 2], [3, 2]])
 
 
 class TensorFlow:
@@ -97,6 +100,61 @@ def drops_out(g: Any) -> tuple[Any, list[Any]]:
     return g.Sub(x, g.Round(x)), [x]
 
 
+def compressed(g: Any, x: Any, places: Any = PLACES) -> Any:
+    return g.DenseToCSRSparseMatrix(x, g.constant(places))
+
+
+def opened(g: Any, x: Any) -> Any:
+    return g.CSRSparseMatrixToDense(x, type="float64")
+
+
+def sparse_times_dense(turned: str, other: str) -> Program:
+    """A sparse matrix made of one input, times a dense one made of another; each turned before, if so said."""
+
+    def program(g: Any) -> tuple[Any, list[Any]]:
+        x, y = fed(g), fed(g, "y")
+        b = g.Transpose(y, [1, 0]) if bool(turned) == bool(other) else y
+        flags = {f"{how}_{side}": True for side, how in (("a", turned), ("b", other)) if how}
+        product = g.SparseMatrixMatMul(compressed(g, x), b, **flags)
+        return g.Square(product), [x, y]
+
+    return program
+
+
+def sparse_times_sparse(turned: str, other: str) -> Program:
+    def program(g: Any) -> tuple[Any, list[Any]]:
+        x, y = fed(g), fed(g, "y")
+        b = compressed(g, y, PLACES[1:])
+        if bool(turned) == bool(other):
+            b = g.SparseMatrixTranspose(b, type="float64")
+        flags = {f"{how}_{side}": True for side, how in (("a", turned), ("b", other)) if how}
+        product = g.SparseMatrixSparseMatMul(compressed(g, x), b, type="float64", **flags)
+        return g.Square(opened(g, product)), [x, y]
+
+    return program
+
+
+def sparse_there_and_back(g: Any, x: Any) -> Any:
+    values = g.GatherNd(x, g.constant(PLACES))
+    matrix = g.SparseTensorToCSRSparseMatrix(g.constant(PLACES), values, g.constant(np.array([4, 3], np.int64)))
+    indices, values, shape = g.CSRSparseMatrixToSparseTensor(matrix, type="float64")
+    return g.ScatterNd(indices, g.Square(values), shape)
+
+
+def kept_in_a_map(g: Any, x: Any) -> Any:
+    """Two entries of a map, one of which was put over another, and one that was erased."""
+    keys = [g.constant(np.int64(k), name=f"key{k}") for k in range(3)]
+    m = g.EmptyTensorMap()
+    for k, value in ((0, x), (1, g.Neg(x)), (2, x), (0, g.Square(x))):
+        m = g.TensorMapInsert(m, keys[k], value)
+    m = g.TensorMapErase(m, keys[2], value_dtype="float64")
+    found = [g.TensorMapLookup(m, keys[k], value_dtype="float64") for k in (0, 1, 0)]
+    return g.AddN(found)
+
+
+TURNS = [("", ""), ("transpose", ""), ("adjoint", ""), ("", "transpose"), ("", "adjoint"), ("transpose", "adjoint")]
+
+
 PROGRAMS: dict[str, Program] = {
     "identity": through(lambda g, x: g.Identity(x)),
     "identities": through(lambda g, x: g.IdentityN([x])[0]),
@@ -120,6 +178,11 @@ PROGRAMS: dict[str, Program] = {
     "network": network,
     "stops": stops,
     "pieces": drops_out,
+    "compressed": through(lambda g, x: g.Square(opened(g, compressed(g, x)))),
+    "in a map": through(kept_in_a_map),
+    "compressed and back": through(sparse_there_and_back),
+    **{f"sparse {a} times dense {b}": sparse_times_dense(a, b) for a, b in TURNS},
+    **{f"sparse {a} times sparse {b}": sparse_times_sparse(a, b) for a, b in TURNS},
 }
 
 
