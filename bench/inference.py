@@ -6,6 +6,8 @@ Each peer runs in a process of its own, and they take turns: A B C D B C D A ...
 - *latency*: a run at batch 1; *throughput*: examples per second at batch 32;
 - *memory*: the peak of the resident memory, after the runs at batch 1. tf2onnx's is without the conversion.
 
+``--peers coldframe,coldframe+onnxruntime,coldframe+openvino`` compares coldframe's engines.
+
 FOLDER keeps the graphs that TensorFlow makes once, and what tf2onnx makes of them. Prints tables of medians, and what
 coldframe's share of the others is; asserts nothing about time. Results that differ from TensorFlow's are marked.
 """
@@ -31,6 +33,7 @@ import numpy as np
 HERE = Path(__file__).parent
 OURS, ORACLE = "coldframe", "tensorflow"
 PEERS: Final = (OURS, ORACLE, "openvino", "tf2onnx")
+ENGINES: Final = ("coldframe+onnxruntime", "coldframe+openvino")  # engines by name, where coldframe chooses itself
 PATIENCE = 120  # seconds that a peer may take for anything
 PAUSE = 0.1  # seconds between the turns of two peers
 TURN = 0.25  # seconds that a peer's turn lasts, at least; a run where one takes longer
@@ -279,13 +282,13 @@ _HEADS = (
 
 def show(name: str, results: Mapping[str, Result]) -> None:
     """Print what was measured on one model."""
-    print(f"\n{name:<14}" + "".join(f"{head:>16}" for head, _ in _HEADS) + f"{'difference':>14}")
+    print(f"\n{name:<23}" + "".join(f"{head:>16}" for head, _ in _HEADS) + f"{'difference':>14}")
     for p, r in results.items():
         cells = ["-" if n is None else form.format(n) for n, (_, form) in zip(r.numbers(), _HEADS, strict=True)]
         far = "  wrong?" if r.difference > 1e-3 else ""
-        print(f"  {p:<12}" + "".join(f"{c:>16}" for c in cells) + f"{r.difference:>14.1e}{far}")
+        print(f"  {p:<21}" + "".join(f"{c:>16}" for c in cells) + f"{r.difference:>14.1e}{far}")
         if r.failure:
-            print(f"  {'':<12}  fails: {r.failure}")
+            print(f"  {'':<21}  fails: {r.failure}")
     sys.stdout.flush()
 
 
@@ -306,7 +309,7 @@ def summary(found: Mapping[str, Mapping[str, Result]]) -> None:
 
 
 def _best(results: Mapping[str, Result], column: int) -> str:
-    others = {p: n for p, r in results.items() if p != OURS and not r.failure
+    others = {p: n for p, r in results.items() if p.partition("+")[0] != OURS and not r.failure
               and r.difference < 1e-2 and (n := r.numbers()[column]) is not None}  # fmt: skip
     ours = results[OURS].numbers()[column]
     if not others or ours is None:
@@ -315,11 +318,11 @@ def _best(results: Mapping[str, Result], column: int) -> str:
     return f"{ours / others[peer]:.2f} ({peer})"
 
 
-def _chosen(text: str, known: Sequence[str]) -> list[str]:
+def _chosen(text: str, known: Sequence[str], more: Sequence[str] = ()) -> list[str]:
     names = text.split(",") if text else list(known)
-    unknown = [n for n in names if n not in known]
+    unknown = [n for n in names if n not in (*known, *more)]
     if unknown:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join((*known, *more))}")
     return names
 
 
@@ -328,7 +331,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="keeps generated graphs; made where it does not exist")
     parser.add_argument("--models", default="", help=f"some of {','.join(MODELS)}; left out, all that are there")
-    parser.add_argument("--peers", default="", help=f"some of {','.join(PEERS)}")
+    parser.add_argument("--peers", default="", help=f"some of {','.join((*PEERS, *ENGINES))}")
     parser.add_argument("--turns", type=int, default=8, help="of latency, per peer")
     parser.add_argument("--starts", type=int, default=3, help="cold starts per peer; 0 for none")
     parser.add_argument("--no-batches", action="store_true", help="leave throughput out")
@@ -337,7 +340,7 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     there = [n for n, m in MODELS.items() if not m.path or (args.shared / m.path).exists()]
-    names, peers = _chosen(args.models, there), _chosen(args.peers, PEERS)
+    names, peers = _chosen(args.models, there), _chosen(args.peers, PEERS, ENGINES)
     missing = [n for n in names if not MODELS[n].path and not (args.folder / f"{n}.pb").exists()]
     if missing:
         script = [sys.executable, str(HERE / "inference_models.py"), str(args.folder), *missing]

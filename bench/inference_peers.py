@@ -17,10 +17,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 
-def coldframe(model, feeds, outputs, folder):
+def coldframe(model, feeds, outputs, folder, engine="auto"):
     import coldframe as cf
 
-    loaded = cf.load(model)
+    loaded = cf.load(model, engine=engine)
     return lambda feeds: list(loaded.run(feeds, outputs).values())
 
 
@@ -98,7 +98,8 @@ def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what runtimes print is no answer
     feeds = load(path)
-    run = PEERS[peer](model, feeds, outputs, folder)
+    name, *engine = peer.split("+")  # coldframe+openvino: with that engine
+    run = PEERS[name](model, feeds, outputs, folder, *engine)
     results = run(feeds)
     print("ready", file=answers)
     for line in sys.stdin:

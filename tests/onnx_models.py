@@ -15,11 +15,11 @@ from coldframe.formats import messages
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
     """How many nodes of each op the models have that are compiled from now on."""
     counts: list[Counter[str]] = []
-    program = onnxruntime._Program
+    program = onnxruntime.OnnxProgram
 
-    def counting(model: bytes, *args: Any, **kwargs: Any) -> Any:
-        counts.append(Counter(n.op_type for n in messages.onnx.ModelProto.FromString(model).graph.node))
+    def counting(model: onnxruntime.OnnxModel, *args: Any, **kwargs: Any) -> Any:
+        counts.append(Counter(n.op_type for n in messages.onnx.ModelProto.FromString(model.serialized).graph.node))
         return program(model, *args, **kwargs)
 
-    monkeypatch.setattr(onnxruntime, "_Program", counting)
+    monkeypatch.setattr(onnxruntime, "OnnxProgram", counting)
     return counts

@@ -23,7 +23,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 FRONT = ("__init__", "__main__")  # the package's front door may name any room; it imports lazily
 
-HOMES = {"onnxruntime": {"engines/onnxruntime.py"}, "rich": {"cli/terminal.py"}, "tensorflow": set(), "keras": set()}
+HOMES = {
+    "onnxruntime": {"engines/onnxruntime.py"},
+    "openvino": {"engines/openvino.py"},
+    "rich": {"cli/terminal.py"},
+    "tensorflow": set(),
+    "keras": set(),
+}
 GRAPH_FORMAT = {"graph/convert.py"}  # the only module of graph/ that knows a file format
 
 # Names that are an op's and something else too. Each with what it is here.

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits"
-ENGINES = {"onnxruntime", "onnx", "jax", "tensorflow"}
+ENGINES = {"onnxruntime", "openvino", "onnx", "jax", "tensorflow"}
 SLOW = ENGINES | {"typer", "rich", "unittest", "asyncio", "scipy"}
 
 

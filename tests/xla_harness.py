@@ -91,7 +91,7 @@ REFUSED: list[tuple[Row, str]] = []
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A test of an op, with the row it is given, that asks XLA instead of the other interpreters."""
+    """A test of an op, with the row it is given, that asks one engine instead of the other interpreters."""
 
     run: Callable[[Row], None]
     row: Row
@@ -100,8 +100,8 @@ class Held:
         return str(self.row)
 
 
-def all_tests() -> Iterator[Held]:
-    """The op tests that check one row, for ops that are compiled."""
+def all_tests(check: Callable[[Row], None] = check, tried: Callable[[Row], bool] = compiled) -> Iterator[Held]:
+    """The op tests that check one row, for ops that an engine would try; it is asked by `check`."""
     for path in sorted((Path(__file__).parent / "ops").glob("test_*.py")):
         if "@rows(" not in path.read_text():
             continue
@@ -112,7 +112,7 @@ def all_tests() -> Iterator[Held]:
                 continue  # it may hold what crashes TensorFlow
             if list(inspect.signature(test).parameters) == ["row"]:
                 rows = [r for mark in test.pytestmark if mark.name == "parametrize" for r in mark.args[1]]
-                yield from (Held(test, r) for r in rows if compiled(r))
+                yield from (Held(test, r) for r in rows if tried(r))
 
 
 def _load(path: Path) -> Any:

@@ -173,7 +173,7 @@ def test_what_feeds_a_graph_says_what_to_feed_instead(monkeypatch: pytest.Monkey
 
 def test_an_unknown_engine_is_refused(made: Case) -> None:
     with pytest.raises(
-        cf.MisuseError, match="no engine is called `gpu`: expected auto or onnxruntime or xla or reference"
+        cf.MisuseError, match="no engine is called `gpu`: expected auto or onnxruntime or openvino or xla or reference"
     ):
         Session(made.graph, "gpu")
 

@@ -16,7 +16,7 @@ INTERMIXED = False  # options after SCRIPT are the script's
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--engine", metavar="E", help="auto (default), onnxruntime, xla or reference")
+    parser.add_argument("--engine", metavar="E", help="auto (default), onnxruntime, openvino, xla or reference")
     parser.add_argument("script", metavar="SCRIPT", help="a Python file, or a folder with a __main__.py")
     parser.add_argument("args", metavar="ARGS", nargs=argparse.REMAINDER, help="the script's arguments")
 

@@ -35,7 +35,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fetch", metavar="NAME", action="append", help="an output or tensor; left out, all outputs")
     parser.add_argument("--signature", metavar="S", help="the signature to run")
     parser.add_argument("--tags", metavar="A,B", type=lambda t: t.split(","), help="which meta graph of a SavedModel")
-    parser.add_argument("--engine", metavar="E", default="auto", help="auto (default), onnxruntime, xla or reference")
+    parser.add_argument(
+        "--engine", metavar="E", default="auto", help="auto (default), onnxruntime, openvino, xla or reference"
+    )
     parser.add_argument("--threads", metavar="N", type=int, default=0, help="threads within an op; 0: as many as fit")
     parser.add_argument("--explain", action="store_true", help="tell which parts ran where, and why")
     parser.add_argument("--checkpoint", metavar="P", help="the checkpoint of a .meta or .pb with variables")

@@ -129,7 +129,7 @@ def _network(group: argparse._ArgumentGroup) -> None:
 
 
 def _running(group: argparse._ArgumentGroup) -> None:
-    _flag(group, "engine", "auto, onnxruntime, xla or reference", metavar="E", default="auto")
+    _flag(group, "engine", "auto, onnxruntime, openvino, xla or reference", metavar="E", default="auto")
     _flag(
         group,
         "tensorflow_intra_op_parallelism",

@@ -154,6 +154,18 @@ class Held:
         raise NotImplementedError
 
 
+class Runner(Protocol):
+    """What runs compiled nodes.
+
+    Attributes:
+        engine: what users call the engine.
+        reason: why that is not the one that was asked for; empty where it is.
+    """
+
+    engine: str
+    reason: str
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Compiled:
     """Compiled nodes.
@@ -168,6 +180,7 @@ class Compiled:
         run: the compiled program.
         fresh: whether the arrays that `run` returns are new each time, in memory that nothing else refers to.
         held: like `run`, of values and results that may be `Held`; None where the engine holds nothing.
+        runner: what runs it, where that may be another engine than the one that compiled it.
         start: makes the program ready, or raises `EngineFailure`: to be called once, before the first run.
     """
 
@@ -181,6 +194,7 @@ class Compiled:
     draws: tuple[Draw, ...] = ()
     held: Callable[[list[Any]], list[Any]] | None = None
     start: Callable[[], None] = lambda: None
+    runner: Runner | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from coldframe import dtypes
 from coldframe.dtypes import DType, from_numpy
-from coldframe.engines.base import NOT_COMPILED, BoundNode, Compiled, Draw, EngineFailure, EngineOptions, Guard, Island
+from coldframe.engines.base import (
+    NOT_COMPILED,
+    BoundNode,
+    Compiled,
+    Dims,
+    Draw,
+    EngineFailure,
+    EngineOptions,
+    Guard,
+    Island,
+    Runner,
+)
 from coldframe.engines.functions import BodyView, body_of, handed_on, refuse_effects
 from coldframe.engines.reference import REFUSALS, execute, read_only, sample
 from coldframe.errors import ColdframeError
@@ -57,32 +68,72 @@ class OnnxRuntimeEngine:
 
     def compile(self, island: Island) -> Compiled:
         """Trace what can be traced; `Compiled.start` makes a session of it, which takes the most time."""
-        trace = _Trace(island)
-        for bound in island.nodes:
-            trace.add(bound)
-        names = {b.name for b in trace.done}
-        outputs = [r for b in trace.done for r in b.outputs() if island.needed(r, names)]
-        constants = {r: read_only(c) for r in outputs if (c := trace.values[r].const) is not None}
-        computed = tuple(r for r in outputs if r not in constants)
-        # Not fed, but still guarded: what constants were made of, and inputs of which the sizes alone are used.
-        if not computed and not trace.xp.promises:
-            return Compiled(trace.done, trace.refused, tuple(trace.guards()), (), constants, lambda values: [])
-        results = [_stacked(trace.values[r]) for r in computed]
-        if trace.xp.promises:
-            results.append(trace.xp.held())
-        named = [(f"out_{k}", v) for k, v in enumerate(results)]
-        model, weights = trace.xp.model(named)
-        spin = self.options.spin and not island.trains  # between steps, the next batch is prepared
-        settings = _Settings(self.options.threads, spin, alone=island.whole and not trace.refused)
-        names_in = sorted(trace.xp.given, key=lambda name: name not in trace.draws)
-        run = _Program(model, weights, [trace.values[r] for r in computed], names_in, settings, bool(trace.xp.promises))
-        draws = tuple(trace.draws[name] for name in names_in if name in trace.draws)
-        fed = [trace.inputs[name] for name in names_in[len(draws) :]]
-        others = [g for g in trace.guards() if g.ref not in {f.ref for f in fed}]
-        guards = (*fed, *others)
-        return Compiled(
-            trace.done, trace.refused, guards, computed, constants, run, fresh=True, draws=draws, start=run.start
-        )
+        return compiled(island, lambda model: OnnxProgram(model, self.options))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class OnnxModel:
+    """An island as an ONNX model.
+
+    Attributes:
+        serialized: the model, without its large weights.
+        weights: these, by name.
+        inputs: the names of its inputs, in the order in which their values come.
+        results: what it returns: of each the value, or the form of the list.
+        facts: dtype and dims of its tensors, see `Builder.facts`.
+        promised: whether one more output tells if what must be true was true.
+        trains: whether it computes new values of variables.
+        alone: whether it is all that a run needs: then threads may wait busily for the next run, too. Else they would
+            keep the processors from what comes next, which other sessions' threads do.
+    """
+
+    serialized: bytes
+    weights: Mapping[str, Any]
+    inputs: Sequence[str]
+    results: Sequence[Any]
+    facts: Mapping[str, tuple[DType, Dims]]
+    promised: bool = False
+    trains: bool = False
+    alone: bool = True
+
+
+class Program(Runner, Protocol):
+    """What runs an ONNX model."""
+
+    def start(self) -> None:
+        """Make it ready; see `Compiled.start`."""
+
+    def __call__(self, values: list[Any]) -> list[Any]:
+        """Return the results, from the values of the inputs and others that are only guarded."""
+
+
+def compiled(island: Island, make: Callable[[OnnxModel], Program]) -> Compiled:
+    """Trace what can be traced of `island`, and have `make` make a program of it."""
+    trace = _Trace(island)
+    for bound in island.nodes:
+        trace.add(bound)
+    names = {b.name for b in trace.done}
+    outputs = [r for b in trace.done for r in b.outputs() if island.needed(r, names)]
+    constants = {r: read_only(c) for r in outputs if (c := trace.values[r].const) is not None}
+    computed = tuple(r for r in outputs if r not in constants)
+    # Not fed, but still guarded: what constants were made of, and inputs of which the sizes alone are used.
+    if not computed and not trace.xp.promises:
+        return Compiled(trace.done, trace.refused, tuple(trace.guards()), (), constants, lambda values: [])
+    results = [_stacked(trace.values[r]) for r in computed]
+    if promised := bool(trace.xp.promises):
+        results.append(trace.xp.held())
+    serialized, weights = trace.xp.model([(f"out_{k}", v) for k, v in enumerate(results)])
+    forms = [trace.values[r] for r in computed]
+    names_in = sorted(trace.xp.given, key=lambda name: name not in trace.draws)
+    alone = island.whole and not trace.refused
+    run = make(OnnxModel(serialized, weights, names_in, forms, trace.xp.facts, promised, island.trains, alone))
+    draws = tuple(trace.draws[name] for name in names_in if name in trace.draws)
+    fed = [trace.inputs[name] for name in names_in[len(draws) :]]
+    others = [g for g in trace.guards() if g.ref not in {f.ref for f in fed}]
+    return Compiled(
+        trace.done, trace.refused, (*fed, *others), computed, constants, run,
+        fresh=True, draws=draws, start=run.start, runner=run,
+    )  # fmt: skip
 
 
 def _on_lists(bound: BoundNode) -> bool:
@@ -258,59 +309,32 @@ class _Functions:
         return BodyView(body_of(function))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Settings:
-    """What a session is told.
+class OnnxProgram:
+    """A session of ONNX Runtime; see `Program`."""
 
-    Attributes:
-        threads: within an op; 0 for one per processor.
-        spin: whether such threads keep processors busy while they wait for work.
-        alone: whether the session is all that a run needs: then its threads may wait so for the next run, too. Else
-            they would keep the processors from what comes next, which other sessions' threads do.
-    """
+    engine = "onnxruntime"
 
-    threads: int
-    spin: bool
-    alone: bool
-
-
-class _Program:
-    """A session of ONNX Runtime.
-
-    Args:
-        model, weights: see `Builder.model`.
-        outputs: the values that it returns.
-        input_names: of the model's inputs, in the order in which their values come.
-        settings: what the session is told.
-        promised: whether one more output tells if what must be true was true.
-    """
-
-    def __init__(
-        self,
-        model: bytes,
-        weights: dict[str, Any],
-        outputs: Sequence[Any],
-        input_names: Sequence[str],
-        settings: _Settings,
-        promised: bool,
-    ) -> None:
-        self._model, self._arrays, self._settings = model, weights, settings
-        self._input_names = input_names
-        self._outputs: list[Any] = [o if isinstance(o, OnnxList) else o.dtype.numpy for o in outputs]
-        self._promised = promised
+    def __init__(self, model: OnnxModel, options: EngineOptions, reason: str = "") -> None:
+        self._model: bytes = model.serialized
+        self._arrays = model.weights
+        self._input_names, self._promised = model.inputs, model.promised
+        self._outputs: list[Any] = [o if isinstance(o, OnnxList) else o.dtype.numpy for o in model.results]
+        self._threads, self._alone = options.threads, model.alone
+        self._spin = options.spin and not model.trains  # between steps, the next batch is prepared
+        self.reason = reason
 
     def start(self) -> None:
         """Make the session."""
         import onnxruntime as ort  # here, so that inspecting and host-only runs never load it
 
-        settings, so = self._settings, ort.SessionOptions()
+        so = ort.SessionOptions()
         so.log_severity_level = 4
-        so.intra_op_num_threads = settings.threads
+        so.intra_op_num_threads = self._threads
         _share_memory()
         so.add_session_config_entry("session.use_env_allocators", "1")
-        if not settings.spin:
+        if not self._spin:
             so.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        elif not settings.alone:
+        elif not self._alone:
             so.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             # Arrays must outlive the session: it reads them in place.

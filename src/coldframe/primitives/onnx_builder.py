@@ -205,10 +205,15 @@ class OnnxValue:
 
 
 class Builder:
-    """Collects the nodes and weights of one ONNX model."""
+    """Collects the nodes and weights of one ONNX model.
+
+    Attributes:
+        facts: dtype and dims of what is fed and what nodes make, by name; of loops and branches nothing.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
+        self.facts: dict[str, tuple[DType, Dims]] = {}
         self.inputs: list[OnnxValue] = []
         self.inline: dict[str, Array] = {}
         self.weights: dict[str, Array] = {}
@@ -228,6 +233,7 @@ class Builder:
             raise Unlowerable(f"ONNX Runtime does not take {dtype.name}")
         value = OnnxValue(self, wire(dtype), dims, name)
         self.inputs.append(value)
+        self.facts[name] = value.dtype, dims
         return self.cast(value, dtype)
 
     def constant(self, array: Any, dtype: DType | None = None) -> OnnxValue:
@@ -291,6 +297,7 @@ class Builder:
         """Emit a node of several outputs, each given as dtype and dims."""
         names = ["" if i is None else self.name_of(i) for i in inputs]
         out = [OnnxValue(self, d, s, self.fresh()) for d, s in outputs]
+        self.facts.update((o.name, (o.dtype, o.dims)) for o in out)
         message = messages.onnx.NodeProto(op_type=op_type, domain=domain, input=names, output=[o.name for o in out])
         message.attribute.extend(_attribute(k, v) for k, v in attrs.items() if v is not None)
         self.nodes.append(message)
@@ -363,6 +370,7 @@ class Builder:
             own = self.name_of(value)
             if own in given or own in self.inline or own in self.weights or own in names:
                 self.nodes.append(messages.onnx.NodeProto(op_type="Identity", input=[own], output=[name]))
+                self.facts[name] = value.dtype, value.dims
             else:  # under its own name: ONNX Runtime would copy it to another one
                 name = own
             names.append(name)

@@ -217,7 +217,7 @@ def load(
         path: a ``.pb`` or ``.pbtxt`` graph, a ``.meta`` with its checkpoint, or a SavedModel folder.
         checkpoint: where the variables' values are, for a graph or ``.meta``.
         tags: which meta graph of a SavedModel; default ``serve``, or the only one.
-        engine: ``auto``, ``onnxruntime``, ``xla`` or ``reference``.
+        engine: ``auto``, ``onnxruntime``, ``openvino``, ``xla`` or ``reference``.
         threads: threads within an op; 0 lets the engine choose.
         spin: whether such threads keep processors busy while they wait for work: faster where nothing else wants
             them.

@@ -85,7 +85,8 @@ def _reported(s: Step) -> dict[str, Any]:
     if isinstance(s, HostStep):
         return {"op": s.bound.call.op.name, **_part("numpy", [s.bound], s.reason)}
     if isinstance(s, IslandStep):
-        return _part(s.engine, s.nodes, s.failure)
+        last = s.variants[-1].runner
+        return _part(last.engine if last else s.engine, s.nodes, s.failure or (last.reason if last else ""))
     return _part("numpy", s.region.region.members, s.region.region.reason)
 
 

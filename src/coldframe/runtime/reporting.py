@@ -2,10 +2,11 @@
 
 A plan's report is a list of its steps in order, a dict each:
 
-- ``engine``: ``onnxruntime``, ``xla`` or ``numpy``;
+- ``engine``: ``onnxruntime``, ``openvino``, ``xla`` or ``numpy``;
 - ``nodes``: the names of its nodes;
 - ``ops``: how many nodes of each op these are;
-- ``reason``: why numpy runs it, or what the engine refused in the last run; empty where all is well;
+- ``reason``: why numpy runs it, or another engine than the one that was asked for, or what the engine refused in the
+  last run; empty where all is well;
 - ``op``: of a single node on numpy, its op.
 """
 

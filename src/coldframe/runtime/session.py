@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from coldframe.engines.base import EngineOptions
+from coldframe.engines.base import Engine, EngineOptions
 from coldframe.engines.onnxruntime import OnnxRuntimeEngine
+from coldframe.engines.openvino import OpenVinoEngine, installed
 from coldframe.engines.reference import ReferenceEngine
 from coldframe.engines.xla import XlaEngine
 from coldframe.errors import FeedError, MisuseError, NotFoundError
@@ -29,7 +30,7 @@ from coldframe.runtime.files import Files
 from coldframe.runtime.program import Program, Settings
 from coldframe.runtime.state import SessionState
 
-ENGINES = ("auto", "onnxruntime", "xla", "reference")
+ENGINES = ("auto", "onnxruntime", "openvino", "xla", "reference")
 _REMEMBERED: Final = 1000  # structures of fetches, and names of feeds, that need not be looked up again
 
 
@@ -222,7 +223,12 @@ def settings(engine: str, *, threads: int = 0, spin: bool = True, pin: bool = Fa
         return Settings(table(), ReferenceEngine(), selective=False, pin=False, lists=False)
     if engine == "xla":
         return Settings(table(), XlaEngine(), selective=False, pin=pin)
-    made = OnnxRuntimeEngine(EngineOptions(threads, spin))
+    options = EngineOptions(threads, spin)
+    if engine == "openvino":
+        return Settings(table(), OpenVinoEngine(options), selective=False, pin=pin)
+    made: Engine = OnnxRuntimeEngine(options)
+    if engine == "auto" and installed():
+        made = OpenVinoEngine(options, selective=True)
     if engine == "onnxruntime" or importlib.util.find_spec("jax") is None:
         return Settings(table(), made, selective=engine == "auto", pin=pin)
     return Settings(table(), made, selective=True, pin=pin, exact=functools.cache(XlaEngine))
