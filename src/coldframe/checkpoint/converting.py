@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from coldframe.checkpoint.reader import Checkpoint, open_checkpoint
 from coldframe.checkpoint.rewrite import copied, refuse_sources, write
+from coldframe.checkpoint.staging import made
 from coldframe.checkpoint.stream import dims
 from coldframe.errors import MisuseError
 from coldframe.formats.slices import Box, TensorSlice
@@ -48,7 +49,8 @@ def convert(
             write(final, [copied(ckpt, name) for name in ckpt.specs], sources=[ckpt], shards=shards, meta_of=ckpt)
         else:
             refuse_sources(final, [ckpt])
-            _write_v1(ckpt, final)
+            with made(final) as path:
+                _write_v1(ckpt, os.fspath(path))
     return final
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from coldframe.checkpoint.differing import Meter
+from coldframe.checkpoint.folder import found_prefix
+from coldframe.checkpoint.listing import of_folder
 from coldframe.checkpoint.reader import Checkpoint, find_prefix, open_checkpoint
 from coldframe.checkpoint.roles import step_name
 from coldframe.checkpoint.select import Selection
@@ -25,6 +27,7 @@ from coldframe.errors import MisuseError, NotFoundError
 from coldframe.formats.bundle import index_path
 from coldframe.formats.checkpoint_state import exists, read_state, resolve, state_path
 from coldframe.formats.sniff import find_prefixes
+from coldframe.formats.stores import is_url, place
 
 _STEP: Final = re.compile(r"-(\d+)$")
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -105,13 +108,27 @@ def checkpoints_of(paths: Sequence[str | os.PathLike[str]], *, last: int | None 
     """
     if last is not None and last < 1:
         raise MisuseError("no checkpoint is meant", expected="1 or more", found=last)
-    if len(paths) == 1 and os.path.isdir(paths[0]):
+    if any(map(is_url, paths)):
+        found = [p for path in paths for p in _of_url(os.fspath(path), alone=len(paths) == 1)]
+    elif len(paths) == 1 and os.path.isdir(paths[0]):
         found = _of_folder(Path(paths[0]))
         if not found:
             raise NotFoundError(f"no checkpoint in folder `{os.fspath(paths[0])}`", expected="an .index file")
     else:
         found = [find_prefix(p) for p in paths]
     return found if last is None else found[-last:]
+
+
+def _of_url(path: str, *, alone: bool) -> list[str]:
+    """Return the checkpoints of a folder in a store, or the one that is meant."""
+    store, text = place(path)
+    chain = path.partition("::")[1:] if "://" in path.partition("::")[0] else ("", "")  # zip://a::s3://b
+    if not alone or not store.is_folder(text):
+        return [found_prefix(text, store) + "".join(chain)]
+    found = [c.prefix + "".join(chain) for c in of_folder(text, store) if c.complete]
+    if not found:
+        raise NotFoundError(f"no checkpoint in folder `{path}`", expected="an .index file")
+    return found
 
 
 def _of_folder(folder: Path) -> list[str]:

@@ -18,6 +18,7 @@ or folder, in the metadata of safetensors) and understood on the way back::
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 import math
@@ -34,12 +35,14 @@ from coldframe.checkpoint import arrays
 from coldframe.checkpoint.reader import Checkpoint, open_checkpoint
 from coldframe.checkpoint.rewrite import Output, Piece, Written, write
 from coldframe.checkpoint.select import Selection
+from coldframe.checkpoint.staging import made
 from coldframe.checkpoint.stream import chunks, dims
 from coldframe.dtypes import DType
 from coldframe.errors import ColdframeError, CorruptError, UnsupportedFormatError, WrongFileError
 from coldframe.formats import safetensors_file
 from coldframe.formats.safetensors_file import CODE_OF, Stored
 from coldframe.formats.sources import open_mapped
+from coldframe.formats.stores import LOCAL, fetched, place
 
 _STRING: Final = "tensorflow.string:"
 _DTYPE: Final = "tensorflow.dtype:"
@@ -70,7 +73,7 @@ def extract(
 
     Args:
         source: the checkpoint, by any path that `open_checkpoint` takes.
-        destination: the file or folder; its ending says which.
+        destination: the file or folder; its ending says which. The URL of a file will do.
         select: which tensors.
 
     Raises:
@@ -80,12 +83,11 @@ def extract(
         MisuseError: the folder exists.
         OSError: the system refuses to write.
     """
-    path = Path(destination)
-    with open_checkpoint(source) as ckpt:
+    with open_checkpoint(source) as ckpt, made(destination) as path:
         names = (select or Selection()).pick(ckpt.specs, where=f"in {ckpt.prefix}")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
-            return Extracted(os.fspath(path), tuple(names), tuple(_to_safetensors(ckpt, names, path)))
+            return Extracted(os.fspath(destination), tuple(names), tuple(_to_safetensors(ckpt, names, path)))
         items = [_as_npy(ckpt, name) for name in names]
         if lost := [str(i) for i in items if isinstance(i, ColdframeError)]:
             raise UnsupportedFormatError(
@@ -95,14 +97,14 @@ def extract(
         (arrays.write_npz if path.suffix == ".npz" else arrays.write_folder)(path, good)
         odd = [i.name for i in good if i.dtype is not None]
         note = f"numpy has no such dtype: the bits are stored, and the dtype beside them: {_shown(odd)}"
-        return Extracted(os.fspath(path), tuple(names), (note,) if odd else ())
+        return Extracted(os.fspath(destination), tuple(names), (note,) if odd else ())
 
 
 def import_tensors(source: str | os.PathLike[str], destination: str | os.PathLike[str], *, shards: int = 1) -> Written:
     """Write a checkpoint of the tensors of a ``.npz``, a ``.safetensors``, or a folder of ``.npy`` files.
 
     Args:
-        source: the file or folder.
+        source: the file or folder. The URL of a file will do.
         destination: the checkpoint's prefix; a checkpoint of that name is replaced, in one step.
         shards: how many data files to write.
 
@@ -111,7 +113,12 @@ def import_tensors(source: str | os.PathLike[str], destination: str | os.PathLik
         WrongFileError: it is none of these.
         CorruptError: it is damaged; nothing has been written.
     """
-    path = Path(source)
+    store, text = place(source)
+    with contextlib.nullcontext(Path(text)) if store is LOCAL else fetched(store, text) as path:
+        return _import(path, destination, shards)
+
+
+def _import(path: Path, destination: str | os.PathLike[str], shards: int) -> Written:
     if path.suffix == ".safetensors":
         return write(destination, _of_safetensors(path), sources=(), shards=shards)
     if path.suffix != ".npz" and not path.is_dir():

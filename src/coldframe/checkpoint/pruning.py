@@ -21,20 +21,19 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from coldframe.checkpoint.folder import canonical
-from coldframe.checkpoint.listing import Listed, list_checkpoints, old_state
+from coldframe.checkpoint.listing import Listed, of_folder, old_state
 from coldframe.checkpoint.report import Problem
 from coldframe.checkpoint.retention import Keep, ranked, spaced
 from coldframe.checkpoint.state import delete_all
 from coldframe.checkpoint.verify_bundle import Scope
 from coldframe.checkpoint.verifying import verify_checkpoint
 from coldframe.errors import NotFoundError, WrongFileError, near_names
-from coldframe.formats import crc32c, files, locks
-from coldframe.formats.bundle import index_path
-from coldframe.formats.checkpoint_state import CheckpointState, resolve, state_path, write_state
+from coldframe.formats import crc32c, files
+from coldframe.formats.checkpoint_state import STATE_FILE, CheckpointState, resolve, write_state
+from coldframe.formats.stores import LOCAL, Options, Store, place
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,27 +71,29 @@ def prune(
     *,
     metrics: Mapping[int, float] | None = None,
     dry_run: bool = True,
+    storage_options: Options | None = None,
 ) -> Pruned:
     """Delete the checkpoints of a folder that no rule keeps. The last sound one is never deleted.
 
     Checkpoints that are not whole are left alone, for they may be on their way; they do not count.
 
     Args:
-        folder: the folder.
+        folder: the folder, or the URL of one.
         keep: the rules.
         metrics: the metric by step. Left out, it is read from the metadata beside each checkpoint, ``<prefix>.json``:
             ``{"metrics": {"loss": 0.5}, "pinned": true}``.
         dry_run: whether only to say what would go.
+        storage_options: what the store of a URL is to be told, such as credentials.
 
     Raises:
         NotFoundError: the folder does not exist, or no checkpoint has the metric.
         OSError: the system refuses to read or delete.
     """
-    here = os.fspath(folder)
-    if not os.path.isdir(here):
+    store, here = place(folder, storage_options)
+    if not store.is_folder(here):
         raise NotFoundError(f"no folder `{here}`")
-    found = [c for c in list_checkpoints(here) if c.complete]
-    notes = {c.prefix: metadata(c.prefix) for c in found}
+    found = [c for c in of_folder(here, store) if c.complete]
+    notes = {c.prefix: metadata(c.prefix, store) for c in found}
     why: dict[str, list[str]] = {c.prefix: [] for c in found}
     for c in found[-keep.last :] if keep.last else ():
         why[c.prefix].append("last")
@@ -101,20 +102,20 @@ def prune(
     for c in _best(found, keep, metrics, notes) if keep.best else ():
         why[c.prefix].append("best")
     for c in found:
-        name = os.path.basename(c.prefix)
+        name = store.split(c.prefix)[1]
         if notes[c.prefix].get("pinned") is True or any(fnmatch.fnmatchcase(name, p) for p in keep.pinned):
             why[c.prefix].append("pinned")
         if c.mark == "latest":
             why[c.prefix].append("latest")
     removed = [c for c in found if not why[c.prefix]]
-    if removed and (sound := _a_sound_one(found, why)) is not None:
+    if removed and (sound := _a_sound_one(found, why, store)) is not None:
         why[sound.prefix].append("sound")
         removed = [c for c in removed if c is not sound]
     elif removed:
         why = {prefix: reasons or ["none is sound"] for prefix, reasons in why.items()}
         removed = []
     if removed and not dry_run:
-        _delete(here, removed)
+        _delete(here, removed, store)
     kept = tuple((c, tuple(why[c.prefix])) for c in found if why[c.prefix])
     return Pruned(here, kept, tuple(removed), sum(c.nbytes for c in removed), not dry_run)
 
@@ -148,23 +149,23 @@ def _metrics(note: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def metadata(prefix: str) -> dict[str, Any]:
+def metadata(prefix: str, store: Store = LOCAL) -> dict[str, Any]:
     """Return the metadata beside a checkpoint, ``<prefix>.json``; empty where there is none, or another save's.
 
     Raises:
         WrongFileError: it is no JSON object.
     """
-    path = Path(f"{prefix}.json")
-    if not path.is_file():
+    path = f"{prefix}.json"
+    if not store.is_file(path):
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(store.read(path))
     except ValueError as e:
         raise WrongFileError("metadata is no JSON", where=f"in {path}", found=str(e)) from e
     if not isinstance(found, dict):
         raise WrongFileError("metadata is no JSON object", where=f"in {path}", found=type(found).__name__)
-    index, belongs_to = index_path(prefix), found.get("index_crc32c")
-    if belongs_to is not None and index.is_file() and crc32c.value(index.read_bytes()) != belongs_to:
+    index, belongs_to = f"{prefix}.index", found.get("index_crc32c")
+    if belongs_to is not None and store.is_file(index) and crc32c.value(store.read(index)) != belongs_to:
         return {}
     return found
 
@@ -198,24 +199,25 @@ def read_metrics(path: str | os.PathLike[str], metric: str) -> dict[int, float]:
         raise WrongFileError("a metric is no number", where=f"in {path}", found=str(e)) from e
 
 
-def _a_sound_one(found: Sequence[Listed], why: Mapping[str, Sequence[str]]) -> Listed | None:
+def _a_sound_one(found: Sequence[Listed], why: Mapping[str, Sequence[str]], store: Store) -> Listed | None:
     """Return the newest sound checkpoint among those that stay, or else among all; None where none is sound."""
     for c in sorted(found, key=lambda c: (bool(why[c.prefix]), found.index(c)), reverse=True):
         problems: list[Problem] = []
-        verify_checkpoint(c.prefix, Scope(), problems, graphs=False)
+        verify_checkpoint(c.prefix, Scope(), problems, graphs=False, store=store)
         if not any(p.severity == "error" for p in problems):
             return c
     return None
 
 
-def _delete(folder: str, removed: Sequence[Listed]) -> None:
+def _delete(folder: str, removed: Sequence[Listed], store: Store) -> None:
     gone = {canonical(c.prefix) for c in removed}
-    with locks.locked(folder):
-        state = old_state(folder)
+    with store.locked(folder):
+        state = old_state(folder, store)
         if state is not None:
-            places = [i for i, p in enumerate(state.all) if canonical(resolve(p, folder)) not in gone]
+            places = [i for i, p in enumerate(state.all) if canonical(resolve(p, folder, store)) not in gone]
             has_times = len(state.timestamps) == len(state.all)
             times = tuple(state.timestamps[i] for i in places) if has_times else ()
             listed = tuple(state.all[i] for i in places)
-            write_state(state_path(folder), CheckpointState(state.latest, listed, times, state.last_preserved))
-        delete_all(c.prefix for c in removed)
+            state = CheckpointState(state.latest, listed, times, state.last_preserved)
+            write_state(store.join(folder, STATE_FILE), state, store)
+        delete_all((c.prefix for c in removed), store)

@@ -20,7 +20,7 @@ from coldframe.formats.checkpoint_file import CHUNK_BYTES, CheckpointFile
 from coldframe.formats.checkpoint_state import STATE_FILE, exists
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
 from coldframe.formats.slices import TensorSlice
-from coldframe.formats.stores import LOCAL, Options, place
+from coldframe.formats.stores import LOCAL, Options, Store, place
 from coldframe.formats.v1 import V1Reader
 from coldframe.shapes import TensorSpec
 
@@ -50,8 +50,13 @@ def open_checkpoint(
         StoreError: the store of a URL fails; `AccessError` where it refuses.
     """
     store, text = place(path, storage_options)
+    return open_in(store, text, verify=verify)
+
+
+def open_in(store: Store, text: str, *, verify: bool = True) -> Checkpoint:
+    """Open a checkpoint of a store, by what a path is called there; see `open_checkpoint`."""
     if store is not LOCAL:
-        return Checkpoint(open_remote(store, text, verify=verify))
+        return Checkpoint(open_remote(store, text, verify=verify), store)
     prefix = find_prefix(text)
     if index_path(prefix).is_file():
         return Checkpoint(BundleReader(prefix, verify=verify))
@@ -110,13 +115,18 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
     ``ckpt["layer/weights"]`` may be a read-only view of the file; copy it to change it. Strings are objects of bytes.
     """
 
-    def __init__(self, file: CheckpointFile) -> None:
-        self._file = file
+    def __init__(self, file: CheckpointFile, store: Store = LOCAL) -> None:
+        self._file, self._store = file, store
 
     @property
     def prefix(self) -> str:
         """The path that names the checkpoint."""
         return self._file.prefix
+
+    @property
+    def store(self) -> Store:
+        """The place of its files: this machine's disks, or what a URL names."""
+        return self._store
 
     @property
     def files(self) -> tuple[Path, ...]:

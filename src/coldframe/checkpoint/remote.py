@@ -21,22 +21,27 @@ import numpy.typing as npt
 
 from coldframe.checkpoint.state import delete_leftovers, listed_latest
 from coldframe.dtypes import DType
-from coldframe.errors import ColdframeError, NotFoundError, StoreError, UnsupportedError, WrongFileError, near_names
+from coldframe.errors import ColdframeError, NotFoundError, StoreError, WrongFileError, near_names
 from coldframe.formats.bundle import BundleReader
 from coldframe.formats.bundle_entry import Header
 from coldframe.formats.bundle_writer import write_bundle
+from coldframe.formats.checkpoint_file import CheckpointFile
 from coldframe.formats.checkpoint_state import STATE_FILE
 from coldframe.formats.files import read_file
 from coldframe.formats.remote import RemoteStore
-from coldframe.formats.sstable import Table, TableWriter
+from coldframe.formats.sstable import Table, encode_table
 from coldframe.formats.stores import Store
+from coldframe.formats.v1 import V1Reader, v1_names
 
 _INDEX: Final = ".index"
 
 
-def open_remote(store: Store, path: str, *, verify: bool) -> BundleReader:
+def open_remote(store: Store, path: str, *, verify: bool) -> CheckpointFile:
     """Open the checkpoint that a path in a store means; raises as `open_checkpoint`."""
-    return BundleReader(find_remote(store, path), verify=verify, opener=store.open)
+    prefix = find_remote(store, path)
+    if store.is_file(prefix + _INDEX):
+        return BundleReader(prefix, verify=verify, opener=store.open)
+    return V1Reader(prefix, verify=verify, store=store)
 
 
 def find_remote(store: Store, path: str) -> str:
@@ -45,7 +50,6 @@ def find_remote(store: Store, path: str) -> str:
     Raises:
         NotFoundError: there is none.
         WrongFileError: the folder holds several, and no state file says which is the latest.
-        UnsupportedError: it is of the format V1.
     """
     folder, name = store.split(path)
     stem = path.removesuffix(_INDEX).removesuffix(".meta")
@@ -55,10 +59,8 @@ def find_remote(store: Store, path: str) -> str:
         return stem
     if name == STATE_FILE:
         path = folder
-    elif store.is_file(path):
-        raise UnsupportedError(
-            f"`{path}` is no V2 checkpoint", hint="V1 checkpoints are read from this machine's disks only: copy it"
-        )
+    elif v1_names(path, store):
+        return path
     if latest := listed_latest(path, store):
         return latest
     names = store.names(path)
@@ -96,28 +98,41 @@ def upload_bundle(
         StoreError: the store failed. What was there under this prefix still is.
         OSError: there is no room for temporary files.
     """
-    assert isinstance(store, RemoteStore)
     with tempfile.TemporaryDirectory(prefix="coldframe-") as folder:
         local = os.path.join(folder, "save")
         write_bundle(local, tensors, shards=shards, dtype_of=dtype_of)
-        store.make_folder(store.split(prefix)[0])
-        live = live_shards(store, prefix)
-        count = shards + 1 if live == shards else shards
-        sent = []
-        try:
-            for i in range(count):
-                source = Path(f"{local}.data-{i:05d}-of-{shards:05d}")
-                if i == shards:
-                    source.touch()
-                sent.append(f"{prefix}.data-{i:05d}-of-{count:05d}")
-                store.upload(os.fspath(source), sent[-1])
-            store.replace(prefix + _INDEX, with_shards(Path(local + _INDEX), count, Path(folder) / "index"))
-        except BaseException:
-            if live_shards(store, prefix) != count:  # else the commit was heard, though its answer was not
-                for path in sent:
-                    store.remove(path)
-            raise
+        upload(store, prefix, local)
+
+
+def upload(store: Store, prefix: str, local: str) -> int:
+    """Copy a V2 checkpoint of this machine into a store, commit it there, and return the size of its files.
+
+    Raises:
+        StoreError: the store failed. What was there under this prefix still is.
+    """
+    assert isinstance(store, RemoteStore)
+    shards = BundleReader(local).header.num_shards
+    store.make_folder(store.split(prefix)[0])
+    live = live_shards(store, prefix)
+    count = shards + 1 if live == shards else shards
+    index = with_shards(Path(local + _INDEX), count)
+    sent, size = [], len(index)
+    try:
+        for i in range(count):
+            source = f"{local}.data-{i:05d}-of-{shards:05d}"
+            if i == shards:
+                Path(source).touch()
+            sent.append(f"{prefix}.data-{i:05d}-of-{count:05d}")
+            store.upload(source, sent[-1])
+            size += os.path.getsize(source)
+        store.replace(prefix + _INDEX, index)
+    except BaseException:
+        if live_shards(store, prefix) != count:  # else the commit was heard, though its answer was not
+            for path in sent:
+                store.remove(path)
+        raise
     delete_leftovers(prefix, count, store)
+    return size
 
 
 def live_shards(store: Store, prefix: str) -> int | None:
@@ -130,12 +145,8 @@ def live_shards(store: Store, prefix: str) -> int | None:
         return None
 
 
-def with_shards(index: Path, count: int, scratch: Path) -> bytes:
+def with_shards(index: Path, count: int) -> bytes:
     """Return an index that says `count` data files, and is otherwise as `index`."""
-    table = Table(memoryview(read_file(index)), where=f"in {index}", verify=True)
-    with scratch.open("xb") as file:
-        writer = TableWriter(file)
-        for key, value in table:
-            writer.add(key, value if key else Header(count).encode())
-        writer.finish()
-    return read_file(scratch)
+    entries = dict(Table(memoryview(read_file(index)), where=f"in {index}", verify=True))
+    entries[b""] = Header(count).encode()
+    return encode_table(list(entries), list(entries.values()))

@@ -13,21 +13,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from typing import Any
 
 from coldframe import dtypes
 from coldframe.checkpoint.folder import canonical, find_checkpoints, format_of, locate, step_of
 from coldframe.checkpoint.listing import old_state, saved_at
+from coldframe.checkpoint.remote import upload
 from coldframe.checkpoint.report import Problem, told
 from coldframe.checkpoint.salvage import Fate, Found, of_bundle, of_v1
+from coldframe.checkpoint.staging import brought
 from coldframe.checkpoint.verify_bundle import Scope
 from coldframe.checkpoint.verify_graph import meta_path, wanted_tensors
 from coldframe.checkpoint.verifying import verify_checkpoint
 from coldframe.errors import ChecksumError, ColdframeError, CorruptError, MisuseError, NotFoundError
-from coldframe.formats import files, locks
+from coldframe.formats import files
 from coldframe.formats.bundle_writer import BundleWriter
-from coldframe.formats.checkpoint_state import CheckpointState, resolve, state_path, write_state
+from coldframe.formats.checkpoint_state import STATE_FILE, CheckpointState, resolve, write_state
 from coldframe.formats.meta_graph import read_meta_graph
+from coldframe.formats.stores import LOCAL, Options, is_url, place
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,8 +74,9 @@ def repair(
     is lost.
 
     Args:
-        source: the checkpoint, by its prefix or one of its files.
-        destination: the prefix of the new one.
+        source: the checkpoint, by its prefix or one of its files. That of a URL is brought to the folder for temporary
+            files first.
+        destination: the prefix of the new one; or a URL.
         keep_damaged: also save tensors whose bytes are there but do not match their CRC: a few wrong numbers may be
             better than none. They are reported as doubtful.
 
@@ -80,7 +85,23 @@ def repair(
         CorruptError: no tensor can be saved; nothing has been written.
         MisuseError: `destination` is the source.
     """
-    prefix, final = locate(source), os.fspath(destination)
+    if not (is_url(source) or is_url(destination)):
+        return _repair(source, os.fspath(destination), keep_damaged=keep_damaged)
+    store, final = place(destination)
+    if is_url(source) and canonical(final) == canonical(os.fspath(source)):
+        raise MisuseError("a checkpoint is not repaired in place", where=f"`{final}`", expected="another prefix")
+    with brought(source) as here, tempfile.TemporaryDirectory(prefix="coldframe-") as folder:
+        local = final if store is LOCAL else os.path.join(folder, "made")
+        report = _repair(here, local, keep_damaged=keep_damaged)
+        if store is not LOCAL:
+            upload(store, final, local)
+            if os.path.isfile(f"{local}.meta"):
+                store.replace(f"{final}.meta", files.read_file(f"{local}.meta"))
+    return dataclasses.replace(report, source=os.fspath(source), destination=final)
+
+
+def _repair(source: str | os.PathLike[str], final: str, *, keep_damaged: bool) -> RepairReport:
+    prefix = locate(source)
     if canonical(final) == canonical(prefix):
         raise MisuseError("a checkpoint is not repaired in place", where=f"`{final}`", expected="another prefix")
     lost: list[Fate] = []
@@ -170,7 +191,7 @@ class StateReport:
 
     def text(self) -> str:
         """Return the report as people read it."""
-        lines = [f"{state_path(self.folder)}: {'' if self.written else 'would be '}written"]
+        lines = [f"{self.folder.rstrip('/')}/{STATE_FILE}: {'' if self.written else 'would be '}written"]
         lines += [f"  {'latest' if name == self.listed[-1] else 'listed'}: {name}" for name in self.listed]
         lines += [f"  dropped: {fate}" for fate in self.dropped]
         return "\n".join(lines)
@@ -180,7 +201,9 @@ class StateReport:
         return dataclasses.asdict(self)
 
 
-def repair_state(folder: str | os.PathLike[str], *, dry_run: bool = False) -> StateReport:
+def repair_state(
+    folder: str | os.PathLike[str], *, dry_run: bool = False, storage_options: Options | None = None
+) -> StateReport:
     """Write a folder's state file anew: its sound checkpoints, by step and time, with relative paths.
 
     Each checkpoint is verified. Where the old state file can be read, those that it did not list are left out, other
@@ -188,23 +211,26 @@ def repair_state(folder: str | os.PathLike[str], *, dry_run: bool = False) -> St
     its retention again.
 
     Args:
-        folder: the folder of checkpoints.
+        folder: the folder of checkpoints, or the URL of one.
         dry_run: whether to leave the state file as it is.
+        storage_options: what the store of a URL is to be told, such as credentials.
 
     Raises:
         NotFoundError: the folder holds no sound checkpoint; the state file is left as it is.
         OSError: the system refuses to read or write.
     """
-    here = os.fspath(folder)
+    store, here = place(folder, storage_options)
+    if not store.is_folder(here):
+        raise NotFoundError(f"no folder `{here}`")
     dropped: list[Fate] = []
     sound: list[str] = []
-    for prefix in find_checkpoints(here):
+    for prefix in find_checkpoints(here, store):
         problems: list[Problem] = []
-        verify_checkpoint(prefix, Scope(), problems, graphs=False)
+        verify_checkpoint(prefix, Scope(), problems, graphs=False, store=store)
         errors = [p for p in problems if p.severity == "error"]
         if errors:
             more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-            dropped.append(Fate(os.path.basename(prefix), f"{errors[0].text}{more}"))
+            dropped.append(Fate(store.split(prefix)[1], f"{errors[0].text}{more}"))
         else:
             sound.append(prefix)
     if not sound:
@@ -213,19 +239,19 @@ def repair_state(folder: str | os.PathLike[str], *, dry_run: bool = False) -> St
             found="; ".join(map(str, dropped[:3])) or None,
             hint="`coldframe checkpoint repair` saves the intact tensors of a damaged one" if dropped else "",
         )
-    times = {p: saved_at(p) for p in sound}
+    times = {p: saved_at(p, store) for p in sound}
     sound.sort(key=lambda p: (step_of(p) is not None, step_of(p) or 0, times[p]))
-    old = old_state(here)
-    if old is not None and (listed := {canonical(resolve(p, here)) for p in (old.latest, *old.all)}):
+    old = old_state(here, store)
+    if old is not None and (listed := {canonical(resolve(p, here, store)) for p in (old.latest, *old.all)}):
         known = [p for p in sound if canonical(p) in listed]
         newest = max((times[p] for p in known), default=0.0)
         kept = [p for p in sound if p in known or times[p] > newest]
-        dropped += [Fate(os.path.basename(p), "it was not listed before") for p in sound if p not in kept]
+        dropped += [Fate(store.split(p)[1], "it was not listed before") for p in sound if p not in kept]
         sound = kept
-    names = tuple(os.path.basename(p) for p in sound)
+    names = tuple(store.split(p)[1] for p in sound)
     if not dry_run:
         preserved = old.last_preserved if old is not None else 0.0
         state = CheckpointState(names[-1], names, tuple(times[p] for p in sound), preserved)
-        with locks.locked(here):
-            write_state(state_path(here), state)
+        with store.locked(here):
+            write_state(store.join(here, STATE_FILE), state, store)
     return StateReport(here, names, tuple(dropped), not dry_run)

@@ -14,14 +14,17 @@ import dataclasses
 import functools
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from coldframe import dtypes
 from coldframe.checkpoint.objects import edited
 from coldframe.checkpoint.reader import Checkpoint
+from coldframe.checkpoint.remote import upload
 from coldframe.checkpoint.stream import Array, dims, part_chunks
 from coldframe.dtypes import DType
 from coldframe.errors import MisuseError
@@ -30,6 +33,9 @@ from coldframe.formats.bundle import BundleReader
 from coldframe.formats.bundle_writer import BundleWriter
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY
 from coldframe.formats.slices import TensorSlice
+from coldframe.formats.stores import LOCAL, place
+
+_COPIED: Final = 1 << 20  # bytes of a meta graph at a time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,7 +149,8 @@ def write(
     """Write a checkpoint; a checkpoint of that name is replaced, in one step.
 
     Args:
-        destination: its prefix; the folder is made.
+        destination: its prefix; the folder is made. For a URL, the files are made in the folder for temporary files
+            and uploaded.
         outputs: its tensors, with names of their own.
         sources: the checkpoints that `outputs` read: none of them is written over.
         shards: how many data files to write, of about equal size.
@@ -154,13 +161,30 @@ def write(
         MisuseError: `destination` is a source, there is nothing to write, or names collide.
         NotFoundError: a data file of a source is missing.
         CorruptError: a source is damaged; nothing has been written.
+        StoreError: the store of a URL fails.
     """
-    prefix = os.fspath(destination)
+    store, prefix = place(destination)
     refuse_sources(prefix, sources)
     if not outputs:
         raise MisuseError("no tensor is left to write", where=f"to `{prefix}`")
     ordered = sorted(outputs, key=lambda o: o.name.encode("utf-8", "surrogateescape"))
     meta, said = _meta(ordered, meta_of)
+    if store is LOCAL:
+        size = _write_local(prefix, ordered, shards, meta)
+    else:
+        with tempfile.TemporaryDirectory(prefix="coldframe-") as folder:
+            local = os.path.join(folder, "made")
+            _write_local(local, ordered, shards, meta)
+            size = upload(store, prefix, local)
+            if meta is None:
+                store.remove(f"{prefix}.meta")  # of the checkpoint that was replaced
+            else:
+                store.replace(f"{prefix}.meta", files.read_file(f"{local}.meta"))
+    return Written(prefix, len(ordered), size, (*notes, *said))
+
+
+def _write_local(prefix: str, ordered: Sequence[Output], shards: int, meta: Checkpoint | None) -> int:
+    """Write a checkpoint on this machine; return the size of its files."""
     temporary: Path | None = None
     done = 0
     try:
@@ -178,8 +202,7 @@ def write(
         files.commit(temporary, f"{prefix}.meta")
     else:
         files.discard(f"{prefix}.meta")  # of the checkpoint that was replaced
-    size = sum(p.stat().st_size for p in BundleReader(prefix).files)
-    return Written(prefix, len(ordered), size, (*notes, *said))
+    return sum(p.stat().st_size for p in BundleReader(prefix).files)
 
 
 def refuse_sources(prefix: str, sources: Iterable[Checkpoint]) -> None:
@@ -211,19 +234,22 @@ def _joined(found: Iterator[Array], dtype: DType) -> Array:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype.numpy)
 
 
-def _meta(outputs: Sequence[Output], source: Checkpoint | None) -> tuple[Path | None, list[str]]:
-    """Return the source's ``.meta`` where it still fits, and else what to say about it."""
-    old = Path(f"{source.prefix}.meta") if source is not None else None
-    if source is None or old is None or not old.is_file():
+def _meta(outputs: Sequence[Output], source: Checkpoint | None) -> tuple[Checkpoint | None, list[str]]:
+    """Return the source whose ``.meta`` still fits, and else what to say about it."""
+    if source is None or not source.store.is_file(path := f"{source.prefix}.meta"):
         return None, []
     why = _misfit(source, {o.name: o for o in outputs})
-    return (None, [f"{old} was not copied: {why}"]) if why else (old, [])
+    return (None, [f"{path} was not copied: {why}"]) if why else (source, [])
 
 
-def _copy(path: Path, target: str) -> Path:
-    """Copy a file beside `target`, under a name of its own; it is put in place when all else is."""
-    with path.open("rb") as file:
-        return files.write_temporary(target, iter(lambda: file.read(1 << 20), b""))
+def _copy(meta_of: Checkpoint, target: str) -> Path:
+    """Copy a meta graph beside `target`, under a name of its own; it is put in place when all else is."""
+    file = meta_of.store.open(f"{meta_of.prefix}.meta")
+    try:
+        steps = range(0, file.size, _COPIED)
+        return files.write_temporary(target, (file.read(at, min(_COPIED, file.size - at)) for at in steps))
+    finally:
+        file.close()
 
 
 def _misfit(source: Checkpoint, outputs: Mapping[str, Output]) -> str:

@@ -24,7 +24,7 @@ from coldframe.formats.checkpoint_state import (
     write_state,
 )
 from coldframe.formats.stores import LOCAL, Store
-from coldframe.formats.v1 import v1_files
+from coldframe.formats.v1 import v1_names
 
 _DATA: Final = re.compile(r"\.data-\d{5,}-of-\d{5,}")
 
@@ -131,9 +131,9 @@ def delete_checkpoint(prefix: str, store: Store = LOCAL, *, suffixes: Iterable[s
     index = f"{prefix}.index"
     if store.is_file(index):
         store.remove(index)
-    elif store is LOCAL:
-        for path in v1_files(prefix):
-            store.remove(os.fspath(path))
+    else:
+        for path in v1_names(prefix, store):
+            store.remove(path)
     for other in store.names(folder):
         if other.startswith(name) and _DATA.fullmatch(other[len(name) :]):
             store.remove(store.join(folder, other))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -21,14 +20,14 @@ from coldframe.checkpoint.report import Checked, Findings, told
 from coldframe.checkpoint.select import matcher
 from coldframe.errors import ColdframeError, CorruptError, UnsupportedAttributeError
 from coldframe.formats import crc32c
-from coldframe.formats.bundle import data_path, index_path
 from coldframe.formats.bundle_commit import TEMPORARY
 from coldframe.formats.bundle_data import DataFiles
 from coldframe.formats.bundle_entry import Entry, Header, decode_entry
 from coldframe.formats.bundle_strings import read_strings, read_variants
 from coldframe.formats.ordered_code import decode_slice_key, encode_slice_key, is_slice_key
 from coldframe.formats.slices import Box, require_cover
-from coldframe.formats.sources import Source, open_mapped
+from coldframe.formats.sources import Source
+from coldframe.formats.stores import LOCAL, Store, read_on
 from coldframe.formats.table_scan import TableScan
 
 _CHUNK: Final = 8 << 20  # bytes of a tensor that are looked at together; a multiple of every element's width
@@ -65,9 +64,9 @@ class _Stored:
     entry: Entry
 
 
-def read_index(prefix: str, findings: Findings) -> dict[bytes, bytes]:
+def read_index(prefix: str, findings: Findings, store: Store = LOCAL) -> dict[bytes, bytes]:
     """Return all entries of a checkpoint's index, from damaged blocks too; what is wrong goes to `findings`."""
-    scan = TableScan(open_mapped(os.fspath(index_path(prefix))))
+    scan = TableScan(store.open(f"{prefix}.index"))
     table: dict[bytes, bytes] = {}
     for block in scan.blocks():
         for key, value in block.entries:
@@ -84,10 +83,11 @@ class BundleVerifier:
         prefix: its prefix.
         scope: what to verify.
         findings: where problems go.
+        store: where it is.
     """
 
-    def __init__(self, prefix: str, scope: Scope, findings: Findings) -> None:
-        self._prefix, self._scope, self.findings = prefix, scope, findings
+    def __init__(self, prefix: str, scope: Scope, findings: Findings, store: Store = LOCAL) -> None:
+        self._prefix, self._scope, self.findings, self._store = prefix, scope, findings, store
         self.entries: dict[str, Entry] = {}  # of tensors, by name
         self.pieces: dict[bytes, tuple[str, Entry]] = {}  # of slices, by key
         self._shapes: dict[bytes, tuple[int, ...]] = {}
@@ -98,7 +98,7 @@ class BundleVerifier:
     def run(self) -> Checked:
         """Verify everything; return what was looked at."""
         findings = self.findings
-        table = read_index(self._prefix, findings)
+        table = read_index(self._prefix, findings, self._store)
         self.take(table)
         stored = [_Stored(n, e) for n, e in self.entries.items() if not e.slices]
         stored += [_Stored(n, e) for n, e in self.pieces.values()]
@@ -116,7 +116,7 @@ class BundleVerifier:
     def string(self, name: str) -> bytes | None:
         """Return the value of a scalar string tensor, or None where it is damaged, which `run` has told."""
         header = self.header
-        data = DataFiles(self._prefix, header.num_shards, header.endianness, open_mapped, where="")
+        data = DataFiles(self._prefix, header.num_shards, header.endianness, self._store.open, where="")
         try:
             value = data.read(name, self.entries[name], True)
         except ColdframeError:
@@ -136,8 +136,8 @@ class BundleVerifier:
     def _read_header(self, raw: bytes | None) -> None:
         if raw is None:
             self.findings.add("error", "no bundle header: expected an entry under the empty key")
-            names = os.listdir(index_path(self._prefix).parent)
-            stem = os.path.basename(self._prefix)
+            folder, stem = self._store.split(self._prefix)
+            names = self._store.names(folder)
             counts = {int(m[2]) for n in names if n.startswith(stem) and (m := _DATA_NAME.fullmatch(n[len(stem) :]))}
             self.header = Header(max(counts, default=1))
             return
@@ -233,7 +233,7 @@ class BundleVerifier:
     def _source(self, shard: int) -> Source | None:
         if shard not in self._sources:
             path = self._data_name(shard)
-            self._sources[shard] = open_mapped(path) if os.path.isfile(path) else None
+            self._sources[shard] = read_on(self._store, path) if self._store.is_file(path) else None
             if self._sources[shard] is None:
                 self.findings.add("error", "data file is missing", file=path)
         return self._sources[shard]
@@ -241,7 +241,7 @@ class BundleVerifier:
     def _data_name(self, shard: int) -> str:
         name = self._names.get(shard)
         if name is None:
-            name = self._names[shard] = os.fspath(data_path(self._prefix, shard, self.header.num_shards))
+            name = self._names[shard] = f"{self._prefix}.data-{shard:05d}-of-{self.header.num_shards:05d}"
         return name
 
     def _check_layout(self, stored: Iterable[_Stored]) -> None:
@@ -271,15 +271,15 @@ class BundleVerifier:
         if self.header.num_shards <= 99999:
             for shard in range(self.header.num_shards):
                 self._source(shard)
-        folder, stem = os.path.split(self._prefix)
-        mine = {os.path.basename(self._data_name(i)) for i in self._sources}
-        for name in sorted(os.listdir(folder or ".")):
+        folder, stem = self._store.split(self._prefix)
+        mine = {self._store.split(self._data_name(i))[1] for i in self._sources}
+        for name in self._store.names(folder):
             rest = name[len(stem) :] if name.startswith(stem) else ""
             if _DATA_NAME.fullmatch(rest) and name not in mine:
                 text = f"data file of another save: this checkpoint has {self.header.num_shards}"
-                self.findings.add("warning", text, file=os.path.join(folder, name))
+                self.findings.add("warning", text, file=self._store.join(folder, name))
             elif ".tempstate" in rest or TEMPORARY.search(rest):
-                self.findings.add("note", "left over from a save that was cut off", file=os.path.join(folder, name))
+                self.findings.add("note", "left over from a save that was cut off", file=self._store.join(folder, name))
 
     # --- what is in them ----------------------------------------------------------------------------------------
     def _check_bytes(self, s: _Stored) -> None:

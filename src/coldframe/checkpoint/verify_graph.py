@@ -20,6 +20,7 @@ from coldframe.formats import tensor_proto
 from coldframe.formats.meta_graph import read_meta_graph, variables
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
 from coldframe.formats.slices import parse_shape_and_slice
+from coldframe.formats.stores import Store, fetched
 
 Specs: TypeAlias = Mapping[str, tuple[DType | None, tuple[int, ...]]]
 """Dtype (None where unknown) and shape of each tensor of a checkpoint."""
@@ -35,17 +36,19 @@ class Wanted:
     shape: tuple[int | None, ...] | None
 
 
-def check_meta_graph(path: str, specs: Specs, full_names: Mapping[str, str], findings: Findings) -> None:
+def check_meta_graph(store: Store, path: str, specs: Specs, full_names: Mapping[str, str], findings: Findings) -> None:
     """Note where a checkpoint lacks what the meta graph at `path` restores, or has it otherwise.
 
     Args:
+        store: where it is.
         path: the ``.meta`` file.
         specs: the checkpoint's tensors.
         full_names: tensor by TF1 name, of a checkpoint by objects.
         findings: where problems go.
     """
     try:
-        wanted = wanted_tensors(read_meta_graph(path), where=f"in {path}")
+        with fetched(store, path) as local:
+            wanted = wanted_tensors(read_meta_graph(local), where=f"in {path}")
     except ColdframeError as e:
         findings.add("error", told(e), file=path)
         return

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from typing import Any, Final
 
 import numpy as np
@@ -19,9 +18,9 @@ from coldframe.errors import ColdframeError, CorruptError, NotFoundError, Unsupp
 from coldframe.formats import messages
 from coldframe.formats.ordered_code import decode_slice_key, encode_slice_key
 from coldframe.formats.slices import Box, TensorSlice
-from coldframe.formats.sources import open_mapped
+from coldframe.formats.stores import LOCAL, Store, read_on
 from coldframe.formats.table_scan import TableScan
-from coldframe.formats.v1 import VALUE_FIELDS, check_versions, decode_values, slice_of, v1_files
+from coldframe.formats.v1 import VALUE_FIELDS, check_versions, decode_values, slice_of, v1_names
 
 _MAX_RANK: Final = 64
 
@@ -42,10 +41,11 @@ class V1Verifier:
         prefix: its prefix.
         scope: what to verify.
         findings: where problems go.
+        store: where it is.
     """
 
-    def __init__(self, prefix: str, scope: Scope, findings: Findings) -> None:
-        self._prefix, self._scope, self._findings = prefix, scope, findings
+    def __init__(self, prefix: str, scope: Scope, findings: Findings, store: Store = LOCAL) -> None:
+        self._prefix, self._scope, self._findings, self._store = prefix, scope, findings, store
         self.tensors: dict[str, _Listed] = {}
         self._odd: dict[str, NonFinite] = {}
         self._bytes = 0
@@ -53,13 +53,13 @@ class V1Verifier:
     def run(self) -> Checked:
         """Verify everything; return what was looked at."""
         try:
-            paths = v1_files(self._prefix)
+            paths = v1_names(self._prefix, self._store)
         except NotFoundError as e:
             self._findings.add("error", told(e))
-            paths = v1_files(self._prefix, missing_ok=True)
+            paths = v1_names(self._prefix, self._store, missing_ok=True)
         for path in paths:
-            self._findings.file = os.fspath(path)
-            self._verify_file(self._findings.file)
+            self._findings.file = path
+            self._verify_file(path)
         self._findings.file = self._prefix
         for name, listed in self.tensors.items():
             boxes = []
@@ -76,7 +76,7 @@ class V1Verifier:
         return Checked(self._prefix, "V1", len(self.tensors), checked, self._bytes)
 
     def _verify_file(self, path: str) -> None:
-        scan = TableScan(open_mapped(path))
+        scan = TableScan(read_on(self._store, path))
         listed: dict[bytes, tuple[str, TensorSlice]] = {}
         stored: set[bytes] = set()
         has_meta = False

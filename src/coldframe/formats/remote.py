@@ -78,12 +78,26 @@ class RemoteStore:
         except NotFoundError:
             return False
 
+    def is_folder(self, path: str) -> bool:
+        try:
+            return str(self._info(path)["type"]) == "directory"
+        except NotFoundError:
+            return False
+
     def names(self, folder: str) -> list[str]:
         try:
             listed = self._ask(folder, lambda p: self._system.ls(p, detail=True, refresh=True))
         except NotFoundError:
             return []
         return sorted(e["name"].rstrip("/").rpartition("/")[2] for e in listed if e["type"] == "file")
+
+    def folders(self, top: str) -> list[str]:
+        listed = self._ask(top, lambda p: self._system.ls(p, detail=True, refresh=True))
+        below = sorted(e["name"].rstrip("/").rpartition("/")[2] for e in listed if e["type"] == "directory")
+        return [top, *(f for name in below for f in self.folders(self.join(top, name)))]
+
+    def size(self, path: str) -> int:
+        return int(self._info(path)["size"])
 
     def modified(self, path: str) -> float:
         try:
@@ -210,6 +224,8 @@ def _seconds(value: Any) -> float | None:
         return value.timestamp()
     if isinstance(value, int | float):
         return float(value)
+    if isinstance(value, tuple) and len(value) == 6:  # of a zip archive, in whatever zone it was made
+        return datetime.datetime(*value).timestamp()
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return datetime.datetime.fromisoformat(value).timestamp()

@@ -110,6 +110,35 @@ class MappedFile:
         self._close()
 
 
+class ReadAhead:
+    """A source that is far away, read from its start to its end: it is asked for more than is wanted at once."""
+
+    def __init__(self, source: Source, ahead: int = 8 << 20) -> None:
+        self._source, self._ahead = source, ahead
+        self._start, self._held = 0, memoryview(b"")
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of the file."""
+        return self._source.size
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """Return bytes, perhaps of those that were fetched before."""
+        if offset < self._start or offset + size > self._start + len(self._held):
+            self._held = memoryview(b"")  # first, so that not both are held at once
+            self._held = self._source.read(offset, max(size, min(self._ahead, self.size - offset)))
+            self._start = offset
+        return self._held[offset - self._start : offset - self._start + size]
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill `target`, as `read` does."""
+        target[:] = self.read(offset, len(target))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+
 def open_mapped(path: str) -> Source:
     """Open a local file; raises as `MappedFile`."""
     return MappedFile(path)

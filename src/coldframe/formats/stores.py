@@ -12,18 +12,21 @@ their folder; `join` and `split` put them together and take them apart.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from coldframe.errors import MisuseError
 from coldframe.formats import files, locks
-from coldframe.formats.sources import Source, open_mapped
+from coldframe.formats.sources import ReadAhead, Source, open_mapped
 
 Options: TypeAlias = Mapping[str, Any]
+_FETCHED: Final = 16 << 20  # bytes at a time
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(://|::)")
 
 
@@ -39,8 +42,17 @@ class Store(Protocol):
     def is_file(self, path: str) -> bool:
         """Whether there is a file of that name."""
 
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder of that name."""
+
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder, sorted; none where there is no such folder."""
+
+    def folders(self, top: str) -> list[str]:
+        """Return a folder and all folders below it, each before those below it."""
+
+    def size(self, path: str) -> int:
+        """Return the number of bytes of a file; raise `NotFoundError` where there is none."""
 
     def modified(self, path: str) -> float:
         """Return when a file was last written, in seconds since 1970; 0 where nobody knows."""
@@ -76,12 +88,28 @@ class LocalStore:
     def is_file(self, path: str) -> bool:
         return os.path.isfile(path)
 
+    def is_folder(self, path: str) -> bool:
+        return os.path.isdir(path)
+
     def names(self, folder: str) -> list[str]:
         try:
             with os.scandir(folder or ".") as entries:
                 return sorted(e.name for e in entries if e.is_file())
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def folders(self, top: str) -> list[str]:
+        found = []
+        for folder, below, _ in os.walk(top):
+            below.sort()
+            found.append(folder)
+        return found
+
+    def size(self, path: str) -> int:
+        try:
+            return os.path.getsize(path)
+        except FileNotFoundError:
+            raise files.missing(path) from None
 
     def modified(self, path: str) -> float:
         try:
@@ -109,6 +137,40 @@ class LocalStore:
 
 
 LOCAL: Final = LocalStore()
+
+
+def read_on(store: Store, path: str) -> Source:
+    """Open a file that is read from its start to its end, a bit at a time, by one thread; raises as `Store.open`."""
+    source = store.open(path)
+    return source if store is LOCAL else ReadAhead(source)
+
+
+@contextlib.contextmanager
+def fetched(store: Store, path: str) -> Iterator[Path]:
+    """Give a file of any store a place on this machine, of the same name, as long as the context lasts.
+
+    Raises:
+        NotFoundError: there is none.
+        OSError: there is no room for temporary files.
+    """
+    if store is LOCAL:
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="coldframe-") as folder:
+        local = Path(folder, store.split(path)[1])
+        fetch_to(store, path, local)
+        yield local
+
+
+def fetch_to(store: Store, path: str, local: Path) -> None:
+    """Copy a file of a store to this machine, where there is none of that name; raises as `fetched`."""
+    source = store.open(path)
+    try:
+        with local.open("xb") as file:
+            for at in range(0, source.size, _FETCHED):
+                file.write(source.read(at, min(_FETCHED, source.size - at)))
+    finally:
+        source.close()
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:

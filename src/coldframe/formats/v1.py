@@ -38,6 +38,7 @@ from coldframe.formats.checkpoint_file import (
 from coldframe.formats.ordered_code import encode_slice_key
 from coldframe.formats.slices import FULL, Box, TensorSlice
 from coldframe.formats.sstable import Table
+from coldframe.formats.stores import LOCAL, Store
 from coldframe.shapes import TensorSpec
 
 _CHECKPOINT_VERSION: Final = 1  # TF_CHECKPOINT_VERSION
@@ -82,30 +83,34 @@ def v1_files(prefix: str | os.PathLike[str], *, missing_ok: bool = False) -> tup
     Raises:
         NotFoundError: some of its shards are missing.
     """
-    path = Path(prefix)
-    if os.path.isfile(path):  # unlike Path.is_file, false for a name too long for the system
-        return (path,)
-    pattern = _ALL_SHARDS.search(path.name)
+    return tuple(map(Path, v1_names(os.fspath(prefix), missing_ok=missing_ok)))
+
+
+def v1_names(prefix: str, store: Store = LOCAL, *, missing_ok: bool = False) -> tuple[str, ...]:
+    """Return the paths of the files of the V1 checkpoint called `prefix` in any store; see `v1_files`."""
+    if store.is_file(prefix):
+        return (prefix,)
+    folder, name = store.split(prefix)
+    pattern = _ALL_SHARDS.search(name)
     if pattern:
-        if not pattern.start():
-            return ()  # shards of nothing
-        path = path.with_name(path.name[: pattern.start()])
-    if not os.path.isdir(path.parent):
-        return ()
+        name = name[: pattern.start()]
+    if not name or (store is LOCAL and not os.path.isdir(folder or ".")):
+        return ()  # shards of nothing, or a name too long for the system
     shards = {
-        p: match[2]
-        for p in path.parent.iterdir()
-        if p.name.startswith(path.name) and (match := _SHARD_NAME.fullmatch(p.name[len(path.name) :]))
+        n: match[2]
+        for n in store.names(folder)
+        if n.startswith(name) and (match := _SHARD_NAME.fullmatch(n[len(name) :]))
     }
     if not shards:
         return ()
     count = int(pattern[1] if pattern else max(shards.values()))
-    wanted = tuple(path.with_name(f"{path.name}-{i:05d}-of-{count:05d}") for i in range(count))
-    lost = [p for p in wanted if p not in shards]
+    wanted = [f"{name}-{i:05d}-of-{count:05d}" for i in range(count)]
+    lost = [store.join(folder, n) for n in wanted if n not in shards]
     if lost and not missing_ok:
-        shown = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+        shown = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+        path = store.join(folder, name)
         raise NotFoundError(f"shard of checkpoint `{path}` is missing", expected=f"a file {shown}")
-    return tuple(p for p in wanted if p in shards)
+    return tuple(store.join(folder, n) for n in wanted if n in shards)
 
 
 class V1Reader:
@@ -114,6 +119,7 @@ class V1Reader:
     Args:
         prefix: the checkpoint's path: the file itself, or what its shards' names have in common.
         verify: whether to check the CRCs of the blocks that are read.
+        store: where it is.
 
     Raises:
         NotFoundError: there is no such file.
@@ -123,15 +129,21 @@ class V1Reader:
 
     version: Final = "V1"
 
-    def __init__(self, prefix: str | os.PathLike[str], *, verify: bool = True) -> None:
+    def __init__(self, prefix: str | os.PathLike[str], *, verify: bool = True, store: Store = LOCAL) -> None:
         self.prefix = os.fspath(prefix)
         self._where = f"in {self.prefix}"
-        self.files = v1_files(self.prefix)
-        if not self.files:
-            raise files.missing(self.prefix)
+        names = v1_names(self.prefix, store)
+        if not names:
+            raise files.missing(self.prefix) if store is LOCAL else NotFoundError(f"no file `{self.prefix}`")
+        self.files = tuple(map(Path, names))
         self._stored: dict[str, _Stored] = {}
-        for path in self.files:
-            self._read_meta(Table(files.map_file(path), where=f"in {path}", verify=verify), f"in {path}")
+        for path in names:
+            source = store.open(path)
+            try:
+                table = Table(source.read(0, source.size), where=f"in {path}", verify=verify)
+            finally:
+                source.close()
+            self._read_meta(table, f"in {path}")
 
     def _read_meta(self, table: Table, where: str) -> None:
         raw = table.get(b"")

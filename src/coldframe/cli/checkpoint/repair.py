@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from coldframe.cli.terminal import say, say_json, working
 from coldframe.errors import MisuseError
@@ -27,10 +26,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace) -> int:
     """Repair, and print the report."""
     from coldframe.checkpoint.repairing import RepairReport, StateReport, repair, repair_state
+    from coldframe.formats.stores import place
 
     report: RepairReport | StateReport
+    store, path = place(args.path)
     with working(f"repairing {args.path}"):
-        if os.path.isdir(args.path) and args.output is None:
+        if args.output is None and store.is_folder(path):
             report = repair_state(args.path, dry_run=args.dry_run)
         elif args.output is None:
             raise MisuseError("a repaired checkpoint is a new one", expected="-o PREFIX", found="nothing")

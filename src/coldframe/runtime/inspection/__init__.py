@@ -10,6 +10,7 @@ from coldframe.errors import NotFoundError
 from coldframe.formats import sniff
 from coldframe.formats.checkpoint_state import exists
 from coldframe.formats.content import Kind
+from coldframe.formats.stores import is_url
 from coldframe.runtime.inspection.report import (
     CheckpointFact,
     EndFact,
@@ -40,7 +41,8 @@ def inspect(path: str | os.PathLike[str]) -> Report:
 
     Args:
         path: a checkpoint's prefix or one of its files, a folder, a state file, a graph (``.pb``, ``.pbtxt``,
-            ``.meta``), a SavedModel, or anything else: what is no TensorFlow file is named too.
+            ``.meta``), a SavedModel, or anything else: what is no TensorFlow file is named too. Or a URL that fsspec
+            knows.
 
     Returns:
         The report; print it, or take its `Report.to_json`.
@@ -50,6 +52,14 @@ def inspect(path: str | os.PathLike[str]) -> Report:
         CorruptError: it is damaged.
         UnsupportedFormatError: its format is too new.
     """
+    if is_url(path):
+        from coldframe.runtime.inspection.remote import inspect_url
+
+        return inspect_url(os.fspath(path), _inspect)
+    return _inspect(path)
+
+
+def _inspect(path: str | os.PathLike[str]) -> Report:
     # Imported by kind: a checkpoint needs neither the op table nor the graph room.
     found = _sniff(path)
     if found.kind in (Kind.CHECKPOINT, Kind.CHECKPOINT_V1):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from coldframe.checkpoint.roles import Role
@@ -224,7 +224,7 @@ def plain(value: Any) -> Any:
     """Return records, specs, paths and enums as dicts, lists and strings."""
     if isinstance(value, TensorSpec):
         return value.to_json()
-    if isinstance(value, (DType, Path)):
+    if isinstance(value, (DType, PurePath)):
         return value.name if isinstance(value, DType) else str(value)
     if isinstance(value, enum.Enum):
         return value.value
