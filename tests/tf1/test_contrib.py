@@ -362,7 +362,7 @@ MISSING: dict[str, tuple[Callable[[], Any], str]] = {
     "tpu": (lambda: tf.contrib.tpu, "no TPUs"),
     "feature column": (lambda: layers.real_valued_column, "tf.data"),
     "nets": (lambda: slim.nets, "ships no networks"),
-    "decoder": (lambda: tf.contrib.seq2seq.BasicDecoder, "raw_rnn"),
+    "attention": (lambda: tf.contrib.seq2seq.LuongMonotonicAttention, "use BahdanauAttention"),
     "cell": (lambda: tf.contrib.rnn.NASCell, "use LSTMCell"),
     "misspelt": (lambda: layers.fully_conected, "did you mean `fully_connected`"),
 }

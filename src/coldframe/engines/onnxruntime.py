@@ -149,6 +149,9 @@ class _Unseen:
     dtype: DType
     const: None = None
 
+    def __getattr__(self, name: str) -> Any:
+        raise Unlowerable("a string or a list is no tensor of ONNX")
+
 
 class _Trace:
     """The tracing of one island."""

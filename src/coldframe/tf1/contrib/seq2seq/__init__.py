@@ -1,4 +1,4 @@
-"""`tf.contrib.seq2seq`: the loss of sequences."""
+"""`tf.contrib.seq2seq`: decoders of sequences, attention, beam search, and their loss."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from typing import Final
 
 from coldframe.tf1.lazy import namespace
 
-_MISSING: Final = {
-    "*": "coldframe has no decoders and no attention; write the loop with tf.nn.raw_rnn or tf.while_loop",
-}
+_HERE: Final = "coldframe.tf1.contrib.seq2seq"
+_SOURCES: Final = [
+    f"{_HERE}.{m}" for m in ("loss", "decoder", "helpers", "sampling_helpers", "attention", "attention_wrapper",
+                             "beam_search", "beams")
+]  # fmt: skip
+_MISSING: Final = dict.fromkeys(
+    ("BahdanauMonotonicAttention", "LuongMonotonicAttention", "monotonic_attention", "hardmax"),
+    "use BahdanauAttention or LuongAttention",
+)
 
-__getattr__, __dir__ = namespace(__name__, "tf.contrib.seq2seq", ["coldframe.tf1.contrib.seq2seq.loss"], {}, _MISSING)
+__getattr__, __dir__ = namespace(__name__, "tf.contrib.seq2seq", _SOURCES, {}, _MISSING)
