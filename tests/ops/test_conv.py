@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from coldframe.errors import ExecutionError
-from op_harness import FLOATS, Row, bound, check, each, rows, sample
+from op_harness import FLOATS, NUMPY, Row, bound, check, each, rows, sample
 from windows_harness import assert_adjoint, channels_first, lowered, numpy_run, opened
 
 ONES = [1, 1, 1, 1]
@@ -311,3 +311,36 @@ def dilation(d: str, padding: str = "SAME", **attrs: Any) -> Row:
 )  # fmt: skip
 def test_dilation(row: Row) -> None:
     check(row)
+
+
+# --- joined to what comes before ---
+PADS = np.array([[0, 0], [2, 1], [1, 2], [0, 0]], np.int32)
+
+
+def fused(d: str, mode: str, size: tuple[int, int] | None = None, **attrs: Any) -> Row:
+    x, w = sample(d, 1, 5, 6, 3), sample(d, 3, 3, 3, 4, seed=1)
+    attrs = {"mode": mode, "strides": [1, 2, 1, 1], "padding": "VALID", **attrs}
+    no: dict[str, Any] = {"lowers": False, "why": "ONNX has no symmetric padding"}
+    mirror = no if mode == "SYMMETRIC" and not size else {}
+    if size is None:
+        return Row("FusedPadConv2D", [x, PADS, w], attrs, **mirror)
+    return Row("FusedResizeAndPadConv2D", [x, np.array(size, np.int32), PADS, w], attrs, **mirror)
+
+
+@rows(
+    *[fused(d, m) for d in ("float32", "float64") for m in ("REFLECT", "SYMMETRIC")],
+    *[fused(d, "REFLECT", (7, 4)) for d in ("float32",)],
+    fused("float32", "SYMMETRIC", (3, 11), resize_align_corners=True, padding="SAME", strides=[1, 1, 1, 1]),
+    fused("float32", "REFLECT", (5, 6)),
+)
+def test_fused_with_padding(row: Row) -> None:
+    check(row)
+
+
+def test_each_image_of_a_batch() -> None:
+    """TensorFlow's kernel repeats the first one's."""
+    one = fused("float32", "REFLECT")
+    call, flat = bound(one)
+    x = np.concatenate([flat[0], flat[0][:, ::-1]])
+    both, first, second = (call.run(NUMPY, [v, *flat[1:]])[0] for v in (x, x[:1], x[1:]))
+    np.testing.assert_allclose(both, np.concatenate([first, second]), rtol=1e-5)

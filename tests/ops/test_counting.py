@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from op_harness import FLOATS, INTS, Row, check, rows, sample
+from op_harness import FLOATS, INTS, NUMPY, Row, bound, check, rows, run_onnx, sample
 
 WEIGHTED = ("int32", "int64", "float32", "float64")
 NAN, INF = np.nan, np.inf
@@ -158,3 +158,13 @@ def test_sparse_counts(row: Row) -> None:
 )
 def test_sparse_counts_of_negative_values(row: Row) -> None:
     check(row)
+
+
+def test_buckets_of_boosted_trees() -> None:
+    """TensorFlow 2 has no kernel for it; TensorFlow 1's takes the lower bound, and the last bucket for all above."""
+    values, edges = np.array([-1, 0.5, 0.50001, 2, 9], "f"), np.array([0, 0.5, 2, 3], "f")
+    call, flat = bound(Row("BoostedTreesBucketize", [[values, values[:2]], [edges, edges[:1]]]))
+    want = [[0, 1, 2, 2, 3], [0, 0]]
+    for made in (call.run(NUMPY, flat), run_onnx(call, flat, open_dims=True)):
+        assert [m.tolist() for m in made] == want
+        assert all(m.dtype == np.int32 for m in made)

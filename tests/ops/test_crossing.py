@@ -50,3 +50,26 @@ COLUMNS: list[list[Any]] = [
 )
 def test_crosses(row: Row) -> None:
     check(row)
+
+
+VALUES, SPLITS = np.array([b"p", b"q", b"r"], object), np.array([0, 2, 2, 3])
+
+
+def ragged(order: str, *, hashed: bool = False, number: bool = False, **more: Any) -> Row:
+    """A ragged, a sparse and a dense column."""
+    attrs = {
+        "input_order": order, "hashed_output": hashed, "num_buckets": 100 if hashed else 0, "hash_key": 956888297470,
+        "out_values_type": "int64" if hashed else "string", "out_row_splits_type": "int64",
+    }  # fmt: skip
+    values = np.array([5, -6, 7]) if number else VALUES
+    return Row("RaggedCross", [[values], [SPLITS], [AT], [WORDS], [SHAPE], [DENSE_TEXT]], {**attrs, **more})
+
+
+@rows(
+    ragged("RSD"),
+    ragged("DRS", hashed=True),
+    ragged("SRD", hashed=True, number=True),
+    ragged("SDR", hashed=True, num_buckets=0),
+)
+def test_ragged(row: Row) -> None:
+    check(row)

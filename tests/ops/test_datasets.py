@@ -333,3 +333,25 @@ def test_the_end_of_a_dataset_as_an_optional_without_value() -> None:
         )
 
     check(build, runs=4)
+
+
+def _example(k: int) -> bytes:
+    feature = {
+        "size": tf.train.Feature(float_list=tf.train.FloatList(value=[k, k + 0.5])),
+        "words": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"w"] * k)),
+        "at": tf.train.Feature(int64_list=tf.train.Int64List(value=range(k))),
+    }
+    return bytes(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+PARSED = {
+    "dense": {"size": tf.io.FixedLenFeature([2], tf.float32), "other": tf.io.FixedLenFeature([], tf.int64, 9)},
+    "sparse": {"words": tf.io.VarLenFeature(tf.string), "size": tf.io.FixedLenFeature([2], tf.float32)},
+    "ragged": {"at": tf.io.RaggedFeature(tf.int64), "words": tf.io.VarLenFeature(tf.string)},
+}
+
+
+@pytest.mark.parametrize("name", PARSED)
+def test_parsed_examples(name: str) -> None:
+    assert len(compare(lambda: D.from_tensor_slices([_example(k) for k in (2, 0, 3, 1)]).batch(2).apply(
+        tf.data.experimental.parse_example_dataset(PARSED[name])))) > 1  # fmt: skip

@@ -132,3 +132,24 @@ def csv(records: Any, defaults: Any = DEFAULTS, refused: bool = False, **attrs: 
 )
 def test_csv(row: Row) -> None:
     check(row)
+
+
+JSON = '{"features": {"feature": {"a": {"int64List": {"value": ["1", 2]}}, "b": {"bytesList": {"value": ["aGk="]}}}}}'
+
+
+@pytest.mark.parametrize(
+    "text", [JSON, "{}", '{"features": {"feature": {"c": {"floatList": {"value": [1.5, "NaN"]}}}}}']
+)
+def test_examples_in_json(text: str) -> None:
+    want = tf.io.decode_json_example([[text]])
+    call, flat = bound(Row("DecodeJSONExample", [np.array([[text.encode()]], object)]))
+    [got] = call.run(NUMPY, flat)
+    assert got.shape == (1, 1)
+    assert str(tf.train.Example.FromString(got.item())) == str(tf.train.Example.FromString(want.numpy().item()))
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"feature": 1}', b'{"features": ', b"\xff"])
+def test_what_is_no_example_in_json(text: bytes) -> None:
+    call, flat = bound(Row("DecodeJSONExample", [np.array(text, object)]))
+    with pytest.raises(ExecutionError, match="not an Example in JSON at index 0"):
+        call.run(NUMPY, flat)

@@ -207,6 +207,20 @@ def _(xp: Any, x: Any, *, boundaries: tuple[float, ...]) -> Any:
     return xp.sum(xp.cast(above, dtypes.int32), [xp.rank(x)])
 
 
+@op("BoostedTreesBucketize", no_gradient=True)
+def boosted_trees_bucketize(xp: Any, float_values: list[Any], bucket_boundaries: list[Any]) -> Any:
+    """The first boundary of each feature that a value is not above, int32; the last one for all that are above."""
+    return [_bucket(xp, v, b) for v, b in zip(float_values, bucket_boundaries, strict=True)]
+
+
+def _bucket(xp: Any, values: Any, boundaries: Any) -> Any:
+    if xp.rank(values) != 1 or xp.rank(boundaries) != 1:
+        raise refuse("values and boundaries are vectors", found=f"ranks {xp.rank(values)}, {xp.rank(boundaries)}")
+    above = xp.less(xp.expand_dims(boundaries, (0,)), xp.expand_dims(values, (1,)))
+    count = xp.sum(xp.cast(above, dtypes.int32), (1,))
+    return xp.minimum(count, xp.cast(xp.size(boundaries), dtypes.int32) - 1)
+
+
 def _searched(rows: Array, values: Array, side: Any, out_type: DType) -> Array:
     if rows.ndim != 2 or values.ndim != 2 or len(rows) != len(values):
         raise refuse(

@@ -114,3 +114,38 @@ def sparse_cross_v2(
     """All combinations of the features in a row's columns, joined with a separator."""
     between = sep if isinstance(sep, bytes) else np.asarray(sep).item()
     return _crossed(_columns(indices, values, shapes, dense_inputs), lambda c: between.join(map(_text, c)), object)
+
+
+@op("RaggedCross", no_gradient=True, host=_HOST)
+def ragged_cross(
+    xp: Any, ragged_values: list[Array], ragged_row_splits: list[Array], sparse_indices: list[Array],
+    sparse_values: list[Array], sparse_shape: list[Array], dense_inputs: list[Array],
+    *, input_order: str, hashed_output: bool, num_buckets: int, hash_key: int, out_values_type: DType,
+    out_row_splits_type: DType,
+) -> Any:  # fmt: skip
+    """All combinations of the features in a row's columns, ragged ones too, as values and row splits."""
+    if out_values_type is not (int64 if hashed_output else string):
+        raise refuse("`out_values_type`", expected=int64 if hashed_output else string, found=out_values_type)
+    flat = _columns(sparse_indices, sparse_values, sparse_shape, dense_inputs) if sparse_indices or dense_inputs else []
+    ragged = [
+        [v[a:b].tolist() for a, b in zip(s[:-1].tolist(), s[1:].tolist(), strict=True)]
+        for v, s in zip(ragged_values, ragged_row_splits, strict=True)
+    ]
+    kinds = {"R": iter(ragged), "S": iter(flat[: len(sparse_indices)]), "D": iter(flat[len(sparse_indices) :])}
+    if sorted(input_order) != sorted("R" * len(ragged) + "S" * len(sparse_indices) + "D" * len(dense_inputs)):
+        raise refuse("`input_order` names each input once", found=input_order)
+    columns = [next(kinds[k]) for k in input_order]
+    if len({len(c) for c in columns}) > 1:
+        raise refuse("columns of equally many rows", found=[len(c) for c in columns])
+    modulus = num_buckets or _MOST
+
+    def join(c: Sequence[Any]) -> Any:
+        if not hashed_output:
+            return b"_X_".join(map(_text, c))
+        return functools.reduce(_chained, map(_hash, c), hash_key & _MASK) % modulus
+
+    rows = [[join(c) for c in itertools.product(*features)] for features in zip(*columns, strict=True)]
+    values = np.empty(sum(map(len, rows)), np.int64 if hashed_output else object)
+    values[:] = [v for row in rows for v in row]
+    splits = np.cumsum([0, *map(len, rows)])
+    return values, splits.astype(out_row_splits_type.numpy)

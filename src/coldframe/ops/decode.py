@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import Any, Final
 
@@ -207,3 +208,21 @@ def _quoted(record: bytes, at: int, delim: bytes) -> tuple[bytes, int]:
         if record[end + 1 : end + 2] != b'"':
             raise refuse("a quote inside a quoted field is not doubled", found=record[at : at + 64])
         at = end + 2
+
+
+@op("DecodeJSONExample", shape="x -> x", host="protocol buffers", no_gradient=True)
+def decode_json_example(xp: Any, json_examples: Any) -> Any:
+    """Example protos, serialized, of what is one in JSON."""
+    from google.protobuf import json_format  # here: few graphs have it
+
+    out = np.empty(json_examples.shape, object)
+    for i, text in enumerate(json_examples.ravel().tolist()):
+        try:
+            told = json.loads(text)
+            if not isinstance(told, dict):
+                raise refuse(f"not an Example in JSON at index {i}", found=type(told).__name__)
+            made = json_format.ParseDict(told, messages.message_class("tensorflow.Example")())
+        except (json_format.ParseError, ValueError, RecursionError) as e:
+            raise refuse(f"not an Example in JSON at index {i}", found=str(e)) from e
+        out.reshape(-1)[i] = made.SerializeToString()
+    return out
