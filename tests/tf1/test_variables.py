@@ -411,6 +411,7 @@ WRONG: dict[str, tuple[Program, str]] = {
     "no shape": (lambda tf: tf.get_variable("v"), "must be fully defined"),
     "open shape": (lambda tf: tf.get_variable("v", [None, 2]), "must be fully defined"),
     "value and shape": (lambda tf: tf.get_variable("v", [1], initializer=tf.constant([1.0])), "If initializer is a constant"),  # noqa: E501
+    "value and dtype": (lambda tf: tf.get_variable("v", dtype="float32", initializer=0), "Initializer type '<dtype: 'int32'>' and explicit dtype '<dtype: 'float32'>' don't match."),  # noqa: E501
     "no first value": (lambda tf: tf.Variable(), "initial_value must be specified."),
     "unknown shape": (lambda tf: tf.Variable(tf.placeholder(tf.float32)), "must have a shape specified"),
     "collections": (lambda tf: tf.Variable(1.0, collections="a"), "must be a list"),
@@ -458,3 +459,14 @@ def test_variables_of_exports_load_in_tensorflow() -> None:
             np.testing.assert_array_equal(sess.run(variable), [1, 1])
         sess.run("init")
         np.testing.assert_array_equal(sess.run("ReadVariableOp:0"), [1, 1])
+
+
+def test_a_value_decides_the_dtype() -> None:
+    def program(tf: Any) -> Any:
+        values = (0, 0.5, [1, 2], np.int64(3), np.zeros(2), True, "x")
+        with tf.variable_scope("s", dtype=tf.float64):
+            found = [tf.get_variable(f"v{i}", initializer=value) for i, value in enumerate(values)]
+            found.append(tf.get_variable("same", dtype=tf.int32, initializer=1))
+        return [[v.dtype.base_dtype.name for v in found], *_run(tf, *found)]
+
+    run_both(program)
