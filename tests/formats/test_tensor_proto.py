@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from coldframe import dtypes
 from coldframe.errors import ColdframeError, CorruptError, MisuseError, UnsupportedError
 from coldframe.formats import messages, tensor_proto
+from coldframe.formats.tensor_wire import encode_tensor
 
 SHAPES: list[tuple[int, ...]] = [(), (1,), (2,), (2, 3), (0,), (3, 0, 2), (1, 1)]
 NUMBERS = [d for d in dtypes.ALL if d.kind in "fiuqcb"]
@@ -232,3 +233,15 @@ def test_any_message_gives_an_array_or_our_error(raw: bytes) -> None:
         tensor_proto.to_array(
             messages.parse("TensorProto", b"\x08\x01\x12\x04\x12\x02\x08\x03" + raw, where=""), where=""
         )
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint8, np.float32, np.float16, np.bool_, object])
+@pytest.mark.parametrize("as_content", [False, True])
+def test_encoded_tensors_keep_their_shape(kind: Any, as_content: bool) -> None:
+    """A scalar is no list of one, whatever form its dtype has."""
+    for shape in ((), (1,), (0, 2), (2, 1)):
+        array = np.full(shape, b"x", object) if kind is object else np.ones(shape, kind)
+        proto = messages.message_class("tensorflow.TensorProto").FromString(encode_tensor(array, as_content=as_content))
+        found = tensor_proto.to_array(proto, where="here")
+        assert (found.shape, found.dtype) == (shape, array.dtype)
+        assert found.tolist() == array.tolist()

@@ -50,4 +50,5 @@ def _shape(dims: tuple[int, ...]) -> bytes:
 
 def _by_message(array: npt.NDArray[Any], dtype: DType) -> bytes:
     """Let protobuf write numbers that are stored in another form than in memory."""
-    return bytes(tensor_proto.listed(np.ascontiguousarray(array), dtype).SerializeToString())
+    whole = np.asarray(array, order="C")  # `ascontiguousarray` would make a list of a scalar
+    return bytes(tensor_proto.listed(whole, dtype).SerializeToString())
