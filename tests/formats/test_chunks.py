@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import fixtures_data
 import tf_saver
 from coldframe import dtypes
-from coldframe.checkpoint import open_checkpoint
+from coldframe.checkpoint import convert, open_checkpoint, reshard
 from coldframe.errors import ChecksumError, CorruptError, MisuseError, NotFoundError, TruncatedError
 from coldframe.formats.bundle import BundleReader, data_path, index_path
 from coldframe.formats.bundle_entry import Entry, Header, encode_entry
@@ -158,7 +159,7 @@ def test_a_checkpoint_larger_than_memory(tmp_path):
 
 _STREAM = """
 import resource, sys
-from coldframe.checkpoint import open_checkpoint
+from coldframe.checkpoint import convert, open_checkpoint, reshard
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with open_checkpoint(sys.argv[1]) as ckpt:
     assert sum(c.size for c in ckpt.chunks("big", verify=False)) == 1 << 28
@@ -254,3 +255,72 @@ def test_files_may_be_elsewhere(tmp_path):
     flip(index_path(tmp_path / "m"), 3)
     with pytest.raises(CorruptError):
         BundleReader(tmp_path / "m", opener=lambda path: Remote(path, asked))
+
+
+# Slices
+
+
+def write_slices(prefix: Path, *, chunked: bool) -> np.ndarray:
+    whole = np.arange(600, dtype=np.float32).reshape(20, 30)
+    with BundleWriter(prefix) as writer:
+        for spec, value in (("0,8:-", whole[:8]), ("8,12:0,10", whole[8:, :10]), ("8,12:10,20", whole[8:, 10:])):
+            part = TensorSlice.parse(spec)
+            if chunked:
+                pieces = np.split(value.reshape(-1), [7, 50])
+                writer.add_slice_chunks("t", (20, 30), part, pieces, dtype=dtypes.float32)
+            else:
+                writer.add_slice("t", (20, 30), part, value)
+    return whole
+
+
+def test_slices_in_chunks_are_the_same_bytes(tmp_path):
+    for prefix, chunked in (("a", False), ("b", True)):
+        write_slices(tmp_path / prefix, chunked=chunked)
+    assert index_path(tmp_path / "a").read_bytes() == index_path(tmp_path / "b").read_bytes()
+    assert data_path(tmp_path / "a", 0, 1).read_bytes() == data_path(tmp_path / "b", 0, 1).read_bytes()
+
+
+@pytest.mark.parametrize("version", ["V2", "V1"])
+def test_chunks_of_a_slice(tmp_path, version):
+    whole = write_slices(tmp_path / "m", chunked=True)
+    if version == "V1":
+        convert(tmp_path / "m", tmp_path / "v", to="v1")
+    ckpt = open_checkpoint(tmp_path / ("m" if version == "V2" else "v"))
+    part = TensorSlice.parse("8,12:10,20")
+    chunks = list(ckpt.slice_chunks("t", part, chunk_bytes=400))
+    assert [c.size for c in chunks] == [100, 100, 40]
+    assert np.concatenate(chunks).tolist() == whole[8:, 10:].reshape(-1).tolist()
+    with pytest.raises(
+        MisuseError, match=r"tensor `t` is not stored in such slices: expected `0,8:-`, .*found `0,1:-`"
+    ):
+        list(ckpt.slice_chunks("t", TensorSlice.parse("0,1:-")))
+
+
+@pytest.mark.parametrize(
+    ("spec", "count", "why"),
+    [("0,8:-", 240, "already in the checkpoint"), ("8,12:-", 5, "hold another number of elements: expected 360 for")],
+)
+def test_slices_that_cannot_be_added(tmp_path, spec, count, why):
+    chunk = np.zeros(count, np.float32)
+    writer = BundleWriter(tmp_path / "m")
+    writer.add_slice("t", (20, 30), TensorSlice.parse("0,8:-"), np.zeros((8, 30), np.float32))
+    with pytest.raises(MisuseError, match=why):
+        writer.add_slice_chunks("t", (20, 30), TensorSlice.parse(spec), [chunk], dtype=dtypes.float32)
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tool", [convert, lambda a, b: reshard(a, b, partition={"t": (1, 2)})])
+def test_memory_does_not_grow_with_a_slice(tmp_path, tool):
+    rows = 6_000
+    with BundleWriter(tmp_path / "m") as writer:
+        for i in range(2):
+            part = TensorSlice.parse(f"{i * rows},{rows}:-")
+            chunks = (np.full(1000 * 600, i * 10 + j, np.float32) for j in range(rows // 600))
+            writer.add_slice_chunks("t", (2 * rows, 1000), part, (c for c in chunks), dtype=dtypes.float32)
+    tracemalloc.start()
+    tool(tmp_path / "m", tmp_path / "out")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 12_000_000 < data_path(tmp_path / "m", 0, 1).stat().st_size / 3
+    assert open_checkpoint(tmp_path / "out").read_slice("t", (11_999, 998), (1, 2)).tolist() == [[19, 19]]

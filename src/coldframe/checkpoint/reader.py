@@ -245,6 +245,18 @@ class Checkpoint(Mapping[str, npt.NDArray[Any]]):
         """
         return self._file.chunks(name, chunk_bytes=chunk_bytes, verify=verify)
 
+    def slice_chunks(
+        self, name: str, part: TensorSlice, *, chunk_bytes: int = CHUNK_BYTES, verify: bool | None = None
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Yield the elements of one of the `slices` of a partitioned tensor, in its row-major order, as `chunks` does.
+
+        Raises:
+            MisuseError: the tensor is not stored in such a slice.
+            NotFoundError: no such tensor, or its data file is missing.
+            CorruptError: its bytes are damaged.
+        """
+        return self._file.slice_chunks(name, part, chunk_bytes=chunk_bytes, verify=verify)
+
     def verify(self) -> None:
         """Check the CRC of every tensor; raise `CorruptError` for the first that fails."""
         for name in self.specs:

@@ -221,6 +221,8 @@ def _add(writer: BundleWriter, output: Output, shard: int) -> None:
             writer.add_chunks(name, shape, piece.read(), dtype=dtype, shard=shard)
         elif piece.part is None:
             writer.add(name, _joined(piece.read(), dtype).reshape(shape), dtype=dtype, shard=shard)
+        elif dtype.width:
+            writer.add_slice_chunks(name, shape, piece.part, piece.read(), dtype=dtype, shard=shard)
         else:
             sizes = piece.part.resolve(shape, where=f"of tensor `{name}`").sizes
             value = _joined(piece.read(), dtype).reshape(sizes)

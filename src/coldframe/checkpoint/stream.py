@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy.typing as npt
 
 from coldframe.checkpoint.reader import Checkpoint
-from coldframe.formats.slices import TensorSlice
+from coldframe.formats.checkpoint_file import even_chunks
+from coldframe.formats.slices import TensorSlice, row_blocks
 from coldframe.shapes import TensorSpec
 
 Array = npt.NDArray[Any]
@@ -39,12 +40,14 @@ def part_chunks(ckpt: Checkpoint, name: str, part: TensorSlice | None) -> Iterat
     if part is None:
         yield from chunks(ckpt, name)
         return
-    box = part.resolve(dims(ckpt.specs[name]), where=f"of tensor `{name}` in {ckpt.prefix}")
-    if part not in ckpt.slices(name):
-        require_intact(ckpt, name)
-    flat = ckpt.read_slice(name, box.starts, box.sizes).reshape(-1)
-    for at in range(0, flat.size, COUNT):
-        yield flat[at : at + COUNT]
+    spec = ckpt.specs[name]
+    if part in ckpt.slices(name):
+        yield from ckpt.slice_chunks(name, part, chunk_bytes=COUNT * spec.dtype.numpy.itemsize)
+        return
+    require_intact(ckpt, name)
+    box = part.resolve(dims(spec), where=f"of tensor `{name}` in {ckpt.prefix}")
+    pieces = (ckpt.read_slice(name, b.starts, b.sizes).reshape(-1) for b in row_blocks(box, COUNT))
+    yield from even_chunks(pieces, COUNT)
 
 
 def require_intact(ckpt: Checkpoint, name: str) -> None:

@@ -33,6 +33,7 @@ from coldframe.formats.checkpoint_file import (
     CHUNK_BYTES,
     assemble,
     even_chunks,
+    no_such_slice,
     no_such_tensor,
     requested_box,
 )
@@ -218,6 +219,16 @@ class BundleReader:
             yield from even_chunks(pieces, max(1, chunk_bytes // width))
         else:
             yield from self._data.stream(name, entry, chunk_bytes, verify)
+
+    def slice_chunks(
+        self, name: str, part: TensorSlice, *, chunk_bytes: int = CHUNK_BYTES, verify: bool | None = None
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Yield the elements of a stored slice piece by piece; see `CheckpointFile.slice_chunks`."""
+        entry = self.entry(name)
+        if part not in entry.slices:
+            raise no_such_slice(name, part, entry.slices)
+        _, stored = self._stored_slices(name, entry)[entry.slices.index(part)]
+        yield from self._data.stream(name, stored, chunk_bytes, self._verify if verify is None else verify)
 
     def verify(self, name: str) -> None:
         """Check the CRC of each byte of tensor `name`; raise `CorruptError`."""

@@ -165,21 +165,7 @@ class BundleWriter:
         key, shape = _name_key(name), tuple(shape)
         if key in self._entries:
             raise MisuseError(f"tensor `{name}` is already in the checkpoint", where=f"`{self.prefix}`")
-        if not dtype.width:
-            raise MisuseError(f"{dtype} tensors cannot be written in chunks", where=f"`{name}`")
-        target = self._shard(name, shard)
-        start = target.size
-        crc = 0
-        for chunk in chunks:
-            crc = _append(target, _file_bytes(_typed(name, chunk, dtype), dtype), crc, borrow=False)
-        size = target.size - start
-        if size != math.prod(shape) * dtype.width:
-            raise MisuseError(
-                f"chunks of `{name}` hold another number of elements",
-                expected=f"{math.prod(shape)} for shape {list(shape)}",
-                found=size // dtype.width,
-            )
-        self._entries[key] = Entry(dtype.enum, shape, shard, start, size, crc32c.mask(crc))
+        self._entries[key] = self._write_chunks(name, shape, chunks, dtype, shard)
 
     def add_slice(
         self,
@@ -203,28 +189,72 @@ class BundleWriter:
             shard: the data file to write to.
             borrow: as for `add`.
         """
-        key, shape = _name_key(name), tuple(shape)
-        full = self._entries.get(key)
+        shape, array = tuple(shape), np.asarray(value)
+        sizes = self._sizes_of_slice(name, shape, part)
+        if array.shape != sizes:
+            raise MisuseError(
+                f"slice `{part}` of `{name}` has another shape", expected=list(sizes), found=list(array.shape)
+            )
+        self._enter_slice(name, shape, part, self._write(name, array, dtype, shard, borrow))
+
+    def add_slice_chunks(
+        self,
+        name: str,
+        shape: Iterable[int],
+        part: TensorSlice,
+        chunks: Iterable[npt.NDArray[Any]],
+        *,
+        dtype: dtypes.DType,
+        shard: int = 0,
+    ) -> None:
+        """Write a slice of a partitioned tensor that comes piece by piece; arguments as for `add_slice`, `add_chunks`.
+
+        Raises:
+            MisuseError: the chunks hold another number of elements than the slice, or another dtype.
+        """
+        shape = tuple(shape)
+        sizes = self._sizes_of_slice(name, shape, part)
+        self._enter_slice(name, shape, part, self._write_chunks(name, sizes, chunks, dtype, shard))
+
+    def _sizes_of_slice(self, name: str, shape: tuple[int, ...], part: TensorSlice) -> tuple[int, ...]:
+        """Return the shape of a slice; raise `MisuseError` where it cannot be added."""
+        full = self._entries.get(_name_key(name))
         if full is not None and (not full.slices or full.shape != shape):
             found = f"slices of {list(full.shape)}" if full.slices else "a whole tensor"
             raise MisuseError(
                 f"tensor `{name}` is already in the checkpoint", expected=f"slices of {list(shape)}", found=found
             )
-        array = np.asarray(value)
-        box = part.resolve(shape, where=f"of tensor `{name}`")
-        if array.shape != box.sizes:
-            raise MisuseError(
-                f"slice `{part}` of `{name}` has another shape", expected=list(box.sizes), found=list(array.shape)
-            )
-        slice_key = encode_slice_key(name, part.starts, part.lengths)
-        if slice_key in self._entries:
+        if encode_slice_key(name, part.starts, part.lengths) in self._entries:
             raise MisuseError(f"slice `{part}` of `{name}` is already in the checkpoint")
-        entry = self._write(name, array, dtype, shard, borrow)
+        return part.resolve(shape, where=f"of tensor `{name}`").sizes
+
+    def _enter_slice(self, name: str, shape: tuple[int, ...], part: TensorSlice, entry: Entry) -> None:
+        key = _name_key(name)
+        full = self._entries.get(key)
         if full is not None and full.dtype != entry.dtype:
             raise MisuseError(f"slice `{part}` of `{name}` has another dtype", found=dtypes.from_enum(entry.dtype))
-        self._entries[slice_key] = entry
+        self._entries[encode_slice_key(name, part.starts, part.lengths)] = entry
         earlier = full.slices if full is not None else ()
         self._entries[key] = Entry(entry.dtype, shape, slices=(*earlier, part))
+
+    def _write_chunks(
+        self, name: str, shape: tuple[int, ...], chunks: Iterable[npt.NDArray[Any]], dtype: dtypes.DType, shard: int
+    ) -> Entry:
+        if not dtype.width:
+            raise MisuseError(f"{dtype} tensors cannot be written in chunks", where=f"`{name}`")
+        target = self._shard(name, shard)
+        start = target.size
+        crc = 0
+        for chunk in chunks:
+            crc = _append(target, _file_bytes(_typed(name, chunk, dtype), dtype), crc, borrow=False)
+        size = target.size - start
+        if size != math.prod(shape) * dtype.width:
+            raise MisuseError(
+                f"chunks of `{name}` hold another number of elements",
+                expected=f"{math.prod(shape)} for shape {list(shape)}",
+                found=size // dtype.width,
+            )
+        return Entry(dtype.enum, shape, shard, start, size, crc32c.mask(crc))
 
     def _write(self, name: str, value: npt.ArrayLike, dtype: dtypes.DType | None, shard: int, borrow: bool) -> Entry:
         target = self._shard(name, shard)

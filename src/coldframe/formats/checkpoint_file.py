@@ -114,6 +114,17 @@ class CheckpointFile(Protocol):
             CorruptError: the bytes are damaged.
         """
 
+    def slice_chunks(
+        self, name: str, part: TensorSlice, *, chunk_bytes: int = CHUNK_BYTES, verify: bool | None = None
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Yield the elements of one of the `slices` of a partitioned tensor, in its row-major order; as `chunks` does.
+
+        Raises:
+            MisuseError: it is not stored in such a slice.
+            NotFoundError: no such tensor, or its data file is missing.
+            CorruptError: the bytes are damaged.
+        """
+
     def verify(self, name: str) -> None:
         """Check every stored CRC of a tensor; raise `CorruptError`."""
 
@@ -124,6 +135,14 @@ class CheckpointFile(Protocol):
 def no_such_tensor(name: str, names: Iterable[str], where: str) -> NotFoundError:
     """Return the error for a name that a checkpoint does not hold."""
     return NotFoundError(f"no tensor is called `{name}`", where=where, hint=near_names(name, names))
+
+
+def no_such_slice(name: str, part: TensorSlice, slices: Iterable[TensorSlice]) -> MisuseError:
+    """Return the error for a slice that a tensor is not stored in."""
+    there = ", ".join(f"`{s}`" for s in slices)
+    return MisuseError(
+        f"tensor `{name}` is not stored in such slices", expected=there or "a whole tensor", found=f"`{part}`"
+    )
 
 
 def requested_box(name: str, shape: Sequence[int], starts: Sequence[int], sizes: Sequence[int]) -> Box:

@@ -31,6 +31,7 @@ from coldframe.formats.checkpoint_file import (
     CHUNK_BYTES,
     assemble,
     flat_chunks,
+    no_such_slice,
     no_such_tensor,
     requested_box,
     require_fit,
@@ -219,6 +220,15 @@ class V1Reader:
     ) -> Iterator[npt.NDArray[Any]]:
         """Yield the elements of tensor `name`, which is decoded whole first; see `CheckpointFile.chunks`."""
         yield from flat_chunks(self.read(name, verify=verify), chunk_bytes)
+
+    def slice_chunks(
+        self, name: str, part: TensorSlice, *, chunk_bytes: int = CHUNK_BYTES, verify: bool | None = None
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Yield the elements of a stored slice, which is decoded whole first; see `CheckpointFile.slice_chunks`."""
+        if part not in self.slices(name):
+            raise no_such_slice(name, part, self.slices(name))
+        box = part.resolve(self._find(name).shape, where=f"of tensor `{name}` {self._where}")
+        yield from flat_chunks(self._read(name, box), chunk_bytes)
 
     def verify(self, name: str) -> None:
         """Read tensor `name` and so check its blocks; raise `CorruptError`."""
