@@ -10,7 +10,11 @@ import pytest
 import tensorflow as tf
 
 import coldframe as cf
+from coldframe import dtypes
+from coldframe.engines.base import Compiled, Guard
 from coldframe.errors import FeedError
+from coldframe.graph.names import TensorRef
+from coldframe.runtime.direct import _Form
 
 tf1 = tf.compat.v1
 X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -119,3 +123,23 @@ def test_sizes_that_placeholders_fix_are_compiled_in(model: cf.Model) -> None:
     (plan,) = model.session._program.plans()
     step: Any = plan.steps[0]
     assert {g.ref.node: g.dims for g in step.variants[0].inputs} == {"x": (None, 4), "y": (4, 2)}
+
+
+@pytest.mark.parametrize(
+    ("dims", "fits", "others"),
+    [
+        ((None, 4), [(0, 4), (3, 4)], [(3, 5), (4,), (3, 4, 1)]),
+        ((2, None, 4), [(2, 3, 4)], [(3, 3, 4), (2, 3, 5), (2, 4)]),
+        ((None, None), [(1, 2)], [(1,), (1, 2, 3)]),
+        ((3,), [(3,)], [(2,), (), (3, 1)]),
+        ((), [()], [(1,)]),
+    ],
+)
+def test_sizes_are_checked(dims: tuple[int | None, ...], fits: list[Any], others: list[Any]) -> None:
+    ref = TensorRef("x")
+    guard = Guard(ref, dtypes.float32, dims)
+    form = _Form(Compiled([], {}, (guard,), (ref,), {}, lambda values: values, fresh=True), [ref], [ref])
+    for shape in (*fits, *others):
+        value = np.zeros(shape, np.float32)
+        assert form.accepts([value]) == guard.accepts(value) == (shape in fits)
+        assert not form.accepts([value.astype(np.float64)])

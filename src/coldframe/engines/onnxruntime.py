@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -38,6 +39,7 @@ from coldframe.primitives.onnx_builder import OnnxValue, from_wire, to_wire
 from coldframe.primitives.onnx_lists import OnnxList
 from coldframe.primitives.onnx_xp import OnnxPrimitives
 
+_DTYPE = operator.attrgetter("dtype")
 _MOST_OUTPUTS = 1000  # of one node; beyond it compiling takes longer than running
 
 
@@ -352,13 +354,15 @@ class OnnxProgram:
         self._model = b""
 
     def __call__(self, values: list[Any]) -> list[Any]:
-        feeds = {n: to_wire(v) for n, v in zip(self._input_names, values, strict=False)}  # what is only guarded follows
+        feeds = dict(zip(self._input_names, map(to_wire, values)))  # noqa: B905 - what is only guarded follows
         try:
             got = self._session.run(self._names, feeds)
         except Exception as e:
             raise EngineFailure(str(e)) from e
         if self._promised and not got.pop():
             raise EngineFailure("the graph refuses the run")
+        if all(map(operator.is_, map(_DTYPE, got), self._outputs)):
+            return got  # type: ignore[no-any-return]
         return [
             _host_list(d, g) if isinstance(d, OnnxList) else from_wire(g, d)
             for g, d in zip(got, self._outputs, strict=True)

@@ -83,6 +83,8 @@ def wire(dtype: DType) -> DType:
 
 def to_wire(array: Array) -> Array:
     """Return `array` as a model takes it: contiguous, bfloat16 as float32, complex numbers as pairs of real ones."""
+    if array.dtype.kind in "fiub" and array.flags.c_contiguous:
+        return array
     if array.dtype == dtypes.bfloat16.numpy:
         array = array.astype(np.float32)
     if not array.flags.c_contiguous:
@@ -94,6 +96,8 @@ def to_wire(array: Array) -> Array:
 
 def from_wire(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return what a model gave as an array of `dtype`: the inverse of `to_wire`."""
+    if array.dtype is dtype:
+        return array
     if dtype.kind == "c":
         return array.view(dtype)[..., 0]
     return array if array.dtype == dtype else array.astype(dtype)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from coldframe.engines.base import Compiled, EngineFailure
+from coldframe.engines.base import Compiled, Dims, EngineFailure
 from coldframe.graph.names import TensorRef
 from coldframe.runtime.plan import Plan
 from coldframe.runtime.steps import IslandStep
@@ -82,24 +82,33 @@ class _Form:
     def __init__(self, compiled: Compiled, fed: Sequence[TensorRef], fetches: Sequence[TensorRef]) -> None:
         at = {r: i for i, r in enumerate(fed)}
         self._run = compiled.run
-        self._checks = [(at[g.ref], g.dtype.numpy, g.dims) for g in compiled.inputs]
+        self._checks = [(at[g.ref], g.dtype.numpy, *_sizes(g.dims)) for g in compiled.inputs]
         self._given = [at[g.ref] for g in compiled.inputs]
         self._fetches = [compiled.outputs.index(r) for r in fetches]
 
     def accepts(self, values: Sequence[Any]) -> bool:
         """Whether it was compiled for such values."""
-        for i, dtype, dims in self._checks:
+        for i, dtype, rank, first, tail, dims in self._checks:
             v = values[i]
-            if type(v) is not np.ndarray or v.dtype != dtype or v.ndim != len(dims):
+            if type(v) is not np.ndarray or (v.dtype is not dtype and v.dtype != dtype):
                 return False
-            for n, d in zip(v.shape, dims, strict=True):
-                if d is not None and d != n:
-                    return False
+            shape = v.shape
+            if len(shape) != rank or shape[first:] != tail:
+                return False
+            if dims and any(d is not None and d != n for n, d in zip(shape, dims, strict=False)):
+                return False
         return True
 
     def run(self, values: Sequence[Any]) -> list[Any]:
         made = self._run([values[i] for i in self._given])
         return [_own(made[i]) for i in self._fetches]
+
+
+def _sizes(dims: Dims) -> tuple[int, int, Dims, Dims]:
+    """Return the rank, from where on all sizes are fixed, those, and the sizes before where any of them is, too."""
+    first = max((i + 1 for i, d in enumerate(dims) if d is None), default=0)
+    before = dims[:first]
+    return len(dims), first, dims[first:], before if any(d is not None for d in before) else ()
 
 
 def _own(value: Any) -> Any:
