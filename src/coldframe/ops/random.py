@@ -10,7 +10,7 @@ place in the sequence that the runtime reserved.
 from __future__ import annotations
 
 import math
-import secrets
+import os
 from typing import Any, Final
 
 import numpy as np
@@ -49,11 +49,15 @@ def sequence(state: State, node: str) -> dict[Any, Any]:
     return state.resource(Handle(node, "random", dtypes.variant, Shape.unknown()))
 
 
+def _any_seed() -> int:
+    return int.from_bytes(os.urandom(8))
+
+
 def reserve(state: State, seed: int, seed2: int, blocks: int) -> Stream:
     """Return where the running node is in its sequence, and take up so many blocks of it."""
     kept = sequence(state, state.node)
     if not kept:
-        chosen = (seed, seed2) if seed or seed2 else (secrets.randbits(64), secrets.randbits(64))
+        chosen = (seed, seed2) if seed or seed2 else (_any_seed(), _any_seed())
         kept.update(seeds=chosen, position=0)
     key, high = kept["seeds"]
     here = Stream(key & _MASK, (high & _MASK) << 64).skip(kept["position"])

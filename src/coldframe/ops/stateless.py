@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -213,4 +213,4 @@ def stateful_uniform_int(
 def non_deterministic_ints(xp: Any, shape: Any, *, dtype: DType) -> Any:
     """Integers that nobody can foresee."""
     dims, count = sizes(shape)
-    return np.frombuffer(secrets.token_bytes(count * dtype.numpy.itemsize), dtype.numpy).reshape(dims)
+    return np.frombuffer(os.urandom(count * dtype.numpy.itemsize), dtype.numpy).reshape(dims)
