@@ -26,6 +26,9 @@ import numpy as np
 
 Feeds = dict[str, Any]
 BATCH = 64
+DEFAULT = "without-jax"
+"""What stands for ``auto`` where the extra `xla` is not installed."""
+TURN = 0.1  # seconds of steps before the other side has its turn
 
 
 # --- the models: programs for `tensorflow.compat.v1` and `coldframe.tf1` alike --------------------------------------
@@ -163,6 +166,9 @@ def build(name: str, prefix: str, builder: str) -> None:
 
 # --- the two sides --------------------------------------------------------------------------------------------------
 def _coldframe(prefix: str, engine: str) -> Callable[[Any, Feeds], Any]:
+    if engine == DEFAULT:
+        sys.modules["jax"] = None  # type: ignore[assignment]  # as if it were not installed
+        engine = "auto"
     from coldframe.runtime.session import Session
 
     return Session(f"{prefix}.meta", engine, checkpoint=prefix).run
@@ -221,7 +227,7 @@ def measure(name: str, engine: str, pairs: int, folder: Path) -> str:
     sides = Side(engine, name, prefixes[built[0]]), Side("tensorflow", name, prefixes[built[1]])
     for side in sides:
         side.steps(5)
-    count = max(1, int(0.2 / sides[1].steps(5)[0]))
+    count = max(1, int(TURN / sides[1].steps(5)[0]))
     sides[0].steps(5)
     turns = [tuple(side.steps(count) for side in sides) for _ in range(pairs)]
     for side in sides:
@@ -236,8 +242,8 @@ def measure(name: str, engine: str, pairs: int, folder: Path) -> str:
 def main() -> None:
     """Build and time every model, or be one of the sides."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=15, help="turns of each side")
-    parser.add_argument("--engine", default="auto", help="coldframe's engine")
+    parser.add_argument("--pairs", type=int, default=30, help="turns of each side")
+    parser.add_argument("--engine", default="auto", help=f"coldframe's engine; `{DEFAULT}`: `auto`, jax not installed")
     parser.add_argument("--model", default="", help="only models whose name has this in it")
     parser.add_argument("--side", default="", help=argparse.SUPPRESS)
     parser.add_argument("--prefix", default="", help=argparse.SUPPRESS)

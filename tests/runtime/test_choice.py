@@ -91,7 +91,7 @@ def engines(session: Any) -> set[str]:
         (recurrent, "xla"),
         (small, "onnxruntime"),
         (convolutional, "xla"),
-        (depthwise, "onnxruntime"),
+        (depthwise, "xla"),
         (rows, "onnxruntime"),
         (table, "xla"),
     ],

@@ -42,6 +42,8 @@ from coldframe.primitives.base import Unlowerable
 _MOST_OUTPUTS: Final = 1000  # of one node; beyond it compiling takes longer than running
 _MOST_TRIPS: Final = 10_000  # of a loop that is counted before it is compiled
 _SHOWN: Final = 300  # characters of a reason
+# XLA's newer kernels of convolutions use one processor; what they replace uses all. Newer kernels of sums stay.
+_SLIDING: Final = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
 FAILURES: Final = (*REFUSALS, NotImplementedError, AttributeError, AssertionError)
 
 
@@ -109,14 +111,23 @@ class XlaEngine:
             guards = (*(island.inputs[r] for r in trace.fed), *pinned)  # constants may be made of the sizes of inputs
             if not trace.outputs:
                 return Compiled(trace.done, trace.refused, guards, (), trace.constants, lambda values: [])
-            try:
-                program = trace.writing(traced).lower().compile()
-            except Exception as e:  # XLA's failures share no base of their own
-                raise EngineFailure(str(e)[:_SHOWN]) from e
+            slides = jax.default_backend() == "cpu" and any(b.call.op.windows for b in trace.done)
+            program = _compiled(trace.writing(traced).lower(), _SLIDING if slides else {})
             weights = [self._device.put(a) for a in trace.weights]
             draws = tuple(d for d, _ in trace.draws.values())
             run = _Program(program, weights, len(draws) + len(trace.fed), trace, self._device)
         return Compiled(trace.done, trace.refused, guards, trace.outputs, trace.constants, run, True, draws, run.held)
+
+
+def _compiled(lowered: Any, options: dict[str, str]) -> Any:
+    """Compile, with `options` where this version of XLA knows them."""
+    if options:
+        with contextlib.suppress(Exception):  # XLA's failures share no base of their own
+            return lowered.compile(compiler_options=options)
+    try:
+        return lowered.compile()
+    except Exception as e:
+        raise EngineFailure(str(e)[:_SHOWN]) from e
 
 
 def _folded(island: Island) -> dict[TensorRef, Any]:

@@ -135,7 +135,7 @@ def conv(
     return xp.reshape(y, [*batch, *(xp.dim(y, i) for i in range(1, rank))]) if batch_dims != 1 else y
 
 
-@op("DepthwiseConv2dNative", shape=inference_nn.depthwise, heavy=True, windows=True, depthwise=True)
+@op("DepthwiseConv2dNative", shape=inference_nn.depthwise, heavy=True, windows=True)
 def depthwise_conv2d(
     xp: Any, input: Any, filter: Any,
     *, strides: Ints, padding: str, explicit_paddings: Ints, data_format: str, dilations: Ints,
@@ -307,7 +307,6 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     lenient="sizes that its inputs' values give and that do not fit",
     heavy=True,
     windows=True,
-    depthwise=True,
 )
 def depthwise_conv2d_backprop_input(
     xp: Any, input_sizes: Any, filter: Any, out_backprop: Any,
@@ -414,7 +413,6 @@ def _(g: Any, op: Any, dw: Any) -> Any:
     shape=inference_nn.filter_sizes4,
     heavy=True,
     windows=True,
-    depthwise=True,
     static=("filter_sizes",),
 )
 def depthwise_conv2d_backprop_filter(

@@ -52,7 +52,6 @@ class Op:
         elementwise: an element of the result depends on those at its place in the inputs alone, which broadcast.
         heavy: dense work that a compiler does far better than numpy; decides what `auto` compiles.
         windows: of heavy ones: it slides windows over its input (convolutions, pools).
-        depthwise: of those: each channel has filters of its own, whose gradients XLA is slow at on a CPU.
         control: what it is to V1 control flow (``switch``, ``merge``, ``enter``, ``exit``, ``next``, ``loopcond``,
             ``trigger``: it runs even where what it waits for is on a branch that was not taken).
         const: its output is its attribute ``value``.
@@ -80,7 +79,6 @@ class Op:
     elementwise: bool = False
     heavy: bool = False
     windows: bool = False
-    depthwise: bool = False
     control: str = ""
     const: bool = False
     placeholder: bool = False

@@ -5,9 +5,8 @@ that run often and that it runs faster. Where jax is not installed it gets none;
 is made, not before::
 
     a training step with loops                                                      XLA
-    a training step of dense work on `_DENSE` or more values, convolutions
-        among it, without depthwise ones or variables of which it writes
-        single rows alone                                                           XLA
+    a training step of dense work on `_DENSE` or more values, without variables
+        of which it writes single rows alone                                        XLA
     loops that change no variable, without convolutions                             XLA, from a shape's third run on,
                                                                                     where it takes one of the loops
     loops that are recurrent layers, of which ONNX Runtime makes one node           ONNX Runtime
@@ -51,8 +50,7 @@ def choose(nodes: Sequence[BoundNode]) -> Choice:
     size = _size(nodes)
     if loops:
         return Choice.EXACT if size >= _RECURRENT else Choice.GENERAL
-    dense = any(op.heavy for op in work) and not any(op.depthwise for op in work)
-    if not dense or size < _DENSE or _apart(nodes):
+    if not any(op.heavy for op in work) or size < _DENSE or _apart(nodes):
         return Choice.GENERAL
     open_sizes = varying(nodes)
     return Choice.EXACT if not any(b.call.op.heavy and b.name in open_sizes for b in nodes) else Choice.GENERAL
