@@ -17,6 +17,8 @@ from coldframe.tf1.linalg_ops import (
     adjoint,
     cholesky,
     cholesky_solve,
+    eig,
+    eigvals,
     logdet,
     lu,
     lu_solve,
@@ -54,6 +56,7 @@ from coldframe.tf1.linalg_ops import (
 from coldframe.tf1.linalg_ops import (
     self_adjoint_eigvals as eigvalsh,
 )
+from coldframe.tf1.matrix_exponential import expm
 from coldframe.tf1.nn.norm_ops import l2_normalize
 from coldframe.tf1.reduce_ops import trace
 from coldframe.tf1.shape_ops import (
@@ -83,9 +86,9 @@ from coldframe.tf1.shape_ops import (
 )
 
 __all__ = [
-    "adjoint", "band_part", "cholesky", "cholesky_solve", "cross", "det", "diag", "diag_part", "eigh", "eigvalsh",
-    "einsum", "eye", "global_norm", "inv", "l2_normalize", "logdet", "logm", "lstsq", "lu", "lu_matrix_inverse",
-    "lu_reconstruct", "lu_solve", "matmul", "matrix_rank", "matrix_transpose", "matvec", "norm", "normalize", "pinv",
-    "qr", "set_diag", "slogdet", "solve", "sqrtm", "svd", "tensor_diag", "tensor_diag_part", "tensordot", "trace",
-    "transpose", "triangular_solve",
+    "adjoint", "band_part", "cholesky", "cholesky_solve", "cross", "det", "diag", "diag_part", "eig", "eigh",
+    "eigvals", "eigvalsh", "einsum", "expm", "eye", "global_norm", "inv", "l2_normalize", "logdet", "logm", "lstsq",
+    "lu", "lu_matrix_inverse", "lu_reconstruct", "lu_solve", "matmul", "matrix_rank", "matrix_transpose", "matvec",
+    "norm", "normalize", "pinv", "qr", "set_diag", "slogdet", "solve", "sqrtm", "svd", "tensor_diag",
+    "tensor_diag_part", "tensordot", "trace", "transpose", "triangular_solve",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from coldframe.tf1.array_ops import (
     dynamic_stitch,
     expand_dims,
     fill,
+    identity,
     ones,
     ones_like,
     rank,
@@ -49,7 +50,7 @@ def _labels(labels: Any, predictions: Any) -> Any:
         if isinstance(labels, SparseTensor):
             n = labels.get_shape().ndims
             if n is None or m is None:
-                raise ValueError("The ranks of sparse labels and of predictions must be known.")
+                return _expanded(labels, predictions, scope)
             return sparse_reshape(labels, concat((labels.dense_shape, (1,)), 0), name=scope) if m == n + 1 else labels
         labels = convert_to_tensor(labels)
         n = labels.get_shape().ndims
@@ -64,6 +65,22 @@ def _labels(labels: Any, predictions: Any) -> Any:
                 f"Unexpected labels shape {labels.get_shape()} for predictions shape {predictions.get_shape()}."
             )
         return labels
+
+
+def _expanded(labels: SparseTensor, predictions: Any, name: str) -> SparseTensor:
+    """Return sparse labels with a last axis of their own where only a run tells whether they have one."""
+    lacks = equal(rank(predictions), size(labels.dense_shape) + 1)
+    indices, dims = cond(
+        lacks,
+        lambda: (_with_zeros(labels.indices), concat((labels.dense_shape, (1,)), 0)),
+        lambda: (identity(labels.indices), identity(labels.dense_shape)),
+        name=name,
+    )
+    return SparseTensor(indices, labels.values, dims)
+
+
+def _with_zeros(indices: Any) -> Any:
+    return concat((indices, zeros_like(indices[:, :1])), 1)
 
 
 def _only(ids: Any, class_id: int | None) -> Any:

@@ -24,6 +24,7 @@ from coldframe.tf1.framework.shape import TensorShape
 from coldframe.tf1.framework.sizes import shape_of
 from coldframe.tf1.framework.tensor import Tensor
 from coldframe.tf1.random_ops import random_shuffle
+from coldframe.tf1.sparse_ops import deserialize_many_sparse
 from coldframe.tf1.train.queue_runner import QueueRunner, add_queue_runner
 from coldframe.tf1.variables import Variable
 
@@ -161,28 +162,59 @@ def slice_input_producer(
 
 # --- batches ---
 class _Structure:
-    """How the examples came, a list, a dict or a single tensor, so that batches leave in the same way."""
+    """How the examples came, a list, a dict or a single tensor, so that batches leave in the same way.
 
-    def __init__(self, tensors: Any) -> None:
+    Sparse tensors go through the queue as strings, three for each example.
+    """
+
+    def __init__(self, tensors: Any, *, many: bool) -> None:
         self.keys = sorted(tensors) if isinstance(tensors, Mapping) else None
         self.single = not isinstance(tensors, (list, tuple, Mapping))
+        self.many = many
+        self.sparse = [v if isinstance(v, SparseTensor) else None for v in self._values(tensors)]
+
+    def _values(self, tensors: Any) -> list[Any]:
+        if self.keys is not None:
+            return [tensors[k] for k in self.keys]
+        return [tensors] if self.single else list(tensors)
 
     def flat(self, tensors: Any) -> list[Tensor]:
-        """Return the tensors as a list."""
-        values = [tensors[k] for k in self.keys] if self.keys is not None else [tensors] if self.single else tensors
-        if any(isinstance(v, SparseTensor) for v in values):
-            raise NotImplementedError(
-                "sparse tensors cannot be batched by queues; use tf.data, or batch them serialized"
-            )
+        """Return what goes into the queue, as a list."""
+        values = self._values(tensors)
         if not values:
             raise ValueError("Expected at least one tensor in batch().")
-        return [convert_to_tensor(v) for v in values]
+        kinds = [isinstance(v, SparseTensor) for v in values]
+        if kinds != [v is not None for v in self.sparse]:
+            raise TypeError("Expected the same tensors of all lists to be sparse.")
+        return [self._serialized(v) if isinstance(v, SparseTensor) else convert_to_tensor(v) for v in values]
+
+    def _serialized(self, value: SparseTensor) -> Tensor:
+        store = raw.SerializeManySparse if self.many else raw.SerializeSparse
+        made: Tensor = store(value.indices, value.values, value.dense_shape)
+        made.set_shape([None, 3] if self.many else [3])
+        return made
+
+    def shapes(self, given: Any) -> Any:
+        """Return the shapes that a program gave, with those of the strings in place of sparse tensors'."""
+        if given is None:
+            return None
+        return [[3] if v is not None else shape for v, shape in zip(self.sparse, given, strict=True)]
 
     def like(self, made: Any) -> Any:
         """Return what a queue gave as the examples came."""
+        if any(v is not None for v in self.sparse):
+            listed = made if isinstance(made, list) else [made]
+            listed = [t if v is None else self._sparse(t, v) for t, v in zip(listed, self.sparse, strict=True)]
+            made = listed if isinstance(made, list) else listed[0]
         if self.keys is None:
             return made  # of a list of one tensor a tensor: so TensorFlow does
         return dict(zip(self.keys, made if isinstance(made, list) else [made], strict=True))
+
+    def _sparse(self, strings: Tensor, example: SparseTensor) -> SparseTensor:
+        rank = example.get_shape().ndims
+        if rank is not None and self.many:
+            rank -= 1
+        return deserialize_many_sparse(strings, example.dtype, rank)
 
 
 def _shapes(lists: Sequence[Sequence[Tensor]], given: Any, *, many: bool) -> list[TensorShape]:
@@ -252,12 +284,12 @@ class _Batch:
 
     def build(self, queues: tuple[_Make, _Fill], batch_size: Any, threads: int, *, smaller: bool) -> Any:
         make, fill = queues
-        structure = _Structure(self.lists[0])
+        structure = _Structure(self.lists[0], many=self.many)
         values = [v for item in self.lists for v in (item.values() if isinstance(item, Mapping) else _listed(item))]
         with name_scope(self.name, self.default, [v for v in values if isinstance(v, Tensor)]) as scope:
             flat = [structure.flat(item) for item in self.lists]
             keep = _keep(self.keep_input, many=self.many)
-            queue = make(_same_types(flat), _shapes(flat, self.shapes, many=self.many))
+            queue = make(_same_types(flat), _shapes(flat, structure.shapes(self.shapes), many=self.many))
             _enqueue(queue, flat, threads, keep, many=self.many)
             _summary(*fill(queue))
             take = queue.dequeue_up_to if smaller else queue.dequeue_many
@@ -309,8 +341,8 @@ def batch(
     """Return batches of the examples that `tensors` make, run after run, through a queue with a queue runner.
 
     Args:
-        tensors: a tensor, or a list or dict of tensors: one example, or with `enqueue_many` several along the first
-            axis.
+        tensors: a tensor, or a list or dict of tensors, sparse ones too: one example, or with `enqueue_many` several
+            along the first axis.
         batch_size: examples per batch.
         num_threads: threads that fill the queue.
         capacity: the most examples that wait.

@@ -52,6 +52,11 @@ def cosine_distance(predictions: Any, labels: Any = None, axis: Any = None, weig
     return losses.cosine_distance(labels, predictions, axis if axis is not None else dim, weights, scope)
 
 
+def mean_pairwise_squared_error(predictions: Any, labels: Any = None, weights: Any = 1.0, scope: Any = None) -> Any:
+    """Return the mean of the squares of how differences between elements differ."""
+    return losses.mean_pairwise_squared_error(labels, predictions, weights, scope)
+
+
 def add_loss(loss: Any, loss_collection: str = "losses") -> None:
     """Note a loss."""
     losses.add_loss(loss, loss_collection)
@@ -79,6 +84,7 @@ def compute_weighted_loss(losses_: Any, weights: Any = 1.0, scope: Any = None) -
 
 __all__ = [
     "absolute_difference", "add_loss", "compute_weighted_loss", "cosine_distance", "get_losses",
-    "get_regularization_losses", "get_total_loss", "hinge_loss", "log_loss", "mean_squared_error",
+    "get_regularization_losses", "get_total_loss", "hinge_loss", "log_loss", "mean_pairwise_squared_error",
+    "mean_squared_error",
     "sigmoid_cross_entropy", "softmax_cross_entropy", "sparse_softmax_cross_entropy",
 ]  # fmt: skip

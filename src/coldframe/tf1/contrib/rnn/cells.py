@@ -234,10 +234,9 @@ class ConvLSTMCell(RNNCell):
         )
         i, j, f, o = gates
         new_cell = raw.Sigmoid(f + self._forget_bias) * cell + raw.Sigmoid(i) * raw.Tanh(j)
-        output = raw.Tanh(new_cell) * raw.Sigmoid(o)
-        if self._skip:
-            output = concat([output, inputs], axis)
-        return output, LSTMStateTuple(new_cell, output)
+        new_hidden = raw.Tanh(new_cell) * raw.Sigmoid(o)  # TensorFlow joins inputs to it too, and fails in step 2
+        output = concat([new_hidden, inputs], axis) if self._skip else new_hidden
+        return output, LSTMStateTuple(new_cell, new_hidden)
 
 
 class Conv1DLSTMCell(ConvLSTMCell):
