@@ -14,9 +14,9 @@ from coldframe.errors import CorruptError, NotFoundError
 from coldframe.formats.bundle import BundleReader, data_path, index_path
 from coldframe.formats.bundle_entries import decode_entries, encode_entries
 from coldframe.formats.bundle_entry import Entry, decode_entry, encode_entry
-from coldframe.formats.bundle_writer import write_bundle
+from coldframe.formats.bundle_writer import BundleWriter, write_bundle
 from coldframe.formats.slices import TensorSlice
-from coldframe.formats.sstable import Table, TableWriter
+from coldframe.formats.sstable import Table, TableWriter, encode_table
 
 NUMBERS = st.one_of(st.integers(0, 300), st.integers(0, (1 << 63) - 1))
 ENTRIES = st.builds(
@@ -124,3 +124,26 @@ def test_systems_may_do_less_than_asked(tmp_path, monkeypatch):
         BundleReader(tmp_path / "m").read_many(tensors, into=into)
     assert data_path(tmp_path / "m", 0, 1).read_bytes() == data_path(tmp_path / "whole", 0, 1).read_bytes()
     assert all(into[name].tobytes() == value.tobytes() for name, value in tensors.items())
+
+
+def test_specs_of_all_are_those_of_each(tmp_path):
+    with BundleWriter(tmp_path / "m") as writer:
+        for i in range(40):
+            writer.add(f"v{i}", np.zeros((i % 3, 2), np.float32))
+        writer.add("s", np.array([b"x"], object))
+        writer.add_slice("p", (4, 2), TensorSlice((0, 0), (4, 1)), np.zeros((4, 1)))
+        writer.add_slice("p", (4, 2), TensorSlice((0, 1), (4, 1)), np.zeros((4, 1)))
+    each, one = BundleReader(tmp_path / "m").specs, BundleReader(tmp_path / "m").specs
+    assert list(each.values()) == [one[name] for name in one]
+    assert list(each.items()) == list(zip(one, one.values(), strict=True))
+
+
+def test_an_entry_that_is_damaged_spoils_no_other(tmp_path):
+    write_bundle(tmp_path / "m", {f"v{i}": np.zeros(2, np.float32) for i in range(40)})
+    entries = dict(Table(index_path(tmp_path / "m").read_bytes(), where=""))
+    entries[b"v7"] = b"\x08\x63" + entries[b"v7"][2:]
+    index_path(tmp_path / "m").write_bytes(encode_table(list(entries), list(entries.values())))
+    specs = BundleReader(tmp_path / "m").specs
+    with pytest.raises(CorruptError, match="unknown dtype of tensor `v7`"):
+        list(specs.values())
+    assert specs["v8"].name == "v8"

@@ -17,14 +17,16 @@ from __future__ import annotations
 import bisect
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from coldframe.errors import CorruptError, NotFoundError
+from coldframe import dtypes
+from coldframe.dtypes import DType
+from coldframe.errors import CorruptError, NotFoundError, UnsupportedAttributeError
 from coldframe.formats.bundle_data import DataFiles
 from coldframe.formats.bundle_entries import Columns, decode_entries
 from coldframe.formats.bundle_entry import Entry, Header, decode_entry
@@ -285,6 +287,13 @@ class BundleReader:
             yield self._read_sliced(name, entry, box, verify=False).reshape(-1)
 
 
+def _known_dtype(number: int) -> DType | None:
+    try:
+        return dtypes.from_enum(number)
+    except UnsupportedAttributeError:
+        return None
+
+
 class _Specs(Mapping[str, TensorSpec]):
     """The specs of a bundle, each decoded when it is asked for."""
 
@@ -302,6 +311,25 @@ class _Specs(Mapping[str, TensorSpec]):
                 raise KeyError(name)
             self._known[name] = spec
         return spec
+
+    def items(self) -> ItemsView[str, TensorSpec]:
+        self._decode_all()
+        return super().items()
+
+    def values(self) -> ValuesView[TensorSpec]:
+        self._decode_all()
+        return super().values()
+
+    def _decode_all(self) -> None:
+        """Decode what is as writers put it all at once; what is left is decoded, or refused, when it is asked for."""
+        names = self._reader.names
+        if len(self._known) == len(names):
+            return
+        kinds = self._reader._columns(names).kinds
+        known = {kind: (dtype, Shape(kind[1])) for kind in set(kinds) if kind and (dtype := _known_dtype(kind[0]))}
+        for name, kind in zip(names, kinds, strict=True):
+            if kind in known and name not in self._known:
+                self._known[name] = TensorSpec(name, *known[kind])
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._reader
