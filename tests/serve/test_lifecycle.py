@@ -203,7 +203,7 @@ def test_labels(tmp_path: Path) -> None:
     for label, version in config.labels.items():
         with catalog.lease(ModelSpec("m", label=label)) as found:
             assert found.version == version
-    with pytest.raises(RequestError, match="labels may name only versions that are available: found `stable` -> m 9"):
+    with pytest.raises(RequestError, match="assign label to version 9 of model m, which is not currently available"):
         catalog.configure([ModelConfig("m", tmp_path, VersionPolicy("all"), {"stable": 9})])
     assert catalog.labels("m") == {"stable": 1, "canary": 2}
     catalog.configure([])

@@ -20,7 +20,7 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from coldframe.errors import MisuseError, NotFoundError
+from coldframe.errors import CorruptError, MisuseError, NotFoundError
 from coldframe.formats.messages import message_class
 from coldframe.serve.access import is_allowed
 from coldframe.serve.config import (
@@ -172,6 +172,9 @@ def test_configuration_files(tmp_path: Path) -> None:
     path.write_text('server_key: "k" server_cert: "c" client_verify: true')
     with pytest.raises(MisuseError, match="`client_verify` needs a `custom_ca`"):
         read_tls_options(path)
+    path.write_text('server_key: "k" server_cert: "c" client_verfy: true')  # misspelt
+    with pytest.raises(CorruptError, match="client_verfy"):
+        read_tls_options(path)
     path.write_text("# who\n\n a \nb\n")
     assert read_tokens(path) == ("a", "b")
     path.write_text("#\n")
@@ -186,10 +189,13 @@ def test_configuration_files(tmp_path: Path) -> None:
     (config,) = read_model_configs(path)
     assert (config.name, config.policy.versions, config.labels) == ("a", (3, 1), {"s": 3})
     for wrong, message in (
-        ('config { name: "a" }', "no `base_path`"),
+        ('config { name: "a" }', "Expected model a to have an absolute path"),
         ('config { name: "a/b" base_path: "/x" }', "not a model's name"),
-        ('config { name: "a" base_path: "/x" model_platform: "caffe" }', "unknown `model_platform`"),
-        ('config { name: "a" base_path: "/x" } config { name: "a" base_path: "/y" }', "two models are called `a`"),
+        ('config { name: "a" base_path: "/x" model_platform: "caffe" }', "Model a requests unsupported platform caffe"),
+        (
+            'config { name: "a" base_path: "/x" } config { name: "a" base_path: "/y" }',
+            "Illegal to list model a multiple times",
+        ),
     ):
         path.write_text(f"model_config_list {{ {wrong} }}")
         with pytest.raises(Exception, match=message):

@@ -229,14 +229,16 @@ def test_reload_by_rpc(tmp_path: Path) -> None:
         config = request.config.model_config_list.config.add(name="b", base_path=str(tmp_path / "b"))
         config.version_labels["stable"] = 3
         assert not models.HandleReloadConfigRequest(request).status.error_code
+        code, message = refused(models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())
+        assert (code, "Only ModelConfigList is currently supported" in message) == (CODES.INVALID_ARGUMENT, True)
         asked = predict(name="b", x=[0.0])
         asked.model_spec.version_label = "stable"
         assert list(prediction.Predict(asked).outputs["y"].float_val) == [5.0]
         assert refused(prediction.Predict, predict(name="m", x=[0.0]))[0] is CODES.NOT_FOUND  # it replaces all
         config.version_labels["stable"] = 4
-        status = models.HandleReloadConfigRequest(request).status
-        assert status.error_code == CODES.FAILED_PRECONDITION.value[0]
-        assert "found `stable` -> b 4" in status.error_message
+        code, message = refused(models.HandleReloadConfigRequest, request)
+        assert code is CODES.FAILED_PRECONDITION
+        assert "Request to assign label to version 4 of model b, which is not currently available" in message
         assert list(prediction.Predict(asked).outputs["y"].float_val) == [5.0]  # the label is as it was
 
 

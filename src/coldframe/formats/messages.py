@@ -168,13 +168,15 @@ def serialize(message: Message, *, where: str) -> bytes:
     return data
 
 
-def parse_text(kind: Any, text: str | bytes | memoryview, *, where: str) -> Any:
-    """Parse `text` in protobuf's text format; unknown fields are skipped, as files outlive schemas.
+def parse_text(kind: Any, text: str | bytes | memoryview, *, where: str, strict: bool = False) -> Any:
+    """Parse `text` in protobuf's text format.
 
     Args:
         kind: as for `parse`.
         text: the whole message; bytes are UTF-8.
         where: the place, as errors name it: ``in model.pbtxt``.
+        strict: whether unknown fields are refused, as in what people write; else they are skipped, as files outlive
+            schemas.
 
     Raises:
         CorruptError: it is not such a message. The line and column are named.
@@ -186,7 +188,7 @@ def parse_text(kind: Any, text: str | bytes | memoryview, *, where: str) -> Any:
         decoded = text if isinstance(text, str) else bytes(text).decode()
         with warnings.catch_warnings():  # protobuf's own reader of escapes warns about odd ones, then takes them
             warnings.simplefilter("ignore", DeprecationWarning)
-            return text_format.Parse(decoded, cls(), allow_unknown_field=True, descriptor_pool=_POOL)
+            return text_format.Parse(decoded, cls(), allow_unknown_field=not strict, descriptor_pool=_POOL)
     except (text_format.ParseError, DecodeError, UnicodeError, RecursionError) as e:
         what = str(e) if isinstance(e, text_format.ParseError) else type(e).__name__
         raise CorruptError(f"damaged text of {cls.DESCRIPTOR.full_name}", where=where, found=what) from e

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from coldframe.errors import MisuseError, NotFoundError, UnsupportedError
+from coldframe.errors import CorruptError, MisuseError, NotFoundError, UnsupportedError
 from coldframe.formats import messages
 from coldframe.serve.naming import check_model_name
 
@@ -109,8 +109,8 @@ def model_configs(message: Any, *, where: str) -> list[ModelConfig]:
         where: the place, as errors name it.
 
     Raises:
-        MisuseError: two models of a name, a model without a path, a wrong policy.
-        UnsupportedError: a custom config, or a platform other than ``tensorflow``.
+        MisuseError: two models of a name, a model without a path, a wrong policy, a platform other than ``tensorflow``.
+        UnsupportedError: a custom config.
     """
     if message.WhichOneof("config") == "custom_model_config":
         raise UnsupportedError("custom model configurations are not known here", where=where)
@@ -118,7 +118,7 @@ def model_configs(message: Any, *, where: str) -> list[ModelConfig]:
     for entry in message.model_config_list.config:
         config = _model_config(entry, where)
         if config.name in found:
-            raise MisuseError(f"two models are called `{config.name}`", where=where)
+            raise MisuseError(f"Illegal to list model {config.name} multiple times in config list", where=where)
         found[config.name] = config
     return list(found.values())
 
@@ -127,10 +127,12 @@ def _model_config(entry: Any, where: str) -> ModelConfig:
     here = f"of model `{entry.name}` {where}"
     check_model_name(entry.name, where=where)
     if not entry.base_path:
-        raise MisuseError("no `base_path`", where=here)
+        raise MisuseError(f"Expected model {entry.name} to have an absolute path or URI; got base_path()=", where=where)
     if entry.model_platform not in _PLATFORMS:
-        raise UnsupportedError(
-            "unknown `model_platform`", where=here, expected="`tensorflow`", found=f"`{entry.model_platform}`"
+        raise MisuseError(
+            f"Model {entry.name} requests unsupported platform {entry.model_platform}",
+            where=where,
+            expected="`tensorflow`",
         )
     logging = entry.logging_config
     return ModelConfig(
@@ -155,15 +157,27 @@ def _policy(message: Any, where: str) -> VersionPolicy:
     return VersionPolicy("latest", count=max(1, message.latest.num_versions))
 
 
-def read_model_configs(path: str | os.PathLike[str]) -> list[ModelConfig]:
+def read_model_configs(path: str | os.PathLike[str], *, again: bool = False) -> list[ModelConfig]:
     """Read a model config file.
+
+    Args:
+        path: the file.
+        again: whether it is to replace what is served. Then a file that says nothing is none: it may be being written.
 
     Raises:
         NotFoundError: there is no such file.
         CorruptError: it is no ModelServerConfig in text format.
         MisuseError, UnsupportedError: as `model_configs`.
     """
-    return model_configs(_read("tensorflow.serving.ModelServerConfig", path), where=f"in {os.fspath(path)}")
+    message, where = _read("tensorflow.serving.ModelServerConfig", path), f"in {os.fspath(path)}"
+    if again and message.WhichOneof("config") is None:
+        raise MisuseError(
+            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to "
+            "another.",
+            where=where,
+            found="an empty file",
+        )
+    return model_configs(message, where=where)
 
 
 def read_batching_options(path: str | os.PathLike[str]) -> BatchingOptions:
@@ -247,7 +261,8 @@ METRICS_PATH: Final = "/monitoring/prometheus/metrics"
 
 
 def _read(kind: str, path: str | os.PathLike[str]) -> Any:
-    return messages.parse_text(kind, _text(path), where=f"in {os.fspath(path)}")
+    # A name that is misspelt must not go unnoticed: it may be the one that asks for clients' certificates.
+    return messages.parse_text(kind, _text(path), where=f"in {os.fspath(path)}", strict=True)
 
 
 def _text(path: str | os.PathLike[str]) -> str:
@@ -255,3 +270,5 @@ def _text(path: str | os.PathLike[str]) -> str:
         return Path(path).read_text()
     except FileNotFoundError as e:
         raise NotFoundError("no such file", where=os.fspath(path)) from e
+    except UnicodeDecodeError as e:
+        raise CorruptError("no text", where=f"in {os.fspath(path)} at byte {e.start}") from e

@@ -183,14 +183,16 @@ class Catalog:
                     for label, n in model.config.labels.items()
                     if n not in model.available() and label not in lenient
                 }
-                wrong += [f"`{label}` -> {model.config.name} {n}" for label, n in unavailable.items()]
+                wrong += [(label, n, model.config.name) for label, n in sorted(unavailable.items())]
                 if not unavailable:
                     model.labels = dict(model.config.labels)
         if wrong:
+            _, number, name = wrong[0]
             raise RequestError(
                 Code.FAILED_PRECONDITION,
-                "labels may name only versions that are available",
-                found=", ".join(wrong),
+                f"Request to assign label to version {number} of model {name}, which is not currently available for "
+                f"inference",
+                found=", ".join(f"`{label}` -> {name} {n}" for label, n, name in wrong),
                 hint="load the version first, and give it the label then",
             )
 

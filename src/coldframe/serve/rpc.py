@@ -197,12 +197,12 @@ class TensorFlowServing:
     async def _reload(self, request: Any, context: Any) -> bytes:
         out = message("ReloadConfigResponse")()
         if request.config.WhichOneof("config") != "model_config_list":
-            raise invalid("only a model_config_list can be reloaded")
+            raise invalid(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+                "supported"
+            )
         configs = config.model_configs(request.config, where="in the request")
-        try:
-            await self._core.reconfigure(configs, context.time_remaining())
-        except ColdframeError as e:
-            out.status.error_code, out.status.error_message = code_of(e), Redacted()(e)
+        await self._core.reconfigure(configs, context.time_remaining())
         return bytes(out.SerializeToString())
 
     async def _session_run(self, request: Any, context: Any) -> bytes:

@@ -195,11 +195,11 @@ class Server:
 
     # Configuration
 
-    def _configs(self) -> list[ModelConfig]:
+    def _configs(self, *, again: bool = False) -> list[ModelConfig]:
         if self.options.config_file is None:
             return list(self.options.models)
         self._config_time = self.options.config_file.stat().st_mtime_ns
-        return read_model_configs(self.options.config_file)
+        return read_model_configs(self.options.config_file, again=again)
 
     def load_models(self) -> None:
         """Load what is configured, and wait for it.
@@ -230,11 +230,13 @@ class Server:
         """Read the configuration again, and look for new versions; what is wrong with it is logged."""
         try:
             if self.options.config_file is not None:
-                self.catalog.configure(self._configs())
+                self.catalog.configure(self._configs(again=True))
             else:
                 self.catalog.poll()
         except (ColdframeError, OSError) as e:
             log.error("the configuration was not taken over: %s", e)
+        except Exception:  # whatever it is, what serves goes on, and the next configuration is looked at
+            log.exception("the configuration was not taken over")
 
     async def _watch_config(self) -> None:
         path = self.options.config_file
