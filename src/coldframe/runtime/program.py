@@ -22,6 +22,7 @@ from coldframe.ops import OpTable
 from coldframe.ops.state import Handle
 from coldframe.passes.arrays_to_lists import arrays_to_lists
 from coldframe.passes.carve import Library
+from coldframe.passes.hoist_reads import hoist_reads
 from coldframe.passes.inline import inline_calls
 from coldframe.passes.raise_control_flow import has_flow, raise_control_flow
 from coldframe.runtime.binding import bind_all, bind_node, constant_of, require_outputs
@@ -162,11 +163,11 @@ class Program:
         inlined = inline_calls(self.graph, [*fetches, *targets], fed=feeds.keys())
         wanted = tuple(inlined.alias(r) for r in fetches)
         goals = [t for name in targets for t in inlined.nodes(name)]
-        graph = self._deciding.settled(inlined.graph, feeds)
+        graph = hoist_reads(self._deciding.settled(inlined.graph, feeds), {*wanted, *feeds})
         names = needed(graph, [r.node for r in wanted if r not in feeds] + goals, {*feeds, *self._argument_refs(feeds)})
         nodes = [graph.nodes[n] for n in graph.nodes if n in names]
         refuse_missing(nodes, graph.functions, self._settings.table)
-        bound = bind_all(nodes, self._settings.table, self._function)
+        bound = bind_all(nodes, self._settings.table, self._binder(graph))
         require_outputs([r for r in wanted if r not in feeds], bound)
         kept: Mapping[str, str] = {}
         if self._settings.raises and has_flow(nodes):
@@ -174,6 +175,7 @@ class Program:
             flat, kept = raised.graph, raised.kept
             if self._settings.lists:
                 flat = arrays_to_lists(flat, [*(r.node for r in wanted), *goals], feeds.keys())
+            flat = hoist_reads(flat, {*wanted, *feeds})
             bound = bind_all(list(flat), self._settings.table, self._binder(flat), bound)
         regions = [dataclasses.replace(r, reason=_why(r, kept)) for r in find_regions(bound)]
         inside = {b.name for r in regions for b in r.members}
