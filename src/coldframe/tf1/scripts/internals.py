@@ -20,7 +20,7 @@ _MESSAGES: Final = (f"{_TF}.messages", "train", "")
 # folder: {its modules: the namespaces that have their names}
 _FOLDERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "python": {
-        "client data estimator feature_column framework layers lib ops platform saved_model": ("",),
+        "client data estimator feature_column framework layers lib ops platform saved_model tools": ("",),
         "summary training util": ("",),
         "pywrap_tensorflow": ("train", "errors", ""),
     },
@@ -85,6 +85,7 @@ _FOLDERS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         )
     },
     "python.data": {"ops ops.dataset_ops ops.iterator_ops": ("data",)},
+    "python.tools": {n: (f"{_TF}.tools.{n}",) for n in ("freeze_graph", "inspect_checkpoint", "strip_unused_lib")},
     "python.util": {"compat": ("compat",), "nest": (f"{_TF}.framework.nest",)},
     "core": {"framework example protobuf util": _MESSAGES},
     "core.framework": {

@@ -1,0 +1,1 @@
+"""`tensorflow.python.tools`: what programs call of TensorFlow's own tools."""
