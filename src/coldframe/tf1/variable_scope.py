@@ -16,7 +16,7 @@ import numpy as np
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.tf1 import init_ops
-from coldframe.tf1.framework.convert import as_array, convert_to_tensor
+from coldframe.tf1.framework.convert import convert_to_tensor
 from coldframe.tf1.framework.dtype import as_dtype
 from coldframe.tf1.framework.functions import outermost
 from coldframe.tf1.framework.graph import colocate_with, get_default_graph, name_scope
@@ -147,28 +147,11 @@ class VariableScope:
             reuse = self.reuse
         full = f"{self.name}/{name}" if self.name else name
         with name_scope(None, None):
-            own = _dtype_of(request.get("initializer"), is_compared=dtype is not None)
-        if own is not None and dtype is not None and as_dtype(dtype).base_dtype is not own:
-            shown = f"'<dtype: {own.name!r}>' and explicit dtype '<dtype: {as_dtype(dtype).name!r}>'"
-            raise ValueError(f"Initializer type {shown} don't match.")
-        kind = as_dtype(self.dtype if dtype is None else dtype) if own is None else own
-        with name_scope(None, None):
+            own = init_ops.dtype_of_value(request.get("initializer"), None if dtype is None else as_dtype(dtype))
+            kind = as_dtype(self.dtype if dtype is None else dtype) if own is None else own
             if getter is None:
                 return _get(full, shape=shape, dtype=kind, reuse=reuse, **request)
             return getter(_get, full, **{"shape": shape, "dtype": kind, "reuse": reuse, **request})
-
-
-def _dtype_of(initializer: Any, *, is_compared: bool) -> DType | None:
-    """Return the dtype of an initializer that is a value: a variable gets it, whatever its scope says.
-
-    Where it is compared with another, TensorFlow makes a tensor of the value, which stays in the graph.
-    """
-    if initializer is None or callable(initializer):
-        return None
-    if is_compared or hasattr(initializer, "op"):
-        initializer = convert_to_tensor(initializer)
-        return as_dtype(initializer.dtype).base_dtype
-    return dtypes.from_numpy(as_array(initializer).dtype)
 
 
 def _wrapped(getter: Any, old: Any) -> Any:
