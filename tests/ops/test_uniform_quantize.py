@@ -1,0 +1,121 @@
+"""Uniformly quantized numbers against TensorFlow, to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from op_harness import Row, check, rows, sample
+
+F32, I32 = np.float32, np.int32
+LEAST, MOST = -(2**31), 2**31 - 1
+
+
+def ends(*sides: str, low: int = LEAST, high: int = MOST) -> dict[str, int]:
+    front = [f"{s}_" if s else "" for s in sides]
+    return {f"{f}quantization_{k}_val": v for f in front for k, v in (("min", low), ("max", high))}
+
+
+X: Any = np.concatenate([sample("float32", 3, 4, low=-80, high=80), F32([[-1.25, -0.25, 0.25, 1.25]])])
+Q: Any = sample("int8", 3, 4, low=-127, high=127)
+WIDE: Any = sample("int32", 3, 4, low=-100000, high=100000)
+FOUR: Any = F32([0.5, 0.3, 1.7, 0.01])
+ZEROS: Any = I32([3, -2, 0, 11])
+HALF: Any = F32(0.5)
+NARROW = ends("", low=-127, high=127)
+
+
+def to(kind: str, low: int = -127, high: int = 127, **attrs: Any) -> dict[str, Any]:
+    return {"Tout": kind, "quantization_min_val": low, "quantization_max_val": high, **attrs}
+
+
+@rows(
+    Row("UniformQuantize", [X, HALF, I32(3)], to("qint8")),
+    Row("UniformQuantize", [X, HALF, I32(0)], to("qint8")),
+    Row("UniformQuantize", [X, HALF, I32(3)], to("qint32", LEAST, MOST)),
+    Row("UniformQuantize", [X, FOUR, ZEROS], to("qint8", quantization_axis=1)),
+    Row("UniformQuantize", [X, FOUR, ZEROS], to("qint8"), refused=True),
+    Row("UniformQuantize", [X, FOUR[:3], ZEROS[:3]], to("qint8", quantization_axis=1), refused=True),
+    Row("UniformQuantize", [X, FOUR, ZEROS[:3]], to("qint8", quantization_axis=1), refused=True),
+    Row("UniformQuantize", [X, F32(0.01), I32(127)], to("qint8")),
+    Row("UniformQuantize", [X, FOUR, ZEROS], to("qint8", quantization_axis=2), refused=True),
+    Row("UniformDequantize", [Q, HALF, I32(3)], {"Tin": "qint8", **to("float32")}),
+    Row("UniformDequantize", [WIDE, HALF, I32(-3)], {"Tin": "qint32", **to("float32", LEAST, MOST)}),
+    Row("UniformDequantize", [Q, FOUR, ZEROS], {"Tin": "qint8", **to("float32", quantization_axis=1)}),
+)
+def test_floats_and_integers(row: Row) -> None:
+    check(row)
+
+
+def again(kind: str, out: str, **attrs: Any) -> dict[str, Any]:
+    return {"Tin": kind, "Tout": out, **ends("input", "output", low=-127, high=127), **attrs}
+
+
+OTHER: Any = [F32(0.31), I32(-1)]
+
+
+@rows(
+    *[
+        Row("UniformRequantize", [Q, HALF, I32(3), F32(s), I32(-1)], again("qint8", "qint8"))
+        for s in (0.1, 0.31, 7, 0.5)
+    ],
+    Row("UniformRequantize", [WIDE, F32(0.003), I32(3), F32(0.7), I32(5)], again("qint32", "qint8")),
+    Row("UniformRequantize", [Q, FOUR, ZEROS, *OTHER], again("qint8", "qint8", input_quantization_axis=1)),
+    Row("UniformRequantize", [Q, *OTHER, FOUR, ZEROS], again("qint8", "qint8", output_quantization_axis=1)),
+    Row(
+        "UniformRequantize", [Q, FOUR[::-1].copy(), ZEROS, FOUR, ZEROS],
+        again("qint8", "qint8", input_quantization_axis=1, output_quantization_axis=1),
+    ),
+    Row(
+        "UniformRequantize", [Q[:, :3], FOUR[:3], ZEROS[:3], FOUR[:3], ZEROS[:3]],
+        again("qint8", "qint8", input_quantization_axis=1, output_quantization_axis=0), refused=True,
+    ),
+)  # fmt: skip
+def test_other_scales(row: Row) -> None:
+    check(row)
+
+
+def both(**attrs: Any) -> dict[str, Any]:
+    return {"T": "qint32", **ends("lhs", "rhs", "output"), **attrs}
+
+
+SCHEMES = [HALF, I32(3), F32(0.2), I32(1), F32(0.25), I32(4)]
+PER = {f"{s}_quantization_axis": 1 for s in ("lhs", "rhs", "output")}
+
+
+@rows(
+    Row("UniformQuantizedAdd", [WIDE, WIDE[::-1].copy(), *SCHEMES], both()),
+    Row("UniformQuantizedAdd", [WIDE, WIDE[:1], *SCHEMES], both()),
+    Row("UniformQuantizedAdd", [WIDE, WIDE[::-1].copy(), FOUR, ZEROS, FOUR * 2, ZEROS, FOUR, ZEROS], both(**PER)),
+    Row("UniformQuantizedAdd", [WIDE, WIDE[:2], *SCHEMES], both(), refused=True),
+    Row("UniformQuantizedClipByValue", [WIDE, I32(-50), I32(60), HALF, I32(3)], {"T": "qint32", **ends("")}),
+    Row(
+        "UniformQuantizedClipByValue", [WIDE, ZEROS - 900, ZEROS + 5000, FOUR, ZEROS],
+        {"T": "qint32", "quantization_axis": 1, **ends("")},
+    ),
+    Row("UniformQuantizedClipByValue", [WIDE, ZEROS, ZEROS, HALF, I32(3)], {"T": "qint32", **ends("")}, refused=True),
+)  # fmt: skip
+def test_sums_and_limits(row: Row) -> None:
+    check(row)
+
+
+def product(**attrs: Any) -> dict[str, Any]:
+    return {"Tin": "qint8", "Tout": "qint32", **ends("lhs", "rhs", low=-128, high=127), **ends("output"), **attrs}
+
+
+R: Any = sample("int8", 4, 3, low=-127, high=127, seed=1)
+SOME = [HALF, I32(3), FOUR[:3], I32([1, 2, 3])]
+
+
+@rows(
+    Row("UniformQuantizedDot", [Q, R, *SCHEMES], product()),
+    Row("UniformQuantizedDot", [Q, R, *SOME, F32(0.25), I32(4)], product(rhs_quantization_axis=1)),
+    Row(
+        "UniformQuantizedDot", [Q, R, *SOME, F32([0.25, 3, 0.01]), I32([4, 5, 6])],
+        product(rhs_quantization_axis=1, output_quantization_axis=1),
+    ),
+    Row("UniformQuantizedDot", [Q, R[:3], *SCHEMES], product(), refused=True),
+)  # fmt: skip
+def test_products(row: Row) -> None:
+    check(row)
