@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from coldframe import dtypes
-from coldframe.dtypes import DType
 from coldframe.tf1 import random_ops
 from coldframe.tf1.framework.build import raw_op
-from coldframe.tf1.framework.convert import as_array, constant, convert_to_tensor
+from coldframe.tf1.framework.convert import constant
 from coldframe.tf1.framework.dtype import as_dtype
 from coldframe.tf1.framework.shape import as_static
 
@@ -273,24 +272,3 @@ random_uniform_initializer, random_normal_initializer = RandomUniformV1, RandomN
 truncated_normal_initializer, uniform_unit_scaling_initializer = TruncatedNormal, UniformUnitScaling
 variance_scaling_initializer, orthogonal_initializer = VarianceScaling, Orthogonal
 glorot_uniform_initializer, glorot_normal_initializer = GlorotUniform, GlorotNormal
-
-
-def dtype_of_value(initializer: Any, asked: DType | None) -> DType | None:
-    """Return the dtype of an initializer that is a value, None of others: a variable gets it, whatever its scope says.
-
-    Args:
-        initializer: what a variable is made of; None for nothing.
-        asked: the dtype that was asked for. To compare it TensorFlow makes a tensor of the value, which stays.
-
-    Raises:
-        ValueError: it is not the value's.
-    """
-    if initializer is None or callable(initializer):
-        return None
-    if asked is None and not hasattr(initializer, "op"):
-        return dtypes.from_numpy(as_array(initializer).dtype)
-    own = as_dtype(convert_to_tensor(initializer).dtype).base_dtype
-    if asked is not None and asked.base_dtype is not own:
-        shown = f"'<dtype: {own.name!r}>' and explicit dtype '<dtype: {asked.name!r}>'"
-        raise ValueError(f"Initializer type {shown} don't match.")
-    return own

@@ -16,7 +16,7 @@ import numpy as np
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.tf1 import init_ops
-from coldframe.tf1.framework.convert import convert_to_tensor
+from coldframe.tf1.framework.convert import convert_to_tensor, dtype_of_value
 from coldframe.tf1.framework.dtype import as_dtype
 from coldframe.tf1.framework.functions import outermost
 from coldframe.tf1.framework.graph import colocate_with, get_default_graph, name_scope
@@ -147,7 +147,7 @@ class VariableScope:
             reuse = self.reuse
         full = f"{self.name}/{name}" if self.name else name
         with name_scope(None, None):
-            own = init_ops.dtype_of_value(request.get("initializer"), None if dtype is None else as_dtype(dtype))
+            own = dtype_of_value(request.get("initializer"), None if dtype is None else as_dtype(dtype))
             kind = as_dtype(self.dtype if dtype is None else dtype) if own is None else own
             if getter is None:
                 return _get(full, shape=shape, dtype=kind, reuse=reuse, **request)

@@ -376,3 +376,24 @@ __all__ = [
     "IndexedSlices", "SparseTensor", "as_array", "constant", "constant_node", "constant_value",
     "constant_value_as_shape", "convert_n", "convert_to_tensor", "graph_of", "in_graph", "is_tensor_like",
 ]  # fmt: skip
+
+
+def dtype_of_value(initializer: Any, asked: DType | None) -> DType | None:
+    """Return the dtype of an initializer that is a value, None of others: a variable gets it, whatever its scope says.
+
+    Args:
+        initializer: what a variable is made of; None for nothing.
+        asked: the dtype that was asked for. To compare it TensorFlow makes a tensor of the value, which stays.
+
+    Raises:
+        ValueError: it is not the value's.
+    """
+    if initializer is None or callable(initializer):
+        return None
+    if asked is None and not hasattr(initializer, "op"):
+        return dtypes.from_numpy(as_array(initializer).dtype)
+    own = as_dtype(convert_to_tensor(initializer).dtype).base_dtype
+    if asked is not None and asked.base_dtype is not own:
+        shown = f"'<dtype: {own.name!r}>' and explicit dtype '<dtype: {asked.name!r}>'"
+        raise ValueError(f"Initializer type {shown} don't match.")
+    return own
