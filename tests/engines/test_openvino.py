@@ -151,6 +151,19 @@ def test_the_report_says_why_onnx_runtime_runs_something(op: str, dtype: Any, re
     assert parts(session) == [("onnxruntime", f"not for OpenVINO: {reason}")]
 
 
+def test_sums_of_many_numbers_stay_accurate() -> None:
+    def build() -> Any:
+        x = tf1.placeholder(tf.float32, [None, 5000], name="x")
+        return [tf.reduce_sum(x, 1)]
+
+    c = case(build, {"x:0": RNG.uniform(-3, 3, (2, 5000)).astype("f")})
+    session = Session(c.graph, "openvino")
+    same(session.run(c.fetches, c.feeds[0]), c.answers[0])
+    ((engine, reason),) = parts(session)
+    assert engine == "onnxruntime"
+    assert "sums of many numbers" in reason
+
+
 def test_threads_run_one_model_and_results_stay() -> None:
     c = case(convolutions(8), {"x:0": np.zeros((1, 32, 32, 8), "f")})
     session = Session(c.graph, "openvino", threads=2)

@@ -46,6 +46,8 @@ _SAME: Final = _names("Identity Transpose Reshape Flatten Squeeze Unsqueeze")
 """Those that make as many elements as they are given."""
 _WINDOWS: Final = frozenset(("Conv", "MaxPool", "AveragePool"))
 _RESIZES: Final = frozenset(("Slice", "Pad", "Tile", "Expand", "Split"))
+_SUMS: Final = _names("ReduceSum ReduceMean ReduceSumSquare ReduceL2")
+_MANY: Final = 1024
 _COMPARES: Final = _names("Equal Less LessOrEqual Greater GreaterOrEqual")
 _TRUTHS: Final = _names("And Or Not Xor")
 _SIZES: Final = frozenset(("Shape", "Size"))
@@ -136,6 +138,8 @@ def _unfit(n: Any, facts: Facts, sizes: set[str], known: Mapping[str, npt.NDArra
         return "a tensor without elements"
     if _is_open(n, facts, known):
         return f"{op} of a size that is not known"
+    if op in _SUMS and _summed(n, facts) > _MANY:
+        return "sums of many numbers, which it adds one after the other"
     kinds = {facts[i][0].name for i in (*n.input, *n.output) if i}
     small = kinds <= {"int32", "int64", "bool"} and all(o in sizes for o in n.output)
     if op in _SIZES or (small and op in _COMPUTES | _COMPARES):
@@ -154,6 +158,12 @@ def _unfit(n: Any, facts: Facts, sizes: set[str], known: Mapping[str, npt.NDArra
     if op in _COMPUTES | _MOVES | _COMPARES:
         return f"{op} on {', '.join(sorted(kinds - {'float32', 'bool'}))} is not among what it gets"
     return f"{op} is not among what it gets"
+
+
+def _summed(n: Any, facts: Facts) -> float:
+    """Return how many numbers become one; infinity where that is not known."""
+    x, y = _dims(n.input[0], facts), _dims(n.output[0], facts)
+    return math.inf if x.count(None) > y.count(None) else _known(n.input[0], facts) / max(_known(n.output[0], facts), 1)
 
 
 def _is_wide(a: npt.NDArray[Any] | None) -> bool:
