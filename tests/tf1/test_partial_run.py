@@ -49,7 +49,7 @@ def _assigning(tf: Any, x: Any) -> Any:
 
 def _condition(tf: Any, x: Any) -> Any:
     y = tf.cond(x[0] > 0.0, lambda: tf.exp(x[0]), lambda: x[0] * 3.0)
-    return y, y + x[1]
+    return y, y + x[1], tf.cond(x[1] > 0.0, lambda: y * 2.0, lambda: y)
 
 
 PROGRAMS: dict[str, Program] = {
@@ -59,6 +59,7 @@ PROGRAMS: dict[str, Program] = {
     "random, kept": _partly(_random, (1, {0: 2.0}), (2, {}), (0, {})),
     "assigning": _partly(_assigning, (0, {}), (1, {}), (2, {0: 1.0}), (3, {1: 5.0})),
     "condition": _partly(_condition, (0, {0: 1.0}), (1, {1: 2.0})),
+    "condition, the rest of it": _partly(_condition, (0, {0: -1.0}), (2, {1: 2.0}), (1, {})),
     "early": _partly(_sums, (1, {0: 1.0})),
     "fetched again": _partly(_sums, (0, {0: 1.0}), (0, {})),
     "fed again": _partly(_sums, (0, {0: 1.0}), (1, {0: 1.0, 1: 1.0})),

@@ -101,7 +101,7 @@ def step_of(
         raise _refused(f"Fetch {what} can't be computed from the feeds that have been fed so far: {missing} are not.")
     ran = frozenset(n for n in names if _is_remembered(graph, n))
     wanted = [t for t in run.tensors if t not in tensors]
-    later = _needed(rest, wanted, [t for t in run.targets if t not in ran], known)
+    later = _needed(rest, wanted, [t for t in run.targets if t not in ran], {*known, *tensors})
     kept = dict.fromkeys(r for r in wanted if r.node in ran)
     for name in later - ran:
         kept |= dict.fromkeys(r for r in rest.nodes[name].inputs if r.node in ran and not _output(graph, r).is_ref)
@@ -126,7 +126,7 @@ def _needed(graph: ir.Graph, tensors: Iterable[TensorRef], targets: Iterable[str
 def _is_remembered(graph: Graph, name: str) -> bool:
     op = graph._operations[name]
     row = table().get(op.type)
-    if op.context is not None or (row is not None and row.variable):
+    if op.context is not None or (row is not None and (row.variable or row.control == "switch")):
         return False
     return not any(t.dtype is dtypes.resource or (t.is_ref and t.dtype is dtypes.string) for t in op.outputs)
 
