@@ -537,6 +537,7 @@ SPARSE = [
     Row("SparseReorder", [longs([[1, 0], [0, 1], [2, 2]]), CELLS, SHAPE]),
     Row("SparseSlice", [AT, CELLS, SHAPE, longs([0, 0]), longs([2, 3])]),
     Row("SparseFillEmptyRows", [longs([[0, 1], [2, 2]]), positive(2), SHAPE, np.array(0.5)]),
+    Row("RaggedFillEmptyRows", [longs([0, 2, 2]), positive(3), np.array(4), np.array(0.5)]),
     Row("SparseSoftmax", [longs([[0, 1], [0, 2], [2, 2]]), CELLS, SHAPE]),
     *(
         Row("SparseReduceSum", [AT, CELLS, SHAPE, ints(a)], {"keep_dims": k})

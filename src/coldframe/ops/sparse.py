@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from coldframe.ops import inference_math, inference_text
 from coldframe.ops.backward import sparse as back
-from coldframe.ops.table import Op, op, rules
+from coldframe.ops.table import Op, alias, op, rules
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
 
@@ -238,6 +238,20 @@ def sparse_fill_empty_rows_grad(xp: Any, reverse_index_map: Array, grad_values: 
     rest = np.ones(len(grad_values), bool)
     rest[reverse_index_map] = False
     return grad_values[reverse_index_map], grad_values[rest].sum(dtype=grad_values.dtype)
+
+
+@op("RaggedFillEmptyRows", gradient=back.ragged_fill_empty_rows, shape="[n] [n] [] [] -> [?] [?] [?] [n]", host=_HOST)
+def ragged_fill_empty_rows(xp: Any, value_rowids: Array, values: Array, nrows: Any, default_value: Any) -> Any:
+    """Values by the numbers of their rows, with a default value in each row that has none."""
+    if value_rowids.ndim != 1 or values.ndim != 1 or np.ndim(nrows):
+        found = [value_rowids.ndim, values.ndim, np.ndim(nrows)]
+        raise refuse("ranks of row numbers, values and the number of rows", expected=[1, 1, 0], found=found)
+    shape = np.array([int(nrows)], np.int64)
+    rows, *rest = sparse_fill_empty_rows.body(xp, value_rowids[:, None], values, shape, default_value)
+    return rows[:, 0], *rest
+
+
+ragged_fill_empty_rows_grad = alias("RaggedFillEmptyRowsGrad", sparse_fill_empty_rows_grad)
 
 
 @op("SparseSoftmax", gradient=back.sparse_softmax, shape="[n, r] [n] [r] -> [n]", host=_HOST)

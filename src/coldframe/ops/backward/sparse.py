@@ -43,6 +43,11 @@ def sparse_fill_empty_rows(g: Any, op: Any, _: Any, dy: Any, *__: Any) -> Any:
     return None, d_values, None, d_default
 
 
+def ragged_fill_empty_rows(g: Any, op: Any, _: Any, dy: Any, *__: Any) -> Any:
+    d_values, d_default = g.RaggedFillEmptyRowsGrad(op.outputs[3], dy)
+    return None, d_values, None, d_default
+
+
 # --- arithmetic ---------------------------------------------------------------------------------------------------
 def sparse_add(g: Any, op: Any, _: Any, dy: Any, __: Any) -> Any:
     a_indices, b_indices = op.inputs[0], op.inputs[3]
