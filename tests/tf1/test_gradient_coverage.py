@@ -16,10 +16,12 @@ from gradient_rows import ALL, OLD
 
 # Ops that TensorFlow registers a rule for, which raises, or which runs the program's Python backwards.
 _NEVER = {"SparseDenseCwiseAdd", "SparseSparseMaximum", "SparseSparseMinimum", "EagerPyFunc"}
-# Run forward only: training with them is left to CUDA, and docs/limits.md says so; and functions of matrices.
+# Run forward only: training with them is left to CUDA, and docs/limits.md says so; functions of matrices; and gamma
+# values, whose derivative by alpha is a series of its own.
 _FORWARD = {
     "CudnnRNN", "CudnnRNNV2", "CudnnRNNV3", "ImageProjectiveTransformV2", "ImageProjectiveTransformV3",
     "MatrixSquareRoot", "Eig", "TridiagonalMatMul", "TridiagonalSolve", "BandedTriangularSolve",
+    "RandomGamma", "StatelessRandomGammaV2", "StatelessRandomGammaV3",
 }  # fmt: skip
 # Ops that call functions: their rules build functions, so they live with the graph API.
 _FUNCTIONAL = {"If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile"}
@@ -27,7 +29,9 @@ _FUNCTIONAL = {"If", "StatelessIf", "Case", "StatelessCase", "While", "Stateless
 _SAID_HERE = {
     "IsNan", "IsInf", "IsFinite", "RandomUniformInt", "LoopCond", "HostConst", "IsVariableInitialized",
     "Restore", "RestoreSlice", "RestoreV2", "FractionalAvgPoolGrad", "FractionalMaxPoolGrad", "ScaleAndTranslateGrad",
-    "StatelessSampleDistortedBoundingBox", "RngReadAndSkip",
+    "StatelessSampleDistortedBoundingBox", "RngReadAndSkip", "StatefulStandardNormalV2", "StatefulTruncatedNormal",
+    "StatefulUniform", "StatefulUniformFullInt", "StatefulUniformInt", "NonDeterministicInts", "RandomPoisson",
+    "RandomPoissonV2", "RaggedCross", "DecodeJSONExample", "BoostedTreesBucketize",
 }  # fmt: skip
 # Rules that need more than one node: tested in `test_gradients_flow`, and with loops and arrays.
 _ELSEWHERE = {"PreventGradient", "RaggedTensorFromVariant", "RaggedTensorToVariant", "RefIdentity", "GuaranteeConst"}

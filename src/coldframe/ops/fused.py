@@ -24,13 +24,13 @@ def _padded_conv(
     )  # fmt: skip
 
 
-@op("FusedPadConv2D", no_gradient=True, heavy=True, windows=True, static=("paddings",))
+@op("FusedPadConv2D", heavy=True, windows=True, static=("paddings",))
 def fused_pad_conv2d(xp: Any, input: Any, paddings: Any, filter: Any, *, mode: str, strides: Ints, padding: str) -> Any:
     """Correlate mirror-padded images with filters."""
     return _padded_conv(xp, "", input, paddings, filter, mode, strides, padding)
 
 
-@op("FusedResizeAndPadConv2D", no_gradient=True, heavy=True, windows=True, static=("size", "paddings"))
+@op("FusedResizeAndPadConv2D", heavy=True, windows=True, static=("size", "paddings"))
 def fused_resize_and_pad_conv2d(
     xp: Any, input: Any, size: Any, paddings: Any, filter: Any,
     *, resize_align_corners: bool, mode: str, strides: Ints, padding: str,

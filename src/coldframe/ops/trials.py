@@ -157,7 +157,7 @@ def _given(shape: Any, per: Any) -> tuple[tuple[int, ...], int]:
     return (*dims, *np.shape(per)), samples
 
 
-@op("RandomGamma", no_gradient=True, stateful=True, random=True, host=_WHY)
+@op("RandomGamma", stateful=True, random=True, host=_WHY)
 def random_gamma(xp: Any, state: State, shape: Any, alpha: Any, *, seed: int, seed2: int) -> Any:
     """Values of the gamma distributions of each alpha."""
     dims, samples = _given(shape, alpha)
@@ -189,14 +189,14 @@ def _ends(shape: Any, per: Any) -> tuple[tuple[int, ...], int]:
     return dims, count // max(np.size(per), 1)
 
 
-@op("StatelessRandomGammaV2", no_gradient=True, host=_WHY)
+@op("StatelessRandomGammaV2", host=_WHY)
 def stateless_random_gamma_v2(xp: Any, shape: Any, seed: Any, alpha: Any) -> Any:
     """Values of the gamma distributions of each alpha, for a seed."""
     dims, samples = _ends(shape, alpha)
     return _rounded(gamma(of_seed(seed), alpha, samples).reshape(dims), alpha.dtype)
 
 
-@op("StatelessRandomGammaV3", no_gradient=True, host=_WHY)
+@op("StatelessRandomGammaV3", host=_WHY)
 def stateless_random_gamma_v3(xp: Any, shape: Any, key: Any, counter: Any, alg: Any, alpha: Any) -> Any:
     """Values of the gamma distributions of each alpha, for a key and a counter."""
     dims, samples = _ends(shape, alpha)
