@@ -260,3 +260,30 @@ def test_sounds_and_files(tmp_path: Path) -> None:
     assert tf1.io.gfile.glob(path + "/*.txt") == [path + "/c.txt"]
     assert tf1.io.gfile.exists(path)
     assert issubclass(tf1.queue.FIFOQueue, tf1.queue.QueueBase)
+
+
+@pytest.mark.parametrize("how", ["MEAN", "SUM"])
+def test_accumulators(how: str) -> None:
+    def program(tf: Any) -> list[Any]:
+        with tf.Graph().as_default(), tf.Session() as session:
+            dense = tf.ConditionalAccumulator(tf.float32, [2], reduction_type=how)
+            found = [session.run(dense.num_accumulated())]
+            for step, value in ((0, [1.0, 2.0]), (0, [3.0, 6.0])):
+                session.run(dense.apply_grad(value, local_step=step))
+            found += [session.run(dense.num_accumulated()), session.run(dense.take_grad(2))]
+            session.run(dense.apply_grad([5.0, 5.0]))  # of step 0, which has passed
+            found.append(session.run(dense.num_accumulated()))
+            session.run(dense.set_global_step(7))
+            session.run(dense.apply_grad([1.0, 1.0], local_step=7))
+            found.append(session.run(dense.take_grad(1)))
+            rows = tf.SparseConditionalAccumulator(tf.float32, [4, 2], reduction_type=how)
+            session.run(rows.apply_grad([0, 2], [[1.0, 2.0], [3.0, 4.0]], [4, 2]))
+            slices = tf.IndexedSlices(tf.constant([[10.0, 20.0]]), tf.constant([2], tf.int64))
+            session.run(rows.apply_indexed_slices_grad(slices))
+            taken = rows.take_indexed_slices_grad(1)
+            found += session.run([taken.indices, taken.values])
+            assert (dense.dtype, rows.name) == (tf.float32, "sparse_conditional_accumulator")
+            return found
+
+    for got, want in zip(program(tf1), program(oracle), strict=True):
+        np.testing.assert_allclose(got, want)
