@@ -75,7 +75,9 @@ class _Work:
 
     def rewrite(self, loop: Node) -> None:
         """Make a loop one of values, as far as it only reads."""
-        functions = [self.library[loop.attrs[p].name] for p in _PARTS]  # type: ignore[union-attr]
+        functions = self._functions(loop)
+        if not functions:  # what is wrong with it is told when it is bound
+            return
         if any(loop.attrs[p].attrs for p in _PARTS) or any(self._writes(f, set()) for f in functions):  # type: ignore[union-attr]
             return
         reads: dict[int, Node] = {}
@@ -97,6 +99,14 @@ class _Work:
             made = self.library.add(f"{f.name}_of_values", lambda name, f=f: self._of_values(name, f, reads))  # type: ignore[misc]
             new.attrs[part] = FuncRef(made.name, {})
         self.loops[loop.name] = [*reads.values(), new]
+
+    def _functions(self, loop: Node) -> list[Function]:
+        """Return condition and body; nothing where they do not fit the loop."""
+        found = [self.library.get(loop.attrs[p].name) for p in _PARTS]  # type: ignore[union-attr]
+        functions = [f for f in found if f is not None and len(f.args) == len(loop.inputs)]
+        types = loop.attrs.get("T")
+        fits = len(functions) == len(_PARTS) and len(functions[1].returns) == len(loop.inputs)
+        return functions if fits and isinstance(types, tuple) and len(types) == len(loop.inputs) else []
 
     def nodes_for(self, node: Node) -> list[Node]:
         """Return what stands in the place of a node."""
