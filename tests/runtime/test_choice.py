@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import coldframe.tf1 as tf
+from coldframe.runtime import choice, steps
 from coldframe.runtime import plan as plans
-from coldframe.runtime import steps
 
 Built = tuple[Any, dict[Any, Any]]
 SIZE = 300
@@ -117,7 +117,8 @@ def test_without_jax(monkeypatch: pytest.MonkeyPatch) -> None:
             assert engines(session) == {"onnxruntime"}
 
 
-def test_loops_are_compiled_when_a_shape_comes_again() -> None:
+def test_loops_are_compiled_when_a_shape_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice.Trial, "note", lambda trial, shaped, seconds: None)
     with tf.Graph().as_default(), tf.Session() as session:
         x = tf.placeholder(tf.float32, [None], name="x")
         out = tf.while_loop(lambda i, v: i < 5, lambda i, v: (i + 1, v * 1.5), [0, x])[1]
@@ -128,6 +129,21 @@ def test_loops_are_compiled_when_a_shape_comes_again() -> None:
             assert engines(session) == engine
         session.run(out, {x: np.ones(3, "f")})
         assert engines(session) == first
+
+
+@pytest.mark.parametrize(
+    ("general", "shaped", "turns"),
+    [(10.0, 1.0, "gGsSSSSSSSS"), (1.0, 10.0, "gGsSGGGGGGG"), (1.0, 0.9, "gGsSSGSGSSS"), (0.9, 1.0, "gGsSSGSGGGG")],
+)
+def test_the_faster_of_two_plans_stays(general: float, shaped: float, turns: str) -> None:
+    trial, played = choice.Trial(), ""
+    for _ in turns:
+        plan = "S" if trial.next() else "G"
+        first = plan.lower() not in played  # a plan is made by running it, which is not timed
+        played += plan.lower() if first else plan
+        if not first:
+            trial.note(plan == "S", shaped if plan == "S" else general)
+    assert played == turns
 
 
 def test_convolutions_beside_loops_stay_with_onnx_runtime() -> None:

@@ -8,7 +8,8 @@ is made, not before::
     a training step of dense work on `_DENSE` or more values, without variables
         of which it writes single rows alone                                        XLA
     loops that change no variable, without convolutions                             XLA, from a shape's third run on,
-                                                                                    where it takes one of the loops
+                                                                                    where it takes one of the loops,
+                                                                                    and is found to be faster
     loops that are recurrent layers, of which ONNX Runtime makes one node           ONNX Runtime
     anything else: inference, initializers, small steps                             ONNX Runtime
 
@@ -27,7 +28,8 @@ from coldframe.engines.functions import is_layer
 
 _DENSE: Final = 200_000  # values of variables, slots among them; XLA runs smaller steps no faster
 _RECURRENT: Final = 1_000  # the same of steps with loops
-TRIED: Final = 2  # runs of a shape on ONNX Runtime and numpy, before loops are compiled for it
+_TRIED: Final = 2  # runs of a shape on ONNX Runtime and numpy, before loops are compiled for it
+_TIMED: Final = 3  # runs of each that are timed, where neither is twice as fast
 
 
 class Choice(enum.Enum):
@@ -36,6 +38,38 @@ class Choice(enum.Enum):
     GENERAL = "general"
     EXACT = "exact"
     RECURRING = "recurring"
+
+
+class Trial:
+    """Which of two plans runs the feeds of one shape sooner: the general one, or one compiled for the shape.
+
+    The general one runs first; then they take turns, until one is twice as fast or a few runs of each are timed.
+    """
+
+    __slots__ = ("_general", "_runs", "_shaped", "_verdict")
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._general: list[float] = []
+        self._shaped: list[float] = []
+        self._verdict: bool | None = None
+
+    def next(self) -> bool:
+        """Count a run, and return whether it is the turn of the plan for the shape."""
+        self._runs += 1
+        if self._verdict is not None:
+            return self._verdict
+        return self._runs > _TRIED and len(self._shaped) <= len(self._general)
+
+    def note(self, shaped: bool, seconds: float) -> None:
+        """Take in how long a run took, in which nothing was compiled."""
+        (self._shaped if shaped else self._general).append(seconds)
+        if not self._shaped or not self._general:
+            return
+        ours, other = min(self._shaped), min(self._general)
+        enough = min(len(self._shaped), len(self._general)) >= _TIMED
+        if enough or ours * 2 < other or other * 2 < ours:
+            self._verdict = ours < other
 
 
 def choose(nodes: Sequence[BoundNode]) -> Choice:

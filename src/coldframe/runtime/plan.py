@@ -19,7 +19,7 @@ from coldframe.engines.base import NOT_COMPILED, BoundNode, Compiled, Engine, En
 from coldframe.engines.reference import read_only
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
-from coldframe.runtime.choice import varying
+from coldframe.runtime.choice import Trial, varying
 from coldframe.runtime.foreseen import fixed, is_draw, needed_values
 from coldframe.runtime.frames import RegionPlan
 from coldframe.runtime.functional import Functional, Variables
@@ -44,14 +44,14 @@ class Plan:
     """Steps in order, and what they leave in the environment.
 
     Attributes:
-        seen: how often feeds of which shapes came, where a shape that comes again deserves a plan of its own.
+        seen: by shapes of feeds that came: whether a plan for the shape runs them sooner; None where it would not.
     """
 
     steps: list[Step]
     fetches: tuple[TensorRef, ...]
     constants: Mapping[TensorRef, Any]
     skip: frozenset[TensorRef]
-    seen: collections.Counter[Any] | None = None
+    seen: dict[Any, Trial] | None = None
 
     @property
     def wavers(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from coldframe.passes.hoist_reads import hoist_reads
 from coldframe.passes.inline import inline_calls
 from coldframe.passes.raise_control_flow import has_flow, raise_control_flow
 from coldframe.runtime.binding import bind_all, bind_node, constant_of, require_outputs
-from coldframe.runtime.choice import TRIED, Choice, choose
+from coldframe.runtime.choice import Choice, Trial, choose
 from coldframe.runtime.deciding import Deciding
 from coldframe.runtime.direct import Direct
 from coldframe.runtime.missing import refuse_missing
@@ -95,19 +96,24 @@ class Program:
         key: Any = (fetches, targets, tuple((r, _kind(v)) for r, v in sorted(feeds.items())))
         key += self._deciding.values(fetches, targets, feeds)
         plan = general = self._made(key)
-        again = False
+        again, trial = False, None
         if plan is not None and plan.seen is not None:
             shapes = _shapes(feeds)
             with self._lock:
                 if len(plan.seen) > _SHAPES:
                     plan.seen.clear()
-                plan.seen[shapes] += 1
-                again = plan.seen[shapes] > TRIED
+                trial = plan.seen[shapes]
+                again = trial.next()
             if again:
                 key = (key, shapes)
                 plan = self._made(key)
         if plan is not None and not plan.wavers:
-            return plan.run(feeds, state)
+            started = time.perf_counter()
+            values = plan.run(feeds, state)
+            if trial is not None:
+                with self._lock:
+                    trial.note(again, time.perf_counter() - started)
+            return values
         plan, values = self._build(fetches, targets, feeds, state, again, by_value=plan is None)
         if again and general is not None and not plan.compiles_loops:
             general.seen, plan = None, general  # the loops are what another engine was asked for
@@ -149,9 +155,8 @@ class Program:
             task = dataclasses.replace(task, nodes=pad_rows(task.nodes, {*task.fetches, *task.feeds}))
         plan, values = PlanBuilder(task, feeds, state).build()
         if exact is not None and wish is Choice.RECURRING and not again:
-            plan.seen = collections.Counter(
-                {tuple((r, getattr(v, "shape", None)) for r, v in sorted(feeds.items())): 1}
-            )
+            plan.seen = collections.defaultdict(Trial)
+            plan.seen[_shapes(feeds)].next()
         return plan, values
 
     def plans(self) -> list[Plan]:
