@@ -25,7 +25,10 @@ _SPACE = b" \t\n\v\f\r"
 def _each(x: Array, fn: Callable[[Any], Any], dtype: Any = object) -> Array:
     out = np.empty(x.shape, dtype)
     for i, v in enumerate(x.flat):
-        out.flat[i] = fn(v)
+        try:
+            out.flat[i] = fn(v)
+        except (AttributeError, TypeError) as e:  # a graph that is wired wrongly brings other objects
+            raise refuse("an element is of another kind", found=type(v).__name__) from e
     return out
 
 
