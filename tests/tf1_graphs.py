@@ -113,6 +113,27 @@ def check_call(
         _same_value(name, np.asarray(x), np.asarray(y))
 
 
+def check_values(call: Call, ours: Any, rtol: float, atol: float) -> None:
+    """Assert that `call` gives the same dtypes, shapes that fit, and values with both, whatever nodes they are made of.
+
+    Args:
+        ours: our namespace.
+        rtol, atol: of the values, as shares of the largest.
+    """
+    graph, results = build(call, ours)
+    oracle_graph, oracle_results = build(call, oracle)
+    tensors, expected = flat(results), flat(oracle_results)
+    with ours.Session(graph=graph) as session:
+        got = session.run(tensors)
+    with oracle.Session(graph=oracle_graph) as session:
+        want = session.run(expected)
+    for a, b, x, y in zip(tensors, expected, got, want, strict=True):
+        assert a.dtype.name == b.dtype.name
+        assert b.shape.rank is None or (a.shape.ndims == b.shape.rank and b.shape.is_compatible_with(a.shape.as_list()))
+        scale = max(np.abs(np.asarray(y, np.complex128)).max(initial=0), 1e-6)
+        np.testing.assert_allclose(x / scale, y / scale, rtol=rtol, atol=atol)
+
+
 def build(call: Call, tf: Any) -> tuple[Any, Any]:
     """Return the graph that `call` builds in `tf`, and what it returns."""
     graph = tf.Graph()

@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,9 +113,7 @@ def test_what_went_wrong_holds_nothing(small: Running) -> None:
 def test_it_takes_as_many_as_fit(small: Running) -> None:
     """What is refused at one moment is answered at another."""
     body = b" " * MEGABYTE + SMALL
-    started = time.monotonic()
     with connect(small.rest, retries=50) as client:
         client.wait_until_ready("m")
     for _ in range(10):
         assert httpx.post(small.rest + PATH, content=body).status_code == 200
-    assert time.monotonic() - started < 30

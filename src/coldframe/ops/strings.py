@@ -25,11 +25,15 @@ _SPACE = b" \t\n\v\f\r"
 def _each(x: Array, fn: Callable[[Any], Any], dtype: Any = object) -> Array:
     out = np.empty(x.shape, dtype)
     for i, v in enumerate(x.flat):
-        try:
-            out.flat[i] = fn(v)
-        except (AttributeError, TypeError) as e:  # a graph that is wired wrongly brings other objects
-            raise refuse("an element is of another kind", found=type(v).__name__) from e
+        out.flat[i] = fn(v)
     return out
+
+
+def _each_string(x: Array, fn: Callable[[bytes], Any], dtype: Any = object) -> Array:
+    """As `_each`; a graph that is wired wrongly may bring objects that are no strings."""
+    if x.dtype != object or not all(isinstance(v, bytes) for v in x.flat):
+        raise refuse("not all elements are strings")
+    return _each(x, fn, dtype)
 
 
 def _text(b: bytes) -> str:
@@ -41,8 +45,8 @@ def _case(name: str, ascii_only: Callable[[bytes], bytes], unicode: Callable[[st
         if encoding not in ("", "utf-8"):
             raise refuse("`encoding`", expected="`utf-8` or nothing", found=encoding)
         if not encoding:
-            return _each(x, ascii_only)
-        return _each(x, lambda b: unicode(_text(b)).encode("utf-8", "surrogateescape"))
+            return _each_string(x, ascii_only)
+        return _each_string(x, lambda b: unicode(_text(b)).encode("utf-8", "surrogateescape"))
 
     run.__doc__ = doc
     return Op(name, run, shape="x -> x", host=_HOST)
@@ -57,13 +61,13 @@ CASES = [
 @op("StringStrip", shape="x -> x", host=_HOST)
 def string_strip(xp: Any, x: Array) -> Any:
     """Strings without white space at their ends."""
-    return _each(x, lambda b: b.strip(_SPACE))
+    return _each_string(x, lambda b: b.strip(_SPACE))
 
 
 @op("StringLength", shape="x -> x", host=_HOST)
 def string_length(xp: Any, x: Array, *, unit: str) -> Any:
     """Lengths in bytes, or in UTF-8 characters."""
-    return _each(x, len if unit == "BYTE" else _characters, np.int32)
+    return _each_string(x, len if unit == "BYTE" else _characters, np.int32)
 
 
 def _characters(b: bytes) -> int:
@@ -115,7 +119,7 @@ _FLOAT = re.compile(
 @op("StringToNumber", shape="x -> x", host=_HOST)
 def string_to_number(xp: Any, string_tensor: Array, *, out_type: DType) -> Any:
     """The numbers that strings spell."""
-    return _each(string_tensor, lambda b: number(b, out_type), out_type.numpy)
+    return _each_string(string_tensor, lambda b: number(b, out_type), out_type.numpy)
 
 
 def number(b: bytes, dtype: DType) -> int | float:
@@ -250,13 +254,15 @@ def _words(b: bytes, maxsplit: int) -> list[bytes]:
 @op("EncodeBase64", shape="x -> x", host=_HOST)
 def encode_base64(xp: Any, input: Array, *, pad: bool) -> Any:
     """Web-safe base64, padded with ``=`` if asked."""
-    return _each(input, lambda b: base64.urlsafe_b64encode(b) if pad else base64.urlsafe_b64encode(b).rstrip(b"="))
+    return _each_string(
+        input, lambda b: base64.urlsafe_b64encode(b) if pad else base64.urlsafe_b64encode(b).rstrip(b"=")
+    )
 
 
 @op("DecodeBase64", shape="x -> x", host=_HOST)
 def decode_base64(xp: Any, input: Array) -> Any:
     """What web-safe base64 encodes, padded or not."""
-    return _each(input, _decoded)
+    return _each_string(input, _decoded)
 
 
 def _decoded(b: bytes) -> bytes:
