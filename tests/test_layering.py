@@ -12,14 +12,15 @@ from coldframe.graph.signatures import all_names
 from source_tree import SRC, dotted, imports, modules, tree
 
 # docs/architecture.md has the same table for readers; `test_the_map_in_the_docs_is_this_one` compares them.
-FOUNDATIONS = ("errors", "dtypes", "shapes")
+FOUNDATIONS = ("collecting", "errors", "dtypes", "shapes")
 ROOMS = ("formats", "checkpoint", "graph", "primitives", "ops", "passes", "engines", "runtime", "tf1", "serve", "cli")
 ALLOWED: dict[str, tuple[str, ...]] = {
+    "collecting": (),
     "errors": (),
     "dtypes": ("errors",),
     "shapes": ("errors", "dtypes"),
     **{room: (*FOUNDATIONS, *ROOMS[:i]) for i, room in enumerate(ROOMS)},
-    "checkpoint": (*FOUNDATIONS, "formats"),  # its file tools need no graph
+    "checkpoint": ("errors", "dtypes", "shapes", "formats"),  # its file tools need no graph
 }
 FRONT = ("__init__", "__main__")  # the package's front door may name any room; it imports lazily
 

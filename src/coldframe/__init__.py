@@ -104,7 +104,8 @@ _HOMES: Final = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'coldframe' has no attribute {name!r}")
-    value = getattr(import_module(f"coldframe.{_HOMES.get(name, 'errors')}"), name)
+    with import_module("coldframe.collecting").RESTING:
+        value = getattr(import_module(f"coldframe.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from coldframe import dtypes
+from coldframe.collecting import RESTING
 from coldframe.dtypes import DType, from_numpy
 from coldframe.engines import onnx_short
 from coldframe.engines.base import (
@@ -122,6 +123,11 @@ class Program(Runner, Protocol):
 
 def compiled(island: Island, make: Callable[[OnnxModel], Program]) -> Compiled:
     """Trace what can be traced of `island`, and have `make` make a program of it."""
+    with RESTING:
+        return _compiled(island, make)
+
+
+def _compiled(island: Island, make: Callable[[OnnxModel], Program]) -> Compiled:
     trace = _Trace(island)
     for bound in island.nodes:
         trace.add(bound)

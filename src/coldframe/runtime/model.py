@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from coldframe.collecting import RESTING
 from coldframe.errors import FeedError, MisuseError, NotFoundError, near_names
 from coldframe.graph.ir import Graph
 from coldframe.graph.names import is_tensor_name
@@ -237,5 +238,6 @@ def load(
         WrongFileError: the file is something else; the message says what.
         CorruptError: the file is damaged.
     """
-    source = open_source(path, checkpoint=checkpoint, tags=tags, mapped=mapped)
-    return Model(source, engine=engine, threads=threads, spin=spin, mapped=mapped, shared=shared)
+    with RESTING:
+        source = open_source(path, checkpoint=checkpoint, tags=tags, mapped=mapped)
+        return Model(source, engine=engine, threads=threads, spin=spin, mapped=mapped, shared=shared)

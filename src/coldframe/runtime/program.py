@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from coldframe.collecting import RESTING
 from coldframe.engines.base import BoundNode, Engine, FunctionBody
 from coldframe.engines.reference import read_only
 from coldframe.errors import ExecutionError, FeedError
@@ -174,7 +175,8 @@ class Program:
         by_value: bool,
     ) -> tuple[Plan, list[Any]]:
         """Make a plan by running it; `again` where feeds of these shapes have come before, `by_value` as in `Task`."""
-        task = dataclasses.replace(self._task(fetches, targets, feeds), by_value=by_value)
+        with RESTING:
+            task = dataclasses.replace(self._task(fetches, targets, feeds), by_value=by_value)
         wish = choose(task.nodes) if not task.regions else Choice.GENERAL
         exact = self._settings.exact
         if exact is not None and (wish is Choice.EXACT or (wish is Choice.RECURRING and again)):

@@ -6,11 +6,10 @@ that the file leaves out get their defaults, functions go to the graph's library
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from coldframe.collecting import RESTING
 from coldframe.errors import ColdframeError, GraphError, near_names
 from coldframe.formats import messages
 from coldframe.graph.convert import from_attr, from_graph_def
@@ -61,20 +60,8 @@ def import_graph_def(
         TypeError: an argument is of the wrong type.
     """
     del op_dict
-    with _without_collecting():
+    with RESTING:
         return _imported(graph_def, input_map, return_elements, name, producer_op_list)
-
-
-@contextlib.contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Let the garbage collector rest: what is made here stays, and looking at it again and again takes longest."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _imported(
