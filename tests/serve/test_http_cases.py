@@ -89,6 +89,19 @@ def test_replies(rest: httpx.Client, path: str, body: str | None, expected: Any)
     assert (reply.status_code, reply.json()) == (200, expected)
 
 
+NOT_FINITE = [
+    ("classify", "classify_x_to_y", b'{"results":[[["",NaN]],[["",Infinity]],[["",2.5]]]}'),
+    ("regress", "regress_x_to_y", b'{"results":[NaN,Infinity,2.5]}'),
+]
+
+
+@pytest.mark.parametrize(("method", "signature", "expected"), NOT_FINITE, ids=["classify", "regress"])
+def test_scores_that_are_no_numbers(rest: httpx.Client, method: str, signature: str, expected: bytes) -> None:
+    examples = [{"x": float("nan")}, {"x": float("inf")}, {"x": 1.0}]
+    body = json.dumps({"signature_name": signature, "examples": examples})
+    assert _ask(rest, f"{TWO}:{method}", body).content == expected
+
+
 def test_metadata(rest: httpx.Client) -> None:
     expected = json.loads(model_path(f"{TESTDATA}/{TWO}_metadata.json").read_text())
     for path in (f"{TWO}/metadata", f"{TWO}/versions/123/metadata", f"{TWO}/labels/Version_Label/metadata"):

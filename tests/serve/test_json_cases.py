@@ -21,6 +21,7 @@ def _specs(kinds: dict[str, str]) -> dict[str, TensorSpec]:
 
 
 ONE_INT, ONE_FLOAT, ONE_DOUBLE, ONE_STRING = ({"a": k} for k in ("int32", "float32", "float64", "string"))
+ONE_LONG = {"a": "uint64"}
 SEVERAL = {"i": "int32", "s": "string", "f": "float32"}
 TAGGED = {"tag": "string", "signal": "int64", "sensor": "float32"}
 TAGS = {"tag": [b"foo", b"bar"], "signal": [[1, 2, 3, 4, 5], [3, 4, 1, 2, 5]],
@@ -47,6 +48,10 @@ READ: list[tuple[dict[str, str], str, dict[str, Any]]] = [
      {"a": [[[b"hello"], [b"world"]]]}),
     (ONE_INT, '{"instances": [[1, 2], [3, 4]]}X', {"a": [[1, 2], [3, 4]]}),  # whatever follows is not read
     (ONE_INT, '\ufeff {"instances": [1]}', {"a": [1]}),
+    (ONE_LONG, '{"instances": [[1, 18446744073709551615], [9223372036854775808, 0]]}',
+     {"a": [[1, 18446744073709551615], [9223372036854775808, 0]]}),
+    (ONE_DOUBLE, '{"instances": [Infinity, 36893488147419103232, 9223372036854775808, -1]}',
+     {"a": [float("inf"), 2.0**65, 2.0**63, -1.0]}),
     (ONE_FLOAT, '{"instances": [1435774380, -Infinity]}', {"a": [1435774336.0, float("-inf")]}),
     (ONE_DOUBLE, '{"note": "\\ud83d\\ude00", "instances": [2.5, Infinity]}', {"a": [2.5, float("inf")]}),
     # the documentation's
@@ -93,6 +98,19 @@ MALFORMED: list[tuple[dict[str, str], str, str]] = [
      "Failed to process element: 1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [1] but got"),
     (SEVERAL, '{"instances": [{"i": [1, 2], "s": "x", "f": 1}, {"i": [1], "s": "x", "f": 1}]}',
      "key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 2 but got: 1"),
+    (ONE_LONG, '{"instances": [[1, 18446744073709551615], [1, -1]]}',
+     ELEMENT.format(1) + "JSON Value: -1 Type: Number is not of expected type: uint64"),
+    (ONE_FLOAT, '{"instances": [1.5, null]}',
+     ELEMENT.format(1) + "JSON Value: null Type: Null is not of expected type: float"),
+    (ONE_STRING, '{"instances": ["x", 1]}',
+     ELEMENT.format(1) + "JSON Value: 1 Type: Number is not of expected type: string"),
+    (ONE_STRING, '{"instances": [["x", {"b64": "!"}]]}', ELEMENT.format(0) + "Unable to base64 decode"),
+    (ONE_STRING, '{"instances": [{"a": "x"}, {"a": {"b64": 1}}]}',
+     ("Failed to process element: 1 key: a of 'instances' list. Error: INVALID_ARGUMENT: "
+     'JSON Value: {"b64": 1} not formatted correctly for base64 data')),
+    (SEVERAL, '{"instances": [{"i": 1, "s": "x", "f": 1, "g": 2}]}',
+     ("Failed to process element: 0 key: g of 'instances' list. Error: INVALID_ARGUMENT: "
+     "JSON object: does not have named input: g")),
     (SEVERAL, '{"instances": [{"i": 1}]}', "keys must be equal to: f,i,s"),
     (SEVERAL, '{"inputs": {"i": 1}}', "Missing named input: s in 'inputs' object."),
     # of json_tensor.cc, beyond its test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,10 +12,11 @@ import httpx
 import numpy as np
 import pytest
 
+import coldframe.tf1 as tf
 from coldframe import __version__
 from coldframe.formats.messages import message_class
 from coldframe.serve.open_inference import from_raw, raw_bytes
-from serving import Running
+from serving import Running, one_model, running
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,20 @@ def test_server_and_models(client: httpx.Client) -> None:
     assert client.get("/v2/models/m/versions/1/ready").status_code == 404
     assert client.get("/v2/models/n").status_code == 404
     assert client.get("/v2/models/m/infer").status_code == 400
+    missing = client.post("/v2/repository/index", json={})
+    assert (missing.status_code, missing.json()) == (404, {"error": "no such endpoint: POST /v2/repository/index"})
+
+
+def test_the_shape_of_a_scalar_is_empty(tmp_path: Path) -> None:
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [], name="x")
+        tf.saved_model.simple_save(session, str(tmp_path / "1"), {"x": x}, {"y": tf.stack([x, x])})
+    with running(one_model(tmp_path)) as server:
+        found = httpx.get(f"{server.rest}/v2/models/m").json()
+        request = {"inputs": [tensor("x", "FP32", [], [3.0])]}
+        (output,) = httpx.post(f"{server.rest}/v2/models/m/infer", json=request).json()["outputs"]
+    assert [t["shape"] for t in found["inputs"] + found["outputs"]] == [[], [2]]
+    assert output == tensor("y", "FP32", [2], [3.0, 3.0])
 
 
 def test_infer(client: httpx.Client) -> None:
@@ -87,6 +103,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no data": ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}]}, "needs `data`"),
     "text in numbers": ({"inputs": [tensor("x", "FP32", [1], ["1"])]}, "Type: String"),
     "an unknown output": ({"inputs": [X], "outputs": [{"name": "yy"}]}, "did you mean `y`"),
+    "an input twice": ({"inputs": [X, X]}, "input `x` is given twice"),
+    "an input in shared memory": (
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "parameters": {"shared_memory_region": "r"}}]},
+        "tensor `x` asks for shared memory, which this server has not"),
+    "an output in shared memory": (
+        {"inputs": [X], "outputs": [{"name": "y", "parameters": {"shared_memory_region": "r"}}]},
+        "tensor `y` asks for shared memory, which this server has not"),
+    "an output as classes": (
+        {"inputs": [X], "outputs": [{"name": "y", "parameters": {"classification": 2}}]},
+        "tensor `y` asks for a classification, which this server has not"),
     "more bytes than follow": (
         {"inputs": [{**X, "parameters": {"binary_data_size": 8}}]}, "claims more bytes than follow: expected 8"),
 }  # fmt: skip
@@ -112,6 +138,7 @@ def test_binary_tensors(client: httpx.Client) -> None:
     (output,) = json.loads(reply.content[:end])["outputs"]
     assert output["parameters"] == {"binary_data_size": 8}
     assert np.frombuffer(reply.content[end:], np.float32).tolist() == [2.5, 3.5]
+    assert reply.headers["content-type"] == "application/octet-stream"
     for wrong in (head + data.tobytes() + b"x", head):
         assert client.post("/v2/models/m/infer", content=wrong, headers=sizes).status_code == 400
     sizes["Inference-Header-Content-Length"] = "99999"
@@ -155,6 +182,13 @@ def test_grpc(channel: grpc.Channel) -> None:
         {"inputs": [x], "raw_input_contents": [b"1"]},
         {"inputs": [x]},
         {"inputs": [x], "model_version": "a"},
+        {"inputs": [x, x], "raw_input_contents": [raw, raw]},
+        {"inputs": [{**x, "parameters": {"shared_memory_region": {"string_param": "r"}}}]},
+        {
+            "inputs": [x],
+            "raw_input_contents": [raw],
+            "outputs": [{"name": "y", "parameters": {"shared_memory_region": {"string_param": "r"}}}],
+        },
     ):
         with pytest.raises(grpc.RpcError) as e:
             call(channel, "ModelInfer", **{"model_name": "m", **wrong})

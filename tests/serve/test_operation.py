@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -22,6 +23,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import parser
 
 from coldframe.errors import CorruptError, MisuseError, NotFoundError
+from coldframe.formats import tensor_proto
 from coldframe.formats.messages import message_class
 from coldframe.serve.access import is_allowed
 from coldframe.serve.config import (
@@ -121,7 +123,10 @@ def test_other_origins(base: Path) -> None:
     with running(one_model(base, cors=True)) as server, httpx.Client(base_url=server.rest) as client:
         reply = client.post(PREDICT, json=BODY)
         assert reply.headers["access-control-allow-origin"] == "*"
-        assert client.options(PREDICT, headers={"Origin": "http://a"}).headers["access-control-allow-methods"]
+        allowed = client.options(PREDICT, headers={"Origin": "http://a"}).headers
+        assert allowed["access-control-allow-methods"]
+        for name in ("access-control-allow-headers", "access-control-expose-headers"):  # for tensors after the JSON
+            assert "Inference-Header-Content-Length" in allowed[name]
         assert client.options(PREDICT).status_code == 400
     with running(one_model(base)) as server:
         assert "access-control-allow-origin" not in httpx.post(f"{server.rest}{PREDICT}", json=BODY).headers
@@ -136,6 +141,29 @@ def test_request_ids_and_the_log(served: Running, caplog: pytest.LogCaptureFixtu
     assert line.items() >= {"id": "mine", "method": "POST", "path": PREDICT, "status": 200}.items()
     assert re.fullmatch("[0-9a-f]{16}", httpx.get(f"{served.rest}/healthz").headers["x-request-id"])
     assert httpx.get(f"{served.rest}/healthz", headers={"X-Request-ID": "x" * 999}).headers["x-request-id"] != "x" * 999
+
+
+def test_the_log_of_grpc(base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "coldframe.serve.access")
+    options = one_model(base, log_requests=True, tokens=("secret",))
+    with running(options) as server, grpc.insecure_channel(server.rpc) as channel:
+        path = "/tensorflow.serving.PredictionService/Predict"
+        ask, token = channel.unary_unary(path), ("authorization", "Bearer secret")
+        request = message_class("tensorflow.serving.PredictRequest")()
+        request.model_spec.name = "m"
+        request.inputs["x"].CopyFrom(tensor_proto.from_array(np.float32([1.0])))
+        _, call = ask.with_call(request.SerializeToString(), metadata=[("x-request-id", "mine"), token])
+        assert ("x-request-id", "mine") in call.trailing_metadata()
+        request.model_spec.name = "n"
+        for metadata, status in (([token], "NOT_FOUND"), ([("x-request-id", "a b")], "UNAUTHENTICATED")):
+            with pytest.raises(grpc.RpcError) as e:
+                ask(request.SerializeToString(), metadata=metadata)
+            assert e.value.code().name == status
+            assert re.fullmatch("[0-9a-f]{16}", dict(e.value.trailing_metadata())["x-request-id"])
+        until(lambda: len(caplog.records) >= 3)
+    lines = [json.loads(r.message) for r in caplog.records]
+    assert [line["status"] for line in lines] == ["OK", "NOT_FOUND", "UNAUTHENTICATED"]
+    assert lines[0].items() >= {"id": "mine", "method": "gRPC", "path": path, "client": "127.0.0.1"}.items()
 
 
 def test_bodies_that_are_too_large(base: Path) -> None:

@@ -201,6 +201,10 @@ def test_session_run(channel: grpc.Channel) -> None:
     request.feed.add(name="x:0").tensor.CopyFrom(tf.make_tensor_proto([1.0, 4.0]))
     reply = call(request)
     assert {t.name: tf.make_ndarray(t.tensor).tolist() for t in reply.tensor} == {"y:0": [2.5, 4.0], "a/read:0": 0.5}
+    request.fetch[:] = ["y", "a/read:0"]  # an operation stands for its first output
+    assert [(t.name, tf.make_ndarray(t.tensor).tolist()) for t in call(request).tensor] == [
+        ("y", [2.5, 4.0]), ("a/read:0", 0.5),
+    ]  # fmt: skip
     request.fetch[:] = ["yy:0"]
     code, told = refused(call, request)
     assert code is CODES.INVALID_ARGUMENT
@@ -240,6 +244,31 @@ def test_reload_by_rpc(tmp_path: Path) -> None:
         assert code is CODES.FAILED_PRECONDITION
         assert "Request to assign label to version 4 of model b, which is not currently available" in message
         assert list(prediction.Predict(asked).outputs["y"].float_val) == [5.0]  # the label is as it was
+
+
+def test_a_reload_says_which_new_models_do_not_serve(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name / "3").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
+    half_plus(tmp_path / "c" / "1")
+    with running(one_model(tmp_path / "c")) as server, grpc.insecure_channel(server.rpc) as channel:
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        request = model_management_pb2.ReloadConfigRequest()
+        configs = request.config.model_config_list.config
+        for name, path in (("a", "a"), ("b", "none"), ("c", "c")):
+            configs.add(name=name, base_path=str(tmp_path / path))
+        code, told = refused(models.HandleReloadConfigRequest, request)
+        assert (code, told.partition(" due to error: ")[0]) == (
+            CODES.UNKNOWN, "2 model(s) did not become available: {{{name: a version: 3}",
+        )  # fmt: skip
+        assert "NOT_FOUND: no model in <model>" in told
+        assert "{name: b} has no versions in its base path" in told
+        status = get_model_status_pb2.GetModelStatusRequest()
+        status.model_spec.name = "c"  # it is as the request says all the same
+        assert models.GetModelStatus(status).model_version_status[0].state == 30
+        configs[0].base_path = "gs://bucket/a"
+        code, told = refused(models.HandleReloadConfigRequest, request)
+        assert (code, "base paths at URLs are not read" in told) == (CODES.UNIMPLEMENTED, True)
 
 
 def test_content_instead_of_lists(base: Path) -> None:

@@ -186,7 +186,7 @@ def _running(group: argparse._ArgumentGroup) -> None:
         const=True,
     )
     _flag(group, "batching_parameters_file", "how, as BatchingParameters in text format", metavar="FILE")
-    _flag(group, "log_requests", "a line of JSON for each HTTP request", action="store_true")
+    _flag(group, "log_requests", "a line of JSON for each request", action="store_true")
     _flag(group, "monitoring_config_file", "where metrics are, as a MonitoringConfig in text format", metavar="FILE")
     _flag(
         group,
@@ -273,7 +273,7 @@ def options(args: argparse.Namespace) -> ServeOptions:
 
 
 def _named(args: argparse.Namespace) -> tuple:  # type: ignore[type-arg]
-    from coldframe.serve.config import ModelConfig
+    from coldframe.serve.config import ModelConfig, check_local
     from coldframe.serve.naming import check_model_name
 
     pairs = [text.partition("=")[::2] for text in args.model]
@@ -290,6 +290,7 @@ def _named(args: argparse.Namespace) -> tuple:  # type: ignore[type-arg]
         if not path:
             raise MisuseError("a model has a name and a path", expected="`--model NAME=PATH`", found=f"`{name}`")
         check_model_name(name)
+        check_local(path, where=f"of model `{name}`")
         if name in found:
             raise MisuseError(f"two models are called `{name}`")
         found[name] = ModelConfig(name, Path(path), checkpoint=args.checkpoint)

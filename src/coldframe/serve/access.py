@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 
@@ -28,9 +29,14 @@ _ID: Final = b"x-request-id"
 _CORS: Final = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"POST, GET, OPTIONS"),
-    (b"access-control-allow-headers", b"Content-Type, Authorization, X-Request-ID"),
+    (
+        b"access-control-allow-headers",
+        b"Content-Type, Content-Encoding, Authorization, X-Request-ID, Inference-Header-Content-Length",
+    ),
+    (b"access-control-expose-headers", b"X-Request-ID, Inference-Header-Content-Length"),
 )
 _ID_LENGTH: Final = 128
+_STATUS_NAMES: Final = {key: status.name for status in grpc.StatusCode for key in (status, status.value[0])}
 
 
 def is_allowed(authorization: str, tokens: tuple[str, ...]) -> bool:
@@ -118,6 +124,43 @@ def _request_id(given: bytes) -> bytes:
     if 0 < len(given) <= _ID_LENGTH and all(33 <= c < 127 for c in given):
         return given
     return b"%016x" % random.getrandbits(64)
+
+
+class LogInterceptor(grpc.aio.ServerInterceptor):
+    """Writes a line of JSON for each gRPC request; its id goes back as trailing metadata, ``x-request-id``."""
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        """See `grpc.aio.ServerInterceptor`."""
+        handler = await continuation(details)
+        if handler is None or handler.unary_unary is None:  # unknown, or a stream: reflection, watching health
+            return handler
+        given = dict(details.invocation_metadata).get(_ID.decode(), "")
+        number = _request_id(given.encode() if isinstance(given, str) else given).decode()
+        answer = handler.unary_unary
+
+        async def logged(request: Any, context: Any) -> Any:
+            context.set_trailing_metadata(((_ID.decode(), number),))
+            started, ended = time.perf_counter(), "CANCELLED"
+            try:
+                reply = await answer(request, context)
+                ended = "OK"
+                return reply
+            except grpc.aio.AbortError:
+                ended = _STATUS_NAMES.get(context.code(), "UNKNOWN")
+                raise
+            finally:
+                took = (time.perf_counter() - started) * 1000
+                line = {"id": number, "method": "gRPC", "path": details.method, "status": ended,
+                        "ms": round(took, 3), "client": _host(context.peer())}  # fmt: skip
+                log.info("%s", json_tensors.dump(line).decode())
+
+        return handler._replace(unary_unary=logged)
+
+
+def _host(peer: str) -> str:
+    """Return the address in gRPC's name of a client: ``ipv4:127.0.0.1:40000``, ``ipv6:%5B::1%5D:40000``, ``unix:``."""
+    kind, _, rest = peer.partition(":")
+    return unquote(rest).rpartition(":")[0].strip("[]") if kind.startswith("ipv") else kind
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):

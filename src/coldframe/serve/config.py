@@ -129,6 +129,7 @@ def _model_config(entry: Any, where: str) -> ModelConfig:
     check_model_name(entry.name, where=where)
     if not entry.base_path:
         raise MisuseError(f"Expected model {entry.name} to have an absolute path or URI; got base_path()=", where=where)
+    check_local(entry.base_path, where=here)
     if entry.model_type and entry.model_platform:
         raise MisuseError(
             "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform, "
@@ -152,6 +153,22 @@ def _model_config(entry: Any, where: str) -> ModelConfig:
         sampling=logging.sampling_config.sampling_rate,
         log_prefix=logging.log_collector_config.filename_prefix,
     )
+
+
+def check_local(path: str, *, where: str = "") -> None:
+    """Refuse a base path that is a URL.
+
+    Raises:
+        UnsupportedError: it is one.
+    """
+    scheme, is_url, _ = path.partition("://")
+    if is_url and scheme.isalnum():
+        raise UnsupportedError(
+            "base paths at URLs are not read",
+            where=where,
+            found=path,
+            hint="mount or copy the models, and name the folder",
+        )
 
 
 def _policy(message: Any, where: str) -> VersionPolicy:

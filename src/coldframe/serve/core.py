@@ -239,7 +239,7 @@ class Core:
         self.reconfigure: Callable[[Sequence[ModelConfig], float | None], Awaitable[None]] = self._reconfigure
 
     async def _reconfigure(self, configs: Sequence[ModelConfig], timeout: float | None) -> None:
-        await asyncio.to_thread(self.catalog.configure, configs, timeout=timeout)
+        await asyncio.to_thread(self.catalog.replace, configs, timeout=timeout)
 
     def deadline(self, seconds: float | None = None) -> float:
         """Return the monotonic time until which a request that arrived now may take."""

@@ -159,7 +159,6 @@ def no_rows(rows: list[Any], dtype: DType, name: str) -> RequestError:
         dtype: what their elements should be.
         name: the input, or nothing where rows are plain values.
     """
-    key = f" key: {name}" if name else ""
     first: tuple[int, list[int]] | None = None
     for i, row in enumerate(rows):
         fault, count, shape = _filled(row, dtype)
@@ -170,8 +169,16 @@ def no_rows(rows: list[Any], dtype: DType, name: str) -> RequestError:
         if not fault and shape != first[1]:
             fault = f"Expecting shape {_listed(first[1])} but got: {_listed(shape)}"
         if fault:
-            return invalid(f"Failed to process element: {i}{key} of 'instances' list. Error: INVALID_ARGUMENT: {fault}")
+            return in_row(i, name, fault)
     return no_tensor(rows, dtype, name)
+
+
+def in_row(at: int, name: str, fault: str, *, hint: str = "") -> RequestError:
+    """Return the error of a fault in row number `at`; `name` is the input, or nothing where rows are plain values."""
+    key = f" key: {name}" if name else ""
+    return invalid(
+        f"Failed to process element: {at}{key} of 'instances' list. Error: INVALID_ARGUMENT: {fault}", hint=hint
+    )
 
 
 def _listed(shape: list[int]) -> str:

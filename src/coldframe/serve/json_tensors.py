@@ -30,13 +30,21 @@ from coldframe.formats import messages
 from coldframe.serve import json_faults
 from coldframe.serve.examples import merged
 from coldframe.serve.json_faults import MAX_RANK, kind, shown
-from coldframe.serve.status import invalid
+from coldframe.serve.status import RequestError, invalid
 from coldframe.shapes import TensorSpec
 
 Array = npt.NDArray[Any]
 _ROW_KEY: Final = "instances"
 _COLUMN_KEY: Final = "inputs"
-_NUMBERS: Final = {"f": "fiu", "i": "i", "u": "iu", "b": "b", "c": "fiu"}
+_REAL: Final = (frozenset((int, float)), np.dtype(np.float64))
+# By a dtype's kind: what its elements are in JSON, and the numpy type that holds all of those.
+_NUMBERS: Final[Mapping[str, tuple[frozenset[type], np.dtype[Any]]]] = {
+    "f": _REAL,
+    "c": _REAL,
+    "i": (frozenset((int,)), np.dtype(np.int64)),
+    "u": (frozenset((int,)), np.dtype(np.uint64)),
+    "b": (frozenset((bool,)), np.dtype(np.bool_)),
+}
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -135,11 +143,8 @@ def _rows(rows: list[Any], specs: Mapping[str, TensorSpec], optional: Collection
 def _check_keys(row: Mapping[str, Any], specs: Mapping[str, TensorSpec], optional: Collection[str], at: int) -> None:
     for key in row:
         if key not in specs:
-            raise invalid(
-                f"Failed to process element: {at} key: {key} of 'instances' list. "
-                f"JSON object: does not have named input: {key}",
-                hint=near_names(key, specs),
-            )
+            told = f"JSON object: does not have named input: {key}"
+            raise json_faults.in_row(at, key, told, hint=near_names(key, specs))
     if any(k not in row and k not in optional for k in specs):
         raise invalid(
             f"Failed to process element: {at} of 'instances' list. JSON object: {shown(row)} "
@@ -185,6 +190,10 @@ def to_array(value: Any, spec: TensorSpec, name: str, *, by_row: bool = False, n
         if by_row:
             raise json_faults.no_rows(value, dtype, name if named else "") from None
         raise json_faults.no_tensor(value, dtype, name) from None
+    except RequestError:  # of a string
+        if by_row:
+            raise _string_fault(value, name, named=named) from None
+        raise
 
 
 class _NoTensorError(Exception):
@@ -192,19 +201,15 @@ class _NoTensorError(Exception):
 
 
 def _number_array(value: Any, dtype: DType) -> Array:
-    types = _types(value)
-    if str in types or (bool in types and dtype.kind != "b"):
-        # Not for numpy: it would take truth for 1 and 0, and give each number the room of the longest string.
+    elements, widest = _NUMBERS[dtype.kind]
+    # Not left to numpy, which takes truth for 1 and 0, null for NaN, and large numbers of 64 bits for floats.
+    if not _types(value) <= elements:
         raise _NoTensorError
     try:
-        found = np.array(value)
-    except (ValueError, OverflowError):  # ragged
+        found = np.array(value, widest)
+    except (ValueError, OverflowError):  # ragged, or a number that it cannot hold
         raise _NoTensorError from None
-    if not found.size:
-        return found.astype(dtype.numpy)
-    if found.dtype.kind not in _NUMBERS[dtype.kind]:
-        raise _NoTensorError
-    if dtype.kind in "iu":
+    if dtype.kind in "iu" and found.size:
         limits = np.iinfo(dtype.numpy)
         if found.min() < limits.min or found.max() > limits.max:
             raise _NoTensorError
@@ -222,6 +227,18 @@ def _types(value: Any, level: int = 0) -> set[type]:
     if len(found) > 1 or level >= MAX_RANK:
         raise _NoTensorError
     return set().union(*(_types(v, level + 1) for v in value))
+
+
+def _string_fault(rows: list[Any], name: str, *, named: bool) -> RequestError:
+    """Return the error of the first row that is no tensor of strings."""
+    for i, row in enumerate(rows):
+        try:
+            _string_array(row, name)
+        except _NoTensorError:
+            break
+        except RequestError as e:
+            return json_faults.in_row(i, name if named else "", str(e))
+    return json_faults.no_rows(rows, string, name if named else "")
 
 
 def _string_array(value: Any, name: str) -> Array:
@@ -354,7 +371,7 @@ def _has_lists(value: Any) -> bool:
         return any(map(_has_lists, value.values()))
     if isinstance(value, list):
         return any(map(_has_lists, value))
-    return isinstance(value, float) and not np.isfinite(value)
+    return isinstance(value, (float, np.floating)) and not np.isfinite(value)
 
 
 def _as_list(value: Any) -> Any:

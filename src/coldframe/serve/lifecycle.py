@@ -171,6 +171,31 @@ class Catalog:
         self.wait(timeout)
         self._set_labels()
 
+    def replace(self, configs: Iterable[ModelConfig], *, timeout: float | None = None) -> None:
+        """Serve these models and no others, as `configure`, for a client that waits for the outcome.
+
+        Raises:
+            RequestError: as `configure`; or models that were not served before are not serving now (UNKNOWN). They are
+                configured nevertheless, and tried again.
+        """
+        chosen = list(configs)
+        with self._lock:
+            known = {name: model.config.path for name, model in self._models.items()}
+        self.configure(chosen, timeout=timeout)
+        missing = []
+        with self._lock:
+            for config in chosen:
+                model = self._models.get(config.name)
+                if model is None or known.get(config.name) == config.path or model.available():
+                    continue
+                failed = [v for v in model.versions.values() if v.message]
+                missing += [
+                    f"{{name: {v.model} version: {v.number}}} due to error: {v.code.name}: {v.message}" for v in failed
+                ] or [f"{{name: {config.name}}} has no versions in its base path"]
+        if missing:
+            told = ", ".join(f"{{{m}}}" for m in missing)
+            raise RequestError(Code.UNKNOWN, f"{len(missing)} model(s) did not become available: {{{told}}}")
+
     def _retire(self, model: _Model) -> None:
         model.wanted = set()
         self._settle(model)

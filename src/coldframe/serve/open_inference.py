@@ -47,6 +47,14 @@ _PATH: Final = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>\
 _TOLD: Final = Redacted()
 _EXTENSIONS: Final = ["binary_tensor_data"]
 _HEADER_SIZE: Final = b"inference-header-content-length"
+_BINARY: Final = (b"content-type", b"application/octet-stream")
+_NOT_THERE: Final = {
+    "shared_memory_region": "shared memory",
+    "shared_memory_offset": "shared memory",
+    "shared_memory_byte_size": "shared memory",
+    "classification": "a classification",
+}
+"""Parameters of extensions that would change where a tensor is or what it means, and so cannot be passed over."""
 _DIGITS: Final = 19
 _MAX_RANK: Final = 64  # numpy's
 _MAX_ELEMENTS: Final = 1 << 40
@@ -131,7 +139,9 @@ class OpenInference:
             ready = self._core.catalog.is_ready()
             return 200 if ready else 503, json_tensors.dump({"ready": ready}), ()
         found = _PATH.fullmatch(path)
-        if found is None or (found["what"] == "infer") == reading:
+        if found is None:
+            raise RequestError(Code.NOT_FOUND, f"no such endpoint: {method} {path}")
+        if (found["what"] == "infer") == reading:
             raise invalid(f"Malformed request: {method} {path}")
         spec = _spec(unquote(found["name"]), found["version"] or "")
         if found["what"] == "infer":
@@ -181,9 +191,11 @@ class OpenInference:
         end = len(body) if size is None else int(size)
         request = json_tensors.parse_object(body[:end])
         raw = _Raw(body, end)
-        inputs = dict(_input(t, raw) for t in _list(request, "inputs", True))
+        inputs = _by_name(_input(t, raw) for t in _list(request, "inputs", True))
         raw.expect_end()
         wanted = [_name(t) for t in _list(request, "outputs", False)]
+        for tensor in _list(request, "outputs", False):
+            _refuse_extensions(_name(tensor), _parameters(tensor))
         answer = await self._core.predict(spec, _reading(_signature(request), inputs), wanted, deadline=deadline)
         reply: dict[str, Any] = {"model_name": spec.name, "model_version": str(answer.version)}
         if "id" in request:
@@ -193,7 +205,7 @@ class OpenInference:
         head = json_tensors.dump(reply)
         if not binary:
             return 200, head, ()
-        return 200, b"".join((head, *binary.values())), ((_HEADER_SIZE, b"%d" % len(head)),)
+        return 200, b"".join((head, *binary.values())), (_BINARY, (_HEADER_SIZE, b"%d" % len(head)))
 
     # gRPC
 
@@ -234,10 +246,10 @@ class OpenInference:
                 expected=len(request.inputs),
                 found=len(request.raw_input_contents),
             )
-        inputs = {}
-        for i, tensor in enumerate(request.inputs):
-            raw = request.raw_input_contents[i] if request.raw_input_contents else None
-            inputs[tensor.name] = _message_array(tensor, raw)
+        for tensor in (*request.inputs, *request.outputs):
+            _refuse_extensions(tensor.name, tensor.parameters)
+        raw = request.raw_input_contents or [None] * len(request.inputs)
+        inputs = _by_name((t.name, _message_array(t, content)) for t, content in zip(request.inputs, raw, strict=True))
         signature = (
             request.parameters["signature_name"].string_param if "signature_name" in request.parameters else None
         )
@@ -274,7 +286,8 @@ def _reading(signature: str | None, inputs: Mapping[str, Array]) -> Callable[[Se
 
 def _tensor_metadata(key: str, spec: TensorSpec) -> dict[str, Any]:
     name = _NAMES.get(spec.dtype.name, (spec.dtype.name.upper(), ""))[0]
-    return {"name": key, "datatype": name, "shape": [-1 if d is None else d for d in spec.shape.dims or (-1,)]}
+    dims = (-1,) if spec.shape.dims is None else spec.shape.dims
+    return {"name": key, "datatype": name, "shape": [-1 if d is None else d for d in dims]}
 
 
 # Tensors in JSON, or after it
@@ -314,11 +327,31 @@ def _name(tensor: Mapping[str, Any]) -> str:
     return name
 
 
-def _parameter(holder: Mapping[str, Any], key: str) -> Any:
+def _parameters(holder: Mapping[str, Any]) -> dict[str, Any]:
     found = holder.get("parameters", {})
     if not isinstance(found, dict):
         raise invalid("`parameters` must be an object")
-    return found.get(key)
+    return found
+
+
+def _parameter(holder: Mapping[str, Any], key: str) -> Any:
+    return _parameters(holder).get(key)
+
+
+def _refuse_extensions(name: str, parameters: Iterable[str]) -> None:
+    """Refuse a tensor that is elsewhere, or is to be something else, by an extension that this server has not."""
+    for key in parameters:
+        if key in _NOT_THERE:
+            raise invalid(f"tensor `{name}` asks for {_NOT_THERE[key]}, which this server has not", found=key)
+
+
+def _by_name(tensors: Iterable[tuple[str, Array]]) -> dict[str, Array]:
+    found: dict[str, Array] = {}
+    for name, value in tensors:
+        if name in found:
+            raise invalid(f"input `{name}` is given twice")
+        found[name] = value
+    return found
 
 
 def _signature(request: Mapping[str, Any]) -> str | None:
@@ -332,6 +365,7 @@ def _input(tensor: Mapping[str, Any], raw: _Raw) -> tuple[str, Array]:
     name, dims = _name(tensor), tensor.get("shape")
     if not isinstance(dims, list) or not all(type(d) is int and d >= 0 for d in dims):
         raise invalid(f"input `{name}` needs a shape of whole numbers", found=dims)
+    _refuse_extensions(name, _parameters(tensor))
     dtype, count = _dtype(str(tensor.get("datatype"))), _count(dims, name)
     size = _parameter(tensor, "binary_data_size")
     if size is not None:

@@ -153,12 +153,13 @@ def version_number(text: str) -> int:
 
 
 async def respond(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    """Send a JSON reply."""
+    """Send a reply: JSON, unless one of the headers says otherwise."""
+    kind = () if any(name == b"content-type" for name, _ in headers) else (_JSON,)
     await send(
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [_JSON, (b"content-length", b"%d" % len(body)), *headers],
+            "headers": [*kind, (b"content-length", b"%d" % len(body)), *headers],
         }
     )
     await send({"type": "http.response.body", "body": body})

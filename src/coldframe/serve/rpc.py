@@ -25,7 +25,7 @@ from coldframe.serve.bodies import Budget
 from coldframe.serve.core import CLASSIFY, REGRESS, Answer, Classes, Core, Values
 from coldframe.serve.examples import classification, regression, serialized
 from coldframe.serve.naming import ModelSpec
-from coldframe.serve.servable import DEFAULT_SIGNATURE, Servable
+from coldframe.serve.servable import DEFAULT_SIGNATURE, Servable, output_name
 from coldframe.serve.status import Code, Redacted, RequestError, code_of, invalid
 
 log = logging.getLogger("coldframe.serve")
@@ -213,7 +213,8 @@ class TensorFlowServing:
     async def _session_run(self, request: Any, context: Any) -> bytes:
         if request.tensor_name_is_alias:
             raise RequestError(Code.UNIMPLEMENTED, "tensor_name_is_alias is not supported: name tensors")
-        fetches, targets = list(request.fetch), list(request.target)
+        fetches = [output_name(name) for name in request.fetch]
+        targets = list(request.target)
 
         def read(servable: Servable) -> Any:
             feeds = self._arrays((t.name, t.tensor) for t in request.feed)
@@ -223,7 +224,7 @@ class TensorFlowServing:
         out = message("SessionRunResponse")()
         _name(out.model_spec, answer)
         values: Any = answer.outputs
-        for name, value in zip(fetches, values[0], strict=True):
+        for name, value in zip(request.fetch, values[0], strict=True):
             array = np.asarray(value, object) if isinstance(value, bytes) else np.asarray(value)
             out.tensor.add(name=name).tensor.ParseFromString(self._encoded(array))
         return bytes(out.SerializeToString())

@@ -235,6 +235,11 @@ class Servable:
         return refused
 
 
+def output_name(name: str) -> str:
+    """Return the tensor that SessionRun fetches by a name: that of an operation stands for its first output."""
+    return name if ":" in name else f"{name}:0"
+
+
 def _fitting(key: str, value: Array, spec: TensorSpec) -> Array:
     if spec.dtype.kind == "s":
         if value.dtype != object:

@@ -38,7 +38,7 @@ from grpc_reflection.v1alpha import reflection
 from coldframe.errors import ColdframeError, MisuseError
 from coldframe.formats import messages
 from coldframe.serve import connections, memory, warmup
-from coldframe.serve.access import TokenInterceptor
+from coldframe.serve.access import LogInterceptor, TokenInterceptor
 from coldframe.serve.app import application
 from coldframe.serve.batching import BatchRunner
 from coldframe.serve.bodies import Budget
@@ -92,7 +92,7 @@ class ServeOptions:
         tokens: who may ask, by the token that they send; none: everybody.
         workers: processes that share the ports.
         reuse_port: whether other processes may listen on the same ports.
-        log_requests: whether there is a line of JSON in the log for each HTTP request.
+        log_requests: whether there is a line of JSON in the log for each request.
         max_in_flight: HTTP requests that are worked on at the same time; beyond, 429; 0: any number.
         grace: seconds that requests in flight have when the server ends.
     """
@@ -286,7 +286,9 @@ class Server:
             ("grpc.experimental.tcp_min_read_chunk_size", _GRPC_CHUNK),
             *self.options.grpc_arguments,
         ]
-        guards = [TokenInterceptor(self.options.tokens)] if self.options.tokens else []
+        guards: list[grpc.aio.ServerInterceptor] = [LogInterceptor()] if self.options.log_requests else []
+        if self.options.tokens:
+            guards.append(TokenInterceptor(self.options.tokens))
         self._rpc = grpc.aio.server(options=options, interceptors=guards)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._rpc)
         names = (*SERVICES, SERVICE, HEALTH, reflection.SERVICE_NAME)

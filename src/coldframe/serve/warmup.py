@@ -14,7 +14,7 @@ from coldframe.errors import CorruptError, MisuseError
 from coldframe.formats import messages, tensor_proto
 from coldframe.formats.tf_record import read_records
 from coldframe.serve.examples import serialized
-from coldframe.serve.servable import Servable
+from coldframe.serve.servable import Servable, output_name
 
 _FILE: Final = ("assets.extra", "tf_serving_warmup_requests")
 _MAX_RECORDS: Final = 1000
@@ -58,7 +58,8 @@ def _answer(servable: Servable, log: Any, where: str) -> None:
     elif kind == "session_run_log":
         request = log.session_run_log.request
         feeds = {t.name: tensor_proto.to_array(t.tensor, where=where) for t in request.feed}
-        servable.call(list(request.fetch), feeds)
+        targets = [t.partition(":")[0] for t in request.target]
+        servable.call([[output_name(name) for name in request.fetch], targets], feeds)
     else:
         raise MisuseError(f"warm-up requests of kind `{kind}` are not answered", where=where)
 

@@ -300,7 +300,7 @@ class _Line:
 
     async def _configure(self, number: int, configs: Sequence[ModelConfig]) -> None:
         try:
-            await asyncio.to_thread(self._server.catalog.configure, configs)
+            await asyncio.to_thread(self._server.catalog.replace, configs)
         except ColdframeError as e:
             self._pipe.send(("configured", number, code_of(e), Redacted()(e)))
         else:
