@@ -188,7 +188,9 @@ def parse_text(kind: Any, text: str | bytes | memoryview, *, where: str, strict:
         decoded = text if isinstance(text, str) else bytes(text).decode()
         with warnings.catch_warnings():  # protobuf's own reader of escapes warns about odd ones, then takes them
             warnings.simplefilter("ignore", DeprecationWarning)
-            return text_format.Parse(decoded, cls(), allow_unknown_field=not strict, descriptor_pool=_POOL)
+            return text_format.Parse(
+                decoded, cls(), allow_unknown_field=not strict, descriptor_pool=cls.DESCRIPTOR.file.pool
+            )
     except (text_format.ParseError, DecodeError, UnicodeError, RecursionError) as e:
         what = str(e) if isinstance(e, text_format.ParseError) else type(e).__name__
         raise CorruptError(f"damaged text of {cls.DESCRIPTOR.full_name}", where=where, found=what) from e

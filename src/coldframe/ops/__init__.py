@@ -99,6 +99,7 @@ FAMILIES = (
     "unicode",
     "text",
     "parsing",
+    "protos",
     "decode",
     "sparse",
     "sparse_math",
