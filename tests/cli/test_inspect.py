@@ -10,8 +10,12 @@ import pytest
 
 import coldframe as cf
 from cli_harness import DIGITS, Command, expect_text
+from coldframe import dtypes
+from coldframe.formats import messages
+from coldframe.graph.convert import to_graph_def
 from fixtures_data import ROOT as FIXTURES
 from fixtures_data import Fixture, fixtures
+from graph_builder import graph, node, placeholder
 
 TEXTS = {
     "inspect_checkpoint": f"{DIGITS}/model.ckpt-460",
@@ -36,6 +40,19 @@ def test_says_what_it_said(name: str, command: Command) -> None:
 def _without_coverage(text: str) -> str:
     """Leave out what changes whenever the op table grows."""
     return "\n".join(line for line in text.splitlines() if not line.startswith(("  unsupported", "note: coldframe ")))
+
+
+def test_tells_of_attributes_that_are_passed_over(tmp_path: Path, command: Command) -> None:
+    relus = [node(f"{name} = Relu(x)", T=dtypes.float32, brand_new=True, _mine=1) for name in "ab"]
+    data = messages.serialize(to_graph_def(graph([placeholder("x"), *relus])), where="in a test")
+    path = tmp_path / "new.pb"
+    path.write_bytes(data)
+    assert (
+        "note: passed over, as TensorFlow does: attributes that the ops lack: Relu.brand_new\n"
+        in command("inspect", str(path)).out
+    )
+    (facts,) = json.loads(command("inspect", "--json", str(path)).out)["graphs"]
+    assert facts["unknown_attributes"] == {"Relu.brand_new": 2}
 
 
 @pytest.mark.parametrize("fixture", fixtures("checkpoint"), ids=repr)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from coldframe.errors import ExecutionError
+import coldframe.tf1 as cf1
+from coldframe.errors import ExecutionError, MisuseError
+from coldframe.tf1.framework.build import raw_op
 from op_harness import NUMPY, Row, bound, sample
 
 STEPS, BATCH, INPUTS, UNITS = 5, 3, 4, 6
@@ -167,3 +170,84 @@ def test_refusals(message: str, inputs: list[Any], more: dict[str, Any]) -> None
 def test_lengths_beyond_the_steps_are_refused() -> None:
     with pytest.raises(ExecutionError, match="`sequence_lengths`: expected 3 numbers of 0 to 5"):
         run("CudnnRNNV3", [X, H, H, packed("lstm", 1, 1), LENGTHS + 1])
+
+
+# --- gradients --------------------------------------------------------------------------------------------------
+def _steep(x: Any) -> Any:
+    """Away from 0, where the rectified cells have a corner."""
+    return x.astype(np.float64)
+
+
+def _gradients(mode: str, layers: int, ways: int, op: str, **more: Any) -> None:
+    """Compare with differences of the outputs, each weighed by a number of its own."""
+    lengths = [LENGTHS] if op.endswith("V3") else []
+    stacked = layers * ways
+    c = _steep(sample("float32", stacked, BATCH, UNITS, seed=2)) if mode == "lstm" else np.zeros(())
+    inputs = [
+        _steep(sample("float32", STEPS, BATCH, INPUTS)),
+        _steep(sample("float32", stacked, BATCH, UNITS, seed=1, low=-1, high=1)),
+        c,
+        _steep(packed(mode, layers, ways)),
+    ]
+    if not more.get("time_major", True):
+        inputs[:3] = [v.swapaxes(0, 1) if v.ndim else v for v in inputs[:3]]
+    fixed = attrs(mode, ways) | more
+
+    def outputs(values: list[Any]) -> list[Any]:
+        return run(op.replace("Backprop", ""), [*values, *lengths], **fixed)
+
+    out = outputs(inputs)
+    dys = [sample("float64", *o.shape, seed=9 + k) for k, o in enumerate(out[:3])]
+    got = run(op, [*inputs, *lengths, *out[:3], *dys, *out[3:]], **fixed)
+    rng, step = np.random.default_rng(0), 1e-6
+    for k, (value, found) in enumerate(zip(inputs, got, strict=True)):
+        assert found.shape == value.shape
+        if not value.ndim:
+            continue
+        way = rng.uniform(-1, 1, value.shape)
+        ends = [outputs([v + sign * step * way if i == k else v for i, v in enumerate(inputs)]) for sign in (1, -1)]
+        want = sum(((a - b) * dy).sum() for a, b, dy in zip(*ends, dys, strict=False)) / (2 * step)
+        np.testing.assert_allclose((found * way).sum(), want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "layers", "ways"), KINDS)
+def test_gradients_are_those_of_differences(mode: str, layers: int, ways: int) -> None:
+    for op in ("CudnnRNNBackprop", "CudnnRNNBackpropV2"):
+        _gradients(mode, layers, ways, op)
+
+
+@pytest.mark.parametrize("time_major", [True, False])
+@pytest.mark.parametrize("mode", ["lstm", "gru"])
+def test_gradients_of_sequences_of_different_lengths(mode: str, time_major: bool) -> None:
+    _gradients(mode, 2, 2, "CudnnRNNBackpropV3", time_major=time_major)
+
+
+def test_gradients_that_do_not_fit_are_refused() -> None:
+    p = packed("lstm", 1, 1)
+    out = run("CudnnRNN", [X, H, H, p])
+    with pytest.raises(ExecutionError, match=r"`output_backprop`: expected \[5, 3, 6\], found \[3, 6\]"):
+        run("CudnnRNNBackprop", [X, H, H, p, *out[:3], out[0][0], H, H, out[3]])
+    with pytest.raises(ExecutionError, match="dropout in training"):
+        run("CudnnRNNBackprop", [X, H, H, p, *out[:3], *out[:3], out[3]], dropout=0.5)
+
+
+@pytest.mark.parametrize("version", ["", "V2", "V3"])
+def test_layers_are_trained(version: str) -> None:
+    with cf1.Graph().as_default():
+        p = cf1.Variable(packed("gru", 1, 1))
+        lengths = [LENGTHS] if version == "V3" else []
+        out = raw_op(f"CudnnRNN{version}", [X, H, H, p, *lengths], {"rnn_mode": "gru"})
+        loss = cf1.reduce_sum(cf1.square(out[0]))
+        step = cf1.train.GradientDescentOptimizer(0.02).minimize(loss)
+        with cf1.Session() as session:
+            session.run(cf1.global_variables_initializer())
+            losses = [session.run([loss, step])[0] for _ in range(5)]
+    assert all(b < a for a, b in itertools.pairwise(losses))
+
+
+def test_layers_that_are_not_training_have_no_gradient() -> None:
+    with cf1.Graph().as_default():
+        p = cf1.constant(packed("gru", 1, 1))
+        out = raw_op("CudnnRNN", [X, H, H, p], {"rnn_mode": "gru", "is_training": False})
+        with pytest.raises(MisuseError, match=r"gradient of .*CudnnRNN.*: expected `is_training` true, found false"):
+            cf1.gradients(out[0], p)

@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from coldframe import dtypes
+from coldframe.errors import FeedError
 from coldframe.formats import messages
 from coldframe.graph.convert import from_graph_def
 from coldframe.graph.ir import Graph
 from coldframe.runtime import ends
+from coldframe.runtime.session import Session
+from graph_builder import graph as built
+from graph_builder import node
 
 v1 = tf.compat.v1
 
@@ -147,3 +152,26 @@ def test_specs_by_node() -> None:
     graph = graph_of(two_heads)
     (spec,) = ends.specs_by_node(graph, ends.inputs(graph)).values()
     assert str(spec) == "x:0 float32[?, 4]"
+
+
+def test_the_ends_of_a_function_whose_body_is_the_graph() -> None:
+    one = {"T": dtypes.float32}
+    g = built(
+        [
+            node("b = _Arg()", index=1, **one),
+            node("a = _Arg()", index=0, **one),
+            node("sum = Add(a, b)", **one),
+            node("product = Mul(a, b)", **one),
+            node("second = _Retval(sum)", index=1, **one),
+            node("first = _Retval(product)", index=0, **one),
+        ]
+    )
+    assert [str(e.ref) for e in ends.inputs(g)] == ["b:0", "a:0"]
+    assert [(str(e.ref), e.reason) for e in ends.guess_outputs(g)] == [
+        ("product:0", "the function returns it"),
+        ("sum:0", "the function returns it"),
+    ]
+    session = Session(g)
+    assert session.run(["product:0", "sum:0", "first"], {"a:0": 2.0, "b:0": 3.0}) == [6, 5, None]
+    with pytest.raises(FeedError, match=r"placeholder `a` must be fed: expected float32$"):
+        session.run("first", {"b:0": 3.0})

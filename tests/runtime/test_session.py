@@ -12,7 +12,7 @@ import tensorflow as tf
 import coldframe as cf
 from coldframe import dtypes
 from coldframe.runtime.session import Session
-from graph_builder import graph, node, placeholder
+from graph_builder import graph, node, placeholder, run_tf
 from graphs import Case, case, same, tf1
 
 
@@ -148,10 +148,20 @@ def test_an_op_of_nobody_says_so() -> None:
 
 
 def test_all_attributes_that_are_not_supported_are_named_at_once() -> None:
-    relus = [node(f"{name} = Relu(x)", T=dtypes.float32, brand_new=True) for name in ("a", "b")]
-    nodes = [placeholder("x"), *relus, node("y = Add(a, b)", T=dtypes.float32)]
-    with pytest.raises(cf.UnsupportedError, match=r"Relu has no attribute `brand_new` at node `a` .*; .* at node `b`"):
-        Session(graph(nodes)).run("y:0", {"x:0": 1.0})
+    a, b = (node(f"{name} = FIFOQueueV2()", component_types=(dtypes.float32,)) for name in "ab")
+    sizes = [node(f"take_{n} = QueueDequeueV2({n})", component_types=(dtypes.float32,), timeout_ms=9) for n in "ab"]
+    nodes = [a, b, *sizes, node("y = Add(take_a, take_b)", T=dtypes.float32)]
+    with pytest.raises(
+        cf.UnsupportedError, match=r"`timeout_ms` is not supported at node `take_a` .*; .* at node `take_b`"
+    ):
+        Session(graph(nodes)).run("y:0")
+
+
+def test_attributes_that_ops_lack_are_passed_over_as_tensorflow_does() -> None:
+    g = graph([placeholder("x"), node("y = Relu(x)", T=dtypes.float32, brand_new=True, _mine=3)])
+    (want,) = run_tf(g, {"x:0": np.array([-1, 2], "f")}, ["y:0"])
+    got = Session(g).run("y:0", {"x:0": np.array([-1, 2], "f")})
+    assert got.tolist() == want.tolist() == [0, 2]
 
 
 def test_what_feeds_a_graph_says_what_to_feed_instead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,7 @@ FAMILIES = (
     "ragged",
     "rnn",
     "cudnn_rnn",
+    "cudnn_rnn_gradients",
     "ctc",
 )
 

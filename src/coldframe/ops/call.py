@@ -180,11 +180,8 @@ def _arguments(
         if name in takes or name.startswith("_") or name in op.ignores:
             continue
         spec = sig.attrs.get(name)
-        if spec is None:
-            raise UnsupportedAttributeError(
-                f"{op.name} has no attribute `{name}`", expected=", ".join(sig.attrs) or "none",
-                hint="the graph was made by a newer TensorFlow, or by hand",
-            )  # fmt: skip
+        if spec is None:  # TensorFlow passes it over, in files of whatever version; `coldframe inspect` tells
+            continue
         if name not in _deduced(op.name) and not (spec.has_default and full[name] == spec.default):
             raise UnsupportedAttributeError(
                 f"{op.name}: attribute `{name}` is not supported", expected=spec.default, found=full[name]

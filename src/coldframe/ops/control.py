@@ -37,6 +37,17 @@ def placeholder(xp: Any, *, dtype: DType, shape: Shape) -> Any:
 placeholder_v2 = alias("PlaceholderV2", placeholder)
 
 
+@op("_Arg", placeholder=True, ignores=("T", "index"))
+def arg(xp: Any) -> Any:
+    """An argument of a function whose body is the graph: it must be fed."""
+    raise refuse("an argument was not fed")
+
+
+@op("_Retval", effect=True, role="result", ignores=("index",))
+def retval(xp: Any, input: Any) -> None:
+    """A result of a function whose body is the graph: fetch its input."""
+
+
 @op("PlaceholderWithDefault", gradient=passed, shape=inference_array.placeholder_with_default, role="default")
 def placeholder_with_default(xp: Any, input: Any, *, shape: Shape) -> Any:
     """A tensor that may be fed; else its input."""

@@ -25,12 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.errors import MisuseError
+from coldframe.ops.backward import attrs_of
 from coldframe.ops.known import Attrs, Dims, Known, with_rank
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
-_GATES: Final = {"lstm": 4, "gru": 3, "rnn_relu": 1, "rnn_tanh": 1}
+GATES: Final = {"lstm": 4, "gru": 3, "rnn_relu": 1, "rnn_tanh": 1}
 _HOST: Final = "cuDNN's packed weights, step by step"
 _TUNING: Final = ("seed", "seed2")
 
@@ -64,7 +66,7 @@ class Layout:
             raise refuse("layers, units and inputs", expected="positive numbers", found=[layers, units, inputs])
         if input_mode == "skip_input" or (input_mode == "auto_select" and units == inputs):
             raise refuse("a first layer without input matrices", expected="linear_input", found=input_mode)
-        return cls(_GATES[rnn_mode], layers, 2 if direction == "bidirectional" else 1, units, inputs)
+        return cls(GATES[rnn_mode], layers, 2 if direction == "bidirectional" else 1, units, inputs)
 
     @property
     def count(self) -> int:
@@ -176,7 +178,7 @@ def cudnn_rnn_canonical_to_params_v2(
 
 # --- running ----------------------------------------------------------------------------------------------------
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Cell:
+class Cell:
     """One layer in one direction: matrices [gates * units, width], biases [gates * units], all float32 or float64."""
 
     mode: str
@@ -187,17 +189,17 @@ class _Cell:
 
     def step(self, xw: Array, h: Array, c: Array) -> tuple[Array, Array]:
         """Return the next output and cell; `xw` is what the input gives to the gates."""
-        gates = _GATES[self.mode]
+        gates = GATES[self.mode]
         hr = h @ self.r.T + self.br
         if self.mode == "gru":
             (xr, xi, xn), (hr_, hi, hn) = np.split(xw, gates, 1), np.split(hr, gates, 1)
-            reset, update = _sigmoid(xr + hr_), _sigmoid(xi + hi)
+            reset, update = sigmoid(xr + hr_), sigmoid(xi + hi)
             new = np.tanh(xn + reset * hn)
             return (1 - update) * new + update * h, c
         if self.mode == "lstm":
             i, f, new, o = np.split(xw + hr, gates, 1)
-            c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(new)
-            return _sigmoid(o) * np.tanh(c), c
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(new)
+            return sigmoid(o) * np.tanh(c), c
         both = xw + hr
         return (np.maximum(both, 0) if self.mode == "rnn_relu" else np.tanh(both)), c
 
@@ -213,15 +215,16 @@ class _Cell:
         return out, h, c
 
 
-def _sigmoid(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + exp(-x))."""
     half = x.dtype.type(0.5)
     out: Array = half * np.tanh(half * x) + half
     return out
 
 
-def _cell(mode: str, weights: list[Array], biases: list[Array]) -> _Cell:
-    gates = _GATES[mode]
-    return _Cell(
+def _cell(mode: str, weights: list[Array], biases: list[Array]) -> Cell:
+    gates = GATES[mode]
+    return Cell(
         mode, np.concatenate(weights[:gates]), np.concatenate(weights[gates:]), np.concatenate(biases[:gates]),
         np.concatenate(biases[gates:]),
     )  # fmt: skip
@@ -232,45 +235,75 @@ def _state(name: str, value: Array, layers: int, batch: int, units: int) -> None
         raise refuse(f"`{name}`", expected=[layers, batch, units], found=list(value.shape))
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Layers:
+    """Layers with their weights, one cell per layer and direction, and how long the sequences of a batch are."""
+
+    layout: Layout
+    cells: list[Cell]
+    lengths: Array
+
+    @classmethod
+    def of(
+        cls, x: Array, h: Array, c: Array, params: Array, lengths: Array | None,
+        mode: str, input_mode: str, direction: str,
+    ) -> Layers:  # fmt: skip
+        """Check the tensors of a call: `x` [time, batch, inputs], `h` and `c` [layers * directions, batch, units].
+
+        Raises:
+            ExecutionError: they do not fit each other.
+        """
+        if x.ndim != 3 or h.ndim != 3:
+            raise refuse("input and state", expected="rank 3", found=[x.ndim, h.ndim])
+        ways = 2 if direction == "bidirectional" else 1
+        steps, batch, inputs = x.shape
+        stacked, _, units = h.shape
+        if not stacked or stacked % ways:
+            raise refuse("the first dimension of `input_h`", expected=f"a multiple of {ways}", found=stacked)
+        _state("input_h", h, stacked, batch, units)
+        if mode == "lstm":
+            _state("input_c", c, stacked, batch, units)
+        if lengths is None:
+            lengths = np.full(batch, steps)
+        elif lengths.shape != (batch,) or np.any((lengths < 0) | (lengths > steps)):
+            raise refuse("`sequence_lengths`", expected=f"{batch} numbers of 0 to {steps}", found=lengths.tolist())
+        layout = Layout.of(mode, input_mode, direction, stacked // ways, units, inputs)
+        weights, biases = layout.unpacked(params.astype(wide(x.dtype), copy=False))
+        own = 2 * layout.gates
+        parts = [slice(k * own, (k + 1) * own) for k in range(stacked)]
+        return cls(layout, [_cell(mode, weights[p], biases[p]) for p in parts], lengths)
+
+    def run(self, x: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
+        """Return outputs [time, batch, directions * units], and the last outputs and cells."""
+        below, last_h, last_c, ways = x, h.copy(), c.copy(), self.layout.directions
+        for layer in range(self.layout.layers):
+            outs = []
+            for way in range(ways):
+                k = layer * ways + way
+                out, last_h[k], last_c[k] = self.cells[k].run(below, last_h[k], last_c[k], self.lengths, way == 1)
+                outs.append(out)
+            below = np.concatenate(outs, axis=2)
+        return below, last_h, last_c
+
+
+def wide(kind: Any) -> Any:
+    """Return the dtype to compute in."""
+    return np.float64 if kind == np.float64 else np.float32
+
+
 def _run(
     x: Array, h: Array, c: Array, params: Array, lengths: Array | None, mode: str, input_mode: str, direction: str
 ) -> tuple[Array, Array, Array]:
     """Run all layers over `x` [time, batch, inputs] from `h` and `c` [layers * directions, batch, units]."""
-    if x.ndim != 3 or h.ndim != 3:
-        raise refuse("input and state", expected="rank 3", found=[x.ndim, h.ndim])
-    ways = 2 if direction == "bidirectional" else 1
-    steps, batch, inputs = x.shape
-    stacked, _, units = h.shape
-    if not stacked or stacked % ways:
-        raise refuse("the first dimension of `input_h`", expected=f"a multiple of {ways}", found=stacked)
-    _state("input_h", h, stacked, batch, units)
-    if mode == "lstm":
-        _state("input_c", c, stacked, batch, units)
-    if lengths is None:
-        lengths = np.full(batch, steps)
-    elif lengths.shape != (batch,) or np.any((lengths < 0) | (lengths > steps)):
-        raise refuse("`sequence_lengths`", expected=f"{batch} numbers of 0 to {steps}", found=lengths.tolist())
-    layout = Layout.of(mode, input_mode, direction, stacked // ways, units, inputs)
+    layers = Layers.of(x, h, c, params, lengths, mode, input_mode, direction)
     kind = x.dtype
-    wide = np.float64 if kind == np.float64 else np.float32
-    weights, biases = layout.unpacked(params.astype(wide, copy=False))
-    own = 2 * layout.gates
-    below, last_h, last_c = x.astype(wide, copy=False), h.astype(wide), (c if mode == "lstm" else h).astype(wide)
-    for layer in range(layout.layers):
-        outs = []
-        for way in range(ways):
-            k = layer * ways + way
-            part = slice(k * own, (k + 1) * own)
-            out, last_h[k], last_c[k] = _cell(mode, weights[part], biases[part]).run(
-                below, last_h[k], last_c[k], lengths, way == 1
-            )
-            outs.append(out)
-        below = np.concatenate(outs, axis=2)
-    final_c = last_c.astype(kind) if mode == "lstm" else np.zeros((), kind)
-    return below.astype(kind), last_h.astype(kind), final_c
+    first = [part.astype(wide(kind), copy=False) for part in (x, h, c if mode == "lstm" else h)]
+    out, last_h, last_c = layers.run(*first)
+    return out.astype(kind), last_h.astype(kind), (last_c.astype(kind) if mode == "lstm" else np.zeros((), kind))
 
 
-def _no_dropout(dropout: float, is_training: bool) -> None:
+def no_dropout(dropout: float, is_training: bool) -> None:
+    """Refuse dropout in training: which numbers a GPU drops, nobody else can tell."""
     if is_training and dropout:
         raise refuse("dropout in training", expected="`is_training` false, or no dropout", found=dropout)
 
@@ -292,7 +325,7 @@ def cudnn_rnn(
     *, rnn_mode: str, input_mode: str, direction: str, dropout: float, is_training: bool,
 ) -> Any:  # fmt: skip
     """Recurrent layers over [time, batch, inputs] with packed weights: outputs, last outputs and last cells."""
-    _no_dropout(dropout, is_training)
+    no_dropout(dropout, is_training)
     out = _run(input, input_h, input_c, params, None, rnn_mode, input_mode, direction)
     return *out, np.zeros(0, input.dtype)
 
@@ -303,7 +336,7 @@ def cudnn_rnn_v2(
     *, rnn_mode: str, input_mode: str, direction: str, dropout: float, is_training: bool,
 ) -> Any:  # fmt: skip
     """CudnnRNN, whose reserved memory, which only a GPU's gradient reads, has a second part."""
-    _no_dropout(dropout, is_training)
+    no_dropout(dropout, is_training)
     out = _run(input, input_h, input_c, params, None, rnn_mode, input_mode, direction)
     return *out, np.zeros(0, input.dtype), np.zeros(0, np.int8)
 
@@ -314,13 +347,57 @@ def cudnn_rnn_v3(
     *, rnn_mode: str, input_mode: str, direction: str, dropout: float, is_training: bool, time_major: bool,
 ) -> Any:  # fmt: skip
     """CudnnRNNV2 over sequences of different lengths; the batch is the first dimension unless `time_major`."""
-    _no_dropout(dropout, is_training)
-    parts = (input, input_h, input_c)
-    if not time_major:
-        if any(p.ndim != 3 for p in (parts if rnn_mode == "lstm" else parts[:2])):
-            raise refuse("input and state", expected="rank 3", found=[p.ndim for p in parts])
-        parts = tuple(p.swapaxes(0, 1) if p.ndim == 3 else p for p in parts)
-    out = _run(*parts, params, sequence_lengths, rnn_mode, input_mode, direction)
-    if not time_major:
+    no_dropout(dropout, is_training)
+    if time_major:
+        out = _run(input, input_h, input_c, params, sequence_lengths, rnn_mode, input_mode, direction)
+    else:
+        parts = time_first(rnn_mode, input, input_h, input_c)
+        out = _run(*parts, params, sequence_lengths, rnn_mode, input_mode, direction)
         out = (out[0].swapaxes(0, 1), out[1].swapaxes(0, 1), out[2].swapaxes(0, 1) if out[2].ndim else out[2])
     return *out, np.zeros(0, input.dtype), np.zeros(0, np.int8)
+
+
+def time_first(rnn_mode: str, x: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
+    """Return input and state, whose first dimension is the batch, in the order that the layers have."""
+    parts = (x, h, c)
+    if any(p.ndim != 3 for p in (parts if rnn_mode == "lstm" else parts[:2])):
+        raise refuse("input and state", expected="rank 3", found=[p.ndim for p in parts])
+    return x.swapaxes(0, 1), h.swapaxes(0, 1), c.swapaxes(0, 1) if c.ndim == 3 else c
+
+
+# --- gradients --------------------------------------------------------------------------------------------------
+_GRADIENT_ATTRS: Final = ("rnn_mode", "input_mode", "direction", "dropout", "seed", "seed2")
+
+
+@cudnn_rnn.gradient
+def _(g: Any, op: Any, *dys: Any) -> Any:
+    _needs_training(op)
+    return g.CudnnRNNBackprop(
+        *op.inputs, *op.outputs[:3], *dys[:3], op.outputs[3], **attrs_of(op, *_GRADIENT_ATTRS)
+    )  # fmt: skip
+
+
+@cudnn_rnn_v2.gradient
+def _(g: Any, op: Any, *dys: Any) -> Any:
+    _needs_training(op)
+    return g.CudnnRNNBackpropV2(
+        *op.inputs, *op.outputs[:3], *dys[:3], *op.outputs[3:], **attrs_of(op, *_GRADIENT_ATTRS)
+    )  # fmt: skip
+
+
+@cudnn_rnn_v3.gradient
+def _(g: Any, op: Any, *dys: Any) -> Any:
+    _needs_training(op)
+    grads = g.CudnnRNNBackpropV3(
+        *op.inputs, *op.outputs[:3], *dys[:3], *op.outputs[3:],
+        **attrs_of(op, *_GRADIENT_ATTRS, "num_proj", "time_major"),
+    )  # fmt: skip
+    return *grads, None
+
+
+def _needs_training(op: Any) -> None:
+    if not attrs_of(op, "is_training")["is_training"]:
+        raise MisuseError(
+            f"gradient of `{op.name}` ({op.type})", expected="`is_training` true", found="false",
+            hint="a GPU keeps what the gradient needs only when training",
+        )  # fmt: skip

@@ -117,7 +117,7 @@ def bind_node(node: Node, table: OpTable, functions: Callable[[FuncRef], Callabl
 
 
 def _described(b: BoundNode) -> str:
-    return f"{b.call.outputs[0][1].name}{b.call.attrs.get('shape')}"
+    return f"{b.call.outputs[0][1].name}{b.call.attrs.get('shape', '')}"
 
 
 def constant_of(call: Call) -> Any:

@@ -80,7 +80,16 @@ def guess_outputs(graph: Graph) -> tuple[End, ...]:
     Raises:
         GraphError: an input names no node of the graph.
     """
-    return _Guess(graph, table()).outputs()
+    ops = table()
+    found = [n for n in graph if (op := _op(ops, n.op)) is not None and op.role == "result" and n.inputs]
+    if found:  # the graph is the body of a function
+        return tuple(End(n.inputs[0], "the function returns it") for n in sorted(found, key=_index))
+    return _Guess(graph, ops).outputs()
+
+
+def _index(node: Node) -> int:
+    index = node.attrs.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _op(ops: OpTable, name: str) -> Op | None:

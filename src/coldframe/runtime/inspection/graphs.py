@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from coldframe import dtypes
 from coldframe.formats import graph_def, meta_graph
@@ -14,6 +15,7 @@ from coldframe.formats.saved_model import SavedModel, read_saved_model
 from coldframe.formats.sniff import FileKind, prefix_of
 from coldframe.graph.convert import from_graph_def
 from coldframe.graph.ir import Graph, Node
+from coldframe.graph.signatures import known, signature
 from coldframe.graph.values import TensorValue
 from coldframe.ops import table
 from coldframe.runtime import ends
@@ -21,6 +23,7 @@ from coldframe.runtime.inspection.checkpoints import checkpoint_fact, file_fact
 from coldframe.runtime.inspection.report import EndFact, FileFact, GraphFact, Report, SignatureFact
 from coldframe.shapes import Shape, TensorSpec
 
+_NAMED: Final = 5  # attributes that a note names
 GRAPHS = frozenset({Kind.GRAPH_DEF, Kind.META_GRAPH, Kind.SAVED_MODEL})
 
 
@@ -58,10 +61,18 @@ def _saved_model(found: FileKind) -> Report:
 
 
 def _todo(graph: GraphFact) -> tuple[str, ...]:
-    if not graph.unsupported:
-        return ("coldframe runs all of its ops",)
-    kinds = len(graph.unsupported)
-    return (f"coldframe lacks {kinds} of its {len(graph.ops)} ops; what does not need them runs",)
+    if graph.unsupported:
+        kinds = len(graph.unsupported)
+        notes = [f"coldframe lacks {kinds} of its {len(graph.ops)} ops; what does not need them runs"]
+    else:
+        notes = ["coldframe runs all of its ops"]
+    if graph.unknown_attributes:
+        names = list(graph.unknown_attributes)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        notes.append(
+            f"passed over, as TensorFlow does: attributes that the ops lack: {', '.join(names[:_NAMED])}{more}"
+        )
+    return tuple(notes)
 
 
 def _graph_fact(proto: Any, meta: Any, *, where: str, model: SavedModel | None = None) -> GraphFact:
@@ -82,6 +93,7 @@ def _graph_fact(proto: Any, meta: Any, *, where: str, model: SavedModel | None =
         variables=_variables(graph),
         ops=ops,
         unsupported={o: n for o, n in ops.items() if o not in supported and o not in graph.functions},
+        unknown_attributes=_unknown_attributes(proto),
         functions={f.signature.name: len(f.node_def) for f in proto.library.function},
         constants=sum(_weight(n) for n in graph),
         collections={} if meta is None else {k: _length(v) for k, v in sorted(meta.collection_def.items())},
@@ -108,9 +120,26 @@ def _end_fact(graph: Graph, end: ends.End) -> EndFact:
 
 def _histogram(proto: Any) -> dict[str, int]:
     """Count ops, in functions too; most frequent first."""
-    count = collections.Counter(n.op for n in proto.node)
+    return _most_frequent(collections.Counter(n.op for n in _nodes(proto)))
+
+
+def _unknown_attributes(proto: Any) -> dict[str, int]:
+    """Count attributes that are not of their node's op, nor internal (``_x``), where the op is one of TensorFlow's."""
+    count: collections.Counter[str] = collections.Counter()
+    for n in _nodes(proto):
+        if known(n.op):
+            own = signature(n.op).attrs
+            count.update(f"{n.op}.{name}" for name in n.attr if name not in own and not name.startswith("_"))
+    return _most_frequent(count)
+
+
+def _nodes(proto: Any) -> Iterator[Any]:
+    yield from proto.node
     for f in proto.library.function:
-        count.update(n.op for n in f.node_def)
+        yield from f.node_def
+
+
+def _most_frequent(count: collections.Counter[str]) -> dict[str, int]:
     return dict(sorted(count.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -127,6 +127,8 @@ class GraphFact:
         variables: the variables that the graph makes.
         ops: how often each op occurs, functions included; most frequent first.
         unsupported: those of `ops` that coldframe cannot run.
+        unknown_attributes: attributes, as ``Op.name``, that the op does not have, and how many nodes give them;
+            they are passed over.
         functions: number of nodes by function name.
         constants: bytes of weights inside the graph.
         collections: number of entries by collection.
@@ -144,6 +146,7 @@ class GraphFact:
     variables: tuple[TensorSpec, ...]
     ops: dict[str, int]
     unsupported: dict[str, int]
+    unknown_attributes: dict[str, int]
     functions: dict[str, int]
     constants: int
     collections: dict[str, int]
