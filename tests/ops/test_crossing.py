@@ -29,6 +29,11 @@ JOINED: dict[str, Any] = {
     "internal_type": "string",
 }
 
+EACH = np.stack([np.arange(40), np.zeros(40, np.int64)], axis=1)  # one feature a row, in many rows
+COLORS = np.array([b"color %d" % (i * i % 11) for i in range(40)], object)
+PLACES = np.arange(40) * 2**35 - 7
+SINGLE: list[Any] = [[EACH, EACH], [COLORS, PLACES], [np.array([40, 1]), np.array([40, 3])], [COLORS[::-1, None]]]
+
 COLUMNS: list[list[Any]] = [
     [[AT, AT], [WORDS, NUMBERS], [SHAPE, SHAPE], []],
     [[AT], [WORDS], [SHAPE], [DENSE, DENSE_TEXT]],
@@ -45,6 +50,9 @@ COLUMNS: list[list[Any]] = [
     Row("SparseCross", COLUMNS[1], HASHED | {"internal_type": "string"}, refused=True, name="words and numbers"),
     Row("SparseCross", COLUMNS[1], JOINED | {"internal_type": "int64"}, name="numbers joined"),
     Row("SparseCross", COLUMNS[0], HASHED | {"num_buckets": 0}, name="all of 63 bits"),
+    Row("SparseCross", SINGLE, HASHED, name="many rows of one"),
+    Row("SparseCross", SINGLE, HASHED | {"num_buckets": 0, "hash_key": -1}, name="many rows of one, all bits"),
+    Row("SparseCross", [[EACH[1:], EACH], [COLORS[1:], PLACES], SINGLE[2], []], HASHED, name="many rows, one without"),
     Row("SparseCross", COLUMNS[0], HASHED | {"hash_key": 2**62}, name="another key"),
     Row("SparseCross", [[AT], [WORDS], [SHAPE], [DENSE[:2]]], HASHED, refused=True, name="fewer rows"),
     Row("SparseCross", [[AT[:2]], [WORDS], [SHAPE], []], HASHED, refused=True, name="fewer places"),

@@ -9,6 +9,7 @@ from op_harness import Row, check, rows
 RNG = np.random.default_rng(5)
 STRINGS = np.array([RNG.bytes(n) for n in [*range(70), 127, 128, 129, 191, 192, 193, 1000]], object)
 MANY = 2**62 + 11
+OF_EACH_LENGTH = np.array([RNG.bytes(n) for n in range(70) for _ in range(20)], object).reshape(20, 70)
 
 
 @rows(
@@ -16,6 +17,8 @@ MANY = 2**62 + 11
     Row("StringToHashBucketFast", [np.array([[b"a", b"b"], [b"", "déjà".encode()]], object)], {"num_buckets": 10}),
     Row("StringToHashBucket", [STRINGS], {"num_buckets": MANY}),
     Row("StringToHashBucketStrong", [STRINGS], {"num_buckets": MANY, "key": [1, -2]}),
+    Row("StringToHashBucketFast", [OF_EACH_LENGTH], {"num_buckets": MANY}, name="many of each length"),
+    Row("StringToHashBucketFast", [OF_EACH_LENGTH[:, ::-3]], {"num_buckets": 7}, name="a part of many"),
     Row("StringToHashBucketFast", [np.array([], object)], {"num_buckets": 3}),
     Row("StringToHashBucketFast", [np.array(b"scalar", object)], {"num_buckets": 3}),
 )

@@ -38,11 +38,13 @@ class BoundNode:
         node: the node.
         call: its op, ready to run.
         deref: positions of inputs that read the ref variable which flows in.
+        members: the nodes that it stands for, where it stands for several.
     """
 
     node: Node
     call: Call
     deref: tuple[int, ...] = ()
+    members: tuple[BoundNode, ...] = ()
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType, int64, string
-from coldframe.ops.hashing import fingerprint64, siphash64
+from coldframe.ops.hashing import Word, fingerprint64, fingerprints64, siphash64
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
@@ -24,14 +24,15 @@ _HOST = "how many combinations a row has is in the data"
 _MUL: Final = 0xC6A4A7935BD1E995
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _MOST: Final = 2**63 - 1
+_MANY: Final = 16  # rows that are worth numpy's calls
 
 
-def _shift_mix(v: int) -> int:
+def _shift_mix(v: Word) -> Word:
     return v ^ (v >> 47)
 
 
-def _chained(first: int, second: int) -> int:
-    """Two fingerprints as one."""
+def _chained(first: Word, second: Word) -> Word:
+    """Two fingerprints as one; or arrays of them."""
     result = first ^ _MUL
     result ^= _shift_mix(second * _MUL & _MASK) * _MUL & _MASK
     result = result * _MUL & _MASK
@@ -77,6 +78,12 @@ def _hash(v: Any) -> int:
     return fingerprint64(v) if isinstance(v, bytes) else int(v) & _MASK
 
 
+def _hashes(values: list[Any]) -> npt.NDArray[np.uint64]:
+    if isinstance(values[0], bytes):
+        return fingerprints64(values)
+    return np.array(values, np.int64).astype(np.uint64)
+
+
 def _text(v: Any) -> bytes:
     return v if isinstance(v, bytes) else str(v).encode()
 
@@ -95,12 +102,17 @@ def sparse_cross(
     columns = _columns(indices, values, shapes, dense_inputs)
     if not hashed_output:
         return _crossed(columns, lambda c: b"_X_".join(map(_text, c)), object)
-    modulus = num_buckets or _MOST
+    modulus, key = num_buckets or _MOST, hash_key & _MASK
+    if len(columns[0]) >= _MANY and all(len(row) == 1 for column in columns for row in column):
+        hashes = [_hashes([v for [v] in column]) for column in columns]
+        chained: Any = functools.reduce(_chained, hashes, key) % np.uint64(modulus)
+        places = np.stack([np.arange(len(chained)), np.zeros(len(chained), np.int64)], axis=1)
+        return places, chained.astype(np.int64), np.array([len(chained), 1], np.int64)
 
-    def join(c: Sequence[Any]) -> int:
-        return functools.reduce(_chained, map(_hash, c), hash_key & _MASK) % modulus
+    def join(c: Sequence[int]) -> int:
+        return int(functools.reduce(_chained, c, key)) % modulus
 
-    return _crossed(columns, join, np.int64)
+    return _crossed([[[_hash(v) for v in row] for row in column] for column in columns], join, np.int64)
 
 
 @op("SparseCrossV2", shape="* -> [n, 2] [n] [2]", host=_HOST)

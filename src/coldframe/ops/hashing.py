@@ -2,14 +2,18 @@
 
 Three hashes, each as its authors published it, all over 64-bit arithmetic: FarmHash's 64-bit fingerprint (the ``Fast``
 op), SipHash-2-4 (``Strong``, with a key), and MurmurHash64A with TensorFlow's seed (the oldest op).
+
+Fingerprints of many strings of one length are computed at once: their functions take the bytes of one string, and words
+as Python's integers, or a matrix of bytes, a row for each string, and words as arrays of uint64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -18,27 +22,40 @@ _MASK: Final = (1 << 64) - 1
 _K0: Final = 0xC3A5C85C97CB3127
 _K1: Final = 0xB492B66FBE98F273
 _K2: Final = 0x9AE16A3B2F90404F
+_MANY: Final = 16  # strings of one length that are worth numpy's calls
+_WORDS: Final = 64  # bytes; longer strings are hashed one by one
+
+Bytes = Any  # of one string, or a matrix of those of many
+Word = Any  # an integer, or many
 
 
-def _u64(s: bytes, at: int) -> int:
-    return int.from_bytes(s[at : at + 8], "little")
+def _u8(s: Bytes, at: int) -> Word:
+    return s[at] if isinstance(s, bytes) else s[:, at].astype(np.uint64)
 
 
-def _u32(s: bytes, at: int) -> int:
-    return int.from_bytes(s[at : at + 4], "little")
+def _u64(s: Bytes, at: int) -> Word:
+    return int.from_bytes(s[at : at + 8], "little") if isinstance(s, bytes) else _words(s[:, at : at + 8], "<u8")
 
 
-def _rotate(v: int, n: int) -> int:
+def _u32(s: Bytes, at: int) -> Word:
+    return int.from_bytes(s[at : at + 4], "little") if isinstance(s, bytes) else _words(s[:, at : at + 4], "<u4")
+
+
+def _words(s: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(s).view(kind)[:, 0].astype(np.uint64)
+
+
+def _rotate(v: Word, n: int) -> Word:
     """Rotate a word to the right."""
-    v &= _MASK
+    v = v & _MASK
     return ((v >> n) | (v << (64 - n))) & _MASK
 
 
-def _mix(v: int) -> int:
+def _mix(v: Word) -> Word:
     return v ^ (v >> 47)
 
 
-def _pair(u: int, v: int, mul: int) -> int:
+def _pair(u: Word, v: Word, mul: int) -> Word:
     """Hash two words."""
     u, v = u & _MASK, v & _MASK
     a = _mix(((u ^ v) * mul) & _MASK)
@@ -48,14 +65,30 @@ def _pair(u: int, v: int, mul: int) -> int:
 def fingerprint64(s: bytes) -> int:
     """FarmHash's 64-bit fingerprint of `s`."""
     n = len(s)
+    return int(_short(s, n)) if n <= _WORDS else _long(s, n)
+
+
+def fingerprints64(strings: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+    """FarmHash's 64-bit fingerprints of `strings`."""
+    out = np.empty(len(strings), np.uint64)
+    lengths = np.fromiter(map(len, strings), np.int64, len(strings))
+    for n in set(lengths.tolist()):
+        at = np.flatnonzero(lengths == n)
+        same = [strings[i] for i in at.tolist()]
+        if 0 < n <= _WORDS and len(same) >= _MANY:
+            out[at] = _short(np.frombuffer(b"".join(same), np.uint8).reshape(-1, n), n)
+        else:
+            out[at] = [fingerprint64(s) for s in same]
+    return out
+
+
+def _short(s: Bytes, n: int) -> Word:
     if n <= 16:
         return _to_16(s, n)
-    if n <= 32:
-        return _to_32(s, n)
-    return _to_64(s, n) if n <= 64 else _long(s, n)
+    return _to_32(s, n) if n <= 32 else _to_64(s, n)
 
 
-def _to_16(s: bytes, n: int) -> int:
+def _to_16(s: Bytes, n: int) -> Word:
     mul = _K2 + n * 2
     if n >= 8:
         a, b = (_u64(s, 0) + _K2) & _MASK, _u64(s, n - 8)
@@ -64,18 +97,18 @@ def _to_16(s: bytes, n: int) -> int:
         return _pair(n + (_u32(s, 0) << 3), _u32(s, n - 4), mul)
     if not n:
         return _K2
-    y, z = s[0] + (s[n >> 1] << 8), n + (s[n - 1] << 2)
+    y, z = _u8(s, 0) + (_u8(s, n >> 1) << 8), n + (_u8(s, n - 1) << 2)
     return _mix((y * _K2 ^ z * _K0) & _MASK) * _K2 & _MASK
 
 
-def _to_32(s: bytes, n: int) -> int:
+def _to_32(s: Bytes, n: int) -> Word:
     mul = _K2 + n * 2
     a, b = _u64(s, 0) * _K1, _u64(s, 8)
     c, d = _u64(s, n - 8) * mul, _u64(s, n - 16) * _K2
     return _pair(_rotate(a + b, 43) + _rotate(c, 30) + d, a + _rotate(b + _K2, 18) + c, mul)
 
 
-def _to_64(s: bytes, n: int) -> int:
+def _to_64(s: Bytes, n: int) -> Word:
     mul = _K2 + n * 2
     a, b = _u64(s, 0) * _K2, _u64(s, 8)
     c, d = _u64(s, n - 8) * mul, _u64(s, n - 16) * _K2
@@ -108,7 +141,7 @@ def _long(s: bytes, n: int) -> int:
     w0 = w[0] + ((n - 1) & 63)
     v0 = v[0] + w0
     x, y, z, v, w = _round(s, n - 64, x, y, z, (v0, v[1]), (w0 + v0, w[1]), mul, 9)
-    return _pair(_pair(v[0], w[0], mul) + _mix(y & _MASK) * _K0 + z, _pair(v[1], w[1], mul) + x, mul)
+    return int(_pair(_pair(v[0], w[0], mul) + _mix(y & _MASK) * _K0 + z, _pair(v[1], w[1], mul) + x, mul))
 
 
 def _round(
@@ -172,7 +205,10 @@ def _buckets(strings: Any, count: int, hashed: Callable[[bytes], int]) -> Any:
 @op("StringToHashBucketFast", shape="x -> x", host="strings")
 def string_to_hash_bucket_fast(xp: Any, input: Any, *, num_buckets: int) -> Any:
     """The fingerprint of each string, modulo the number of buckets."""
-    return _buckets(input, num_buckets, fingerprint64)
+    if np.size(input) < _MANY:
+        return _buckets(input, num_buckets, fingerprint64)
+    found = fingerprints64(input.ravel().tolist()) % np.uint64(num_buckets)
+    return found.astype(np.int64).reshape(input.shape)
 
 
 @op("StringToHashBucketStrong", shape="x -> x", host="strings")

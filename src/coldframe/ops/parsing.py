@@ -60,18 +60,23 @@ def _keys(keys: Any, count: int, what: str) -> list[str]:
     return [k.decode("utf-8", "surrogateescape") if isinstance(k, bytes) else str(k) for k in flat]
 
 
-def _values(feature: Any, dtype: DType, key: str, index: int) -> Any:
-    """Return the feature's values, or None where it has none of any kind."""
+def _values(feature: Any, field: str, key: str, index: int) -> Any:
+    """Return the values of a feature in a field, or None where it has none of any kind."""
+    values = getattr(feature, field).value
+    if values:
+        return values
     kind = feature.WhichOneof("kind")
     if kind is None:
         return None
-    if kind != _FIELDS[dtype]:
-        raise refuse(f"feature `{key}` of example {index} has another data type", expected=_FIELDS[dtype], found=kind)
-    return getattr(feature, kind).value[:]
+    if kind != field:
+        raise refuse(f"feature `{key}` of example {index} has another data type", expected=field, found=kind)
+    return ()
 
 
 def _column(maps: Sequence[Any], key: str, dtype: DType) -> Column:
-    return [_values(m[key], dtype, key, i) if key in m else None for i, m in enumerate(maps)]
+    field = _FIELDS[dtype]
+    found = [m.get(key) for m in maps]
+    return [None if f is None else _values(f, field, key, i) for i, f in enumerate(found)]
 
 
 def _columns(maps: Sequence[Any], keys: Sequence[str], kinds: Sequence[DType]) -> list[Column]:
@@ -85,7 +90,7 @@ def _list_columns(maps: Sequence[Any], keys: Sequence[str], kinds: Sequence[DTyp
         column: Column = []
         for i, m in enumerate(maps):
             steps = m[key].feature if key in m else None
-            column.append(None if steps is None else [_values(f, dtype, key, i) or [] for f in steps])
+            column.append(None if steps is None else [_values(f, _FIELDS[dtype], key, i) or () for f in steps])
         out.append(column)
     return out
 
@@ -114,6 +119,10 @@ def _within(lengths: Array) -> Array:
 # --- from columns to tensors ---
 def _sparse(column: Column, dtype: DType, batched: bool) -> tuple[Array, Array, Array]:
     lengths = _lengths(column)
+    if batched and (lengths == 1).all():  # most columns are like this
+        indices = np.zeros((len(lengths), 2), np.int64)
+        indices[:, 0] = np.arange(len(lengths))
+        return indices, _array([v[0] for v in column], dtype), np.array([len(lengths), min(len(lengths), 1)], np.int64)
     at, most = _within(lengths), int(lengths.max(initial=0))
     if not batched:
         return at[:, None], _joined(column, dtype), np.array([most], np.int64)
@@ -153,6 +162,9 @@ def _dense(column: Column, key: str, dtype: DType, shape: Shape, default: Array,
     if default.size and default.shape != fixed:
         raise refuse(f"the default of `{key}`", expected=f"shape {list(fixed)}", found=list(default.shape))
     out = np.empty((len(column), size), dtype.numpy)
+    if size == 1 and (_lengths(column) == 1).all():
+        out[:, 0] = [v[0] for v in column]
+        return out.reshape(((len(column),) if batched else ()) + fixed)
     for i, values in enumerate(column):
         if values is None:
             if not default.size:

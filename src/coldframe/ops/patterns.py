@@ -1,7 +1,8 @@
 """Patterns of several ops that compute one thing, and how they are found in a graph.
 
 A pattern is written like the expression that it finds, of `N` (a node), `Any_` (a tensor, the same wherever its name
-stands) and `Number` (a constant scalar)::
+stands), `Number` (a constant scalar), `Constant` (integers), `Slot` (another output of a node than the first) and
+`Either` (one of several)::
 
     X = Any_("x")
     N("Mul", X, N("Sigmoid", X))
@@ -30,7 +31,10 @@ class View(Protocol):
     """What a matcher sees of a graph."""
 
     def made_by(self, ref: TensorRef) -> tuple[str, tuple[TensorRef, ...], Mapping[str, Any]] | None:
-        """Return op, inputs and attributes of what makes a tensor as its only output; None where that is not there."""
+        """Return op, inputs and attributes of what makes a tensor as its only output; None where that is not there.
+
+        A view for patterns with `Slot` knows nodes of several outputs by their first.
+        """
 
     def value(self, ref: TensorRef) -> np.ndarray[Any, Any] | None:
         """Return the values of a tensor that is constant."""
@@ -54,6 +58,34 @@ class Number:
     name: str = ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Constant:
+    """Constant integers: these, in this order, whatever the shape; None stands for any."""
+
+    values: tuple[int | None, ...]
+
+    def takes(self, value: np.ndarray[Any, Any] | None) -> bool:
+        """Whether `value` holds them."""
+        if value is None or value.dtype.kind not in "iu" or value.size != len(self.values):
+            return False
+        return all(want is None or want == v for want, v in zip(self.values, value.ravel().tolist(), strict=True))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """An output of a node that has several."""
+
+    node: N
+    index: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Either:
+    """What any one of several patterns finds; the first that fits."""
+
+    patterns: tuple[Pattern, ...]
+
+
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class N:
     """A node. The same object in two places is the same node.
@@ -74,7 +106,7 @@ class N:
         object.__setattr__(self, "attrs", attrs)
 
 
-Pattern = N | Any_ | Number
+Pattern = N | Any_ | Number | Constant | Slot | Either
 
 
 def find(pattern: N, root: TensorRef, view: View) -> Found | None:
@@ -90,6 +122,12 @@ def _match(pattern: Pattern, ref: TensorRef, view: View, state: _State) -> Any:
     ref = view.origin(ref)
     if isinstance(pattern, Number):
         return _number(pattern, ref, view, state)
+    if isinstance(pattern, Constant):
+        return state if pattern.takes(view.value(ref)) else None
+    if isinstance(pattern, Either):
+        return next((s for p in pattern.patterns if (s := _match(p, ref, view, state)) is not None), None)
+    if isinstance(pattern, Slot):
+        return _match(pattern.node, TensorRef(ref.node), view, state) if ref.slot == pattern.index else None
     key = pattern.name if isinstance(pattern, Any_) else pattern
     if key in state:
         return state if state[key] == ref else None

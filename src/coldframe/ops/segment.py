@@ -87,7 +87,7 @@ def _divided(total: Array, count: Array) -> Array:
     return np.asarray(total / divisor)
 
 
-_FOLDS = {
+FOLDS = {
     "Sum": _Fold(np.add),
     "Mean": _Fold(np.add, average=1),
     "SqrtN": _Fold(np.add, average=0.5),
@@ -152,15 +152,15 @@ def _on_onnx(xp: Any, data: Any, ids: Any, segments: Any, fold: _Fold) -> Any:
 
 def _lowered(name: str, run: Any) -> dict[str, Any]:
     """Return the rule for ONNX of what adds up."""
-    return {"onnx": run} if _FOLDS[name].ufunc is np.add else {}
+    return {"onnx": run} if FOLDS[name].ufunc is np.add else {}
 
 
 def _why(name: str) -> str:
-    return "" if _FOLDS[name].ufunc is np.add else _SORTED
+    return "" if FOLDS[name].ufunc is np.add else _SORTED
 
 
 def _segment(name: str) -> Op:
-    fold = _FOLDS[name]
+    fold = FOLDS[name]
 
     def on_onnx(xp: Any, data: Any, ids: Any) -> Any:
         return _on_onnx(xp, data, ids, None, fold)
@@ -179,7 +179,7 @@ def _segment(name: str) -> Op:
 
 
 def _segment_v2(name: str) -> Op:
-    fold = _FOLDS[name]
+    fold = FOLDS[name]
 
     def on_onnx(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
         return _on_onnx(xp, data, ids, num_segments, fold)
@@ -192,7 +192,7 @@ def _segment_v2(name: str) -> Op:
 
 
 def _unsorted(name: str) -> Op:
-    fold = _FOLDS[name]
+    fold = FOLDS[name]
 
     def run(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
         n = _count(num_segments)
@@ -266,7 +266,7 @@ def _picked(data: Array, indices: Array, ids: Array) -> Array:
 
 
 def _sparse(name: str) -> list[Op]:
-    fold = _FOLDS[name]
+    fold = FOLDS[name]
 
     def run(xp: Any, data: Any, indices: Any, ids: Any) -> Any:
         return _sorted(_picked(data, indices, ids), ids, None, fold)

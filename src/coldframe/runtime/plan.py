@@ -83,7 +83,7 @@ class Plan:
 
 def _reported(s: Step) -> dict[str, Any]:
     if isinstance(s, HostStep):
-        return {"op": s.bound.call.op.name, **_part("numpy", [s.bound], s.reason)}
+        return {"op": s.bound.call.op.name, **_part("numpy", s.bound.members or [s.bound], s.reason)}
     if isinstance(s, IslandStep):
         last = s.variants[-1].runner
         return _part(last.engine if last else s.engine, s.nodes, s.failure or (last.reason if last else ""))

@@ -1,0 +1,158 @@
+"""Rows of a table looked up by the ids of a sparse tensor: forty small nodes that are one step on numpy.
+
+``tf.nn.safe_embedding_lookup_sparse``, and with it every embedding and linear model on sparse feature columns, is
+written like this, around a table, ids at coordinates (example, place), and the number of examples::
+
+    ids below 0 are left out         GreaterEqual, Where, two GatherV2
+    examples without ids get one     SparseFillEmptyRows
+    distinct ids are looked up       Unique, GatherV2; or no such nodes, and the next looks up
+    an example's rows are combined   StridedSlice, SparseSegmentSum (or Mean, SqrtN)
+    examples without ids are zeros   Reshape, Tile, ZerosLike, Select
+
+Around it stand reshapes that change nothing where there are two dimensions. `LOOKUPS` are the patterns, and
+`looked_up` does the same in a few calls of numpy, or says that it cannot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from coldframe.ops.patterns import Any_, Constant, Either, N, Pattern, Slot
+from coldframe.ops.segment import FOLDS
+
+Array = npt.NDArray[Any]
+INDICES: Final = Any_("indices")
+VALUES: Final = Any_("values")
+SHAPE: Final = Any_("shape")
+TABLE: Final = Any_("table")
+FILL: Final = Any_("fill")
+ROWS: Final = Any_("rows")
+NEW: Final = Any_("new")
+_AXIS: Final = Constant((0,))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lookup:
+    """One way to write it.
+
+    Attributes:
+        pattern: the nodes, over `INDICES`, `VALUES` and `SHAPE` of the sparse tensor, `TABLE`, and `FILL`, the id that
+            examples without ids get.
+        combiner: what becomes of an example's rows: Sum, Mean or SqrtN.
+        filters: ids below 0 are left out.
+        zeros: examples without ids become zeros rather than the row of the fill.
+    """
+
+    pattern: N
+    combiner: str
+    filters: bool
+    zeros: bool
+
+    def run(self, table: Array, indices: Array, values: Array, shape: Array, fill: Array) -> Array | None:
+        """Return the combined rows, [examples, ...]; None where the nodes themselves are to answer or to refuse.
+
+        Args:
+            table: the rows, float32 or float64, [n, ...].
+            indices: coordinates, int64 [k, 2], in the order of examples.
+            values: ids, int64 [k].
+            shape: the shape of the sparse tensor, int64 [2].
+            fill: an id, a scalar.
+        """
+        if indices.ndim != 2 or shape.shape != (2,) or values.shape != indices.shape[:1] or not table.ndim:
+            return None
+        examples, at = int(shape[0]), indices[:, 0]
+        if examples < 1 or examples > _most(len(values)) or fill.ndim or table.dtype.kind != "f" or table.itemsize < 4:
+            return None
+        if self.filters and len(values) and values.min() < 0:
+            kept = values >= 0
+            at, values = at[kept], values[kept]
+        if not _in_order(at, examples) or not _inside(values, len(table)) or not _inside(fill, len(table)):
+            return None
+        return self._combined(table[values], at, examples, table, fill)
+
+    def _combined(self, rows: Array, at: Array, examples: int, table: Array, fill: Array) -> Array:
+        if len(at) == examples and (at == np.arange(examples)).all():
+            return rows
+        out: Array = FOLDS[self.combiner].over(rows, at, examples)
+        empty = np.bincount(at, minlength=examples) == 0
+        if empty.any():
+            out[empty] = 0 if self.zeros else table[int(fill)]
+        return out
+
+
+def _most(values: int) -> int:
+    """How many examples are believed of so many values; for more, the nodes are to say what they think of it."""
+    return 1024 + 64 * values
+
+
+def _in_order(at: Array, examples: int) -> bool:
+    if not len(at):
+        return True
+    return bool(at[0] >= 0 and at[-1] < examples and (len(at) == 1 or (at[1:] >= at[:-1]).all()))
+
+
+def _inside(ids: Array, rows: int) -> bool:
+    return not ids.size or (int(ids.min()) >= 0 and int(ids.max()) < rows)
+
+
+def _gathered(table: Pattern, ids: Pattern) -> Either:
+    ways = N("ResourceGather", table, ids, batch_dims=0), N("GatherV2", table, ids, _AXIS, batch_dims=0)
+    return Either((*ways, N("Gather", table, ids)))
+
+
+def _column(indices: Pattern) -> Either:
+    """The first numbers of coordinates, as int64 or cast to int32."""
+    cut = N(
+        "StridedSlice", indices, Constant((0, 0)), Constant((None, 1)), Constant((1, 1)),
+        begin_mask=1, end_mask=1, shrink_axis_mask=2, ellipsis_mask=0, new_axis_mask=0,
+    )  # fmt: skip
+    return Either((cut, N("Cast", cut)))
+
+
+def _written(combiner: str, filters: bool, zeros: bool, distinct: bool) -> N:
+    indices: Pattern = INDICES
+    values: Pattern = VALUES
+    if filters:
+        kept = N("Reshape", N("Where", N("GreaterEqual", VALUES, Constant((0,)))), Constant((-1,)))
+        indices, values = _gathered(INDICES, kept), _gathered(VALUES, kept)
+    filled = N("SparseFillEmptyRows", indices, values, SHAPE, FILL)
+    rows: Pattern = TABLE
+    ids = Slot(filled, 1)
+    if distinct:
+        unique = N("Unique", ids)
+        rows, ids = _gathered(TABLE, Slot(unique, 0)), Slot(unique, 1)
+    sums = N(f"SparseSegment{combiner}", rows, ids, _column(Slot(filled, 0)))
+    if not zeros:
+        return sums
+    empty = N("Reshape", Slot(filled, 2), Constant((-1, 1)))
+    wide = Either((N("Pack", Constant((1,)), Any_("width")), Constant((1, None))))
+    return N("Select", N("Tile", empty, wide), N("ZerosLike", sums), sums)
+
+
+def _all() -> Iterator[Lookup]:
+    yes_no = (True, False)
+    for zeros, combiner, filters, distinct in itertools.product(yes_no, ("Sum", "Mean", "SqrtN"), yes_no, yes_no):
+        yield Lookup(_written(combiner, filters, zeros, distinct), combiner, filters, zeros)
+
+
+@functools.cache
+def lookups() -> tuple[Lookup, ...]:
+    """Return the ways to write it; those that are parts of others come later."""
+    return tuple(_all())
+
+
+ESSENTIAL: Final = "SparseFillEmptyRows"
+"""The op that every lookup has."""
+
+RESHAPED: Final = N("SparseReshape", INDICES, SHAPE, NEW)
+"""What may stand before a lookup, with both its outputs, and change nothing."""
+
+RETURNED: Final = N("Reshape", ROWS, NEW)
+"""What may stand after a lookup and change nothing."""
