@@ -91,6 +91,7 @@ FAMILIES = (
     "clusters",
     "quantize",
     "quantized",
+    "quantized_fused",
     "requantize",
     "uniform_quantize",
     "regex",

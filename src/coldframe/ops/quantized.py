@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from coldframe.dtypes import DType, qint32, quint8
-from coldframe.ops import conv, image, pool
+from coldframe.dtypes import DType, qint8, qint32, quint8
+from coldframe.ops import conv, image, pool, quantized_fused
 from coldframe.ops.layouts import check_rank
 from coldframe.ops.table import Op, op
 from coldframe.primitives.base import refuse
@@ -140,7 +140,13 @@ def quantized_conv2d(
     xp: Any, input: Array, filter: Array, min_input: Array, max_input: Array, min_filter: Array, max_filter: Array,
     *, Tinput: DType, Tfilter: DType, out_type: DType, strides: Ints, padding: str, dilations: Ints,
 ) -> Any:  # fmt: skip
-    """Correlate quantized images with quantized filters, in 32 bits."""
+    """Correlate quantized images with quantized filters, in 32 bits; filters with signs have symmetric ranges."""
+    if Tfilter is qint8:
+        inputs = (input, filter, min_input, max_input, min_filter, max_filter)
+        return quantized_fused.convolution(
+            xp, inputs, quantized_fused.Fusion(), depthwise=False, Tinput=Tinput, Tfilter=Tfilter, out_type=out_type,
+            strides=strides, padding=padding, dilations=dilations,
+        )  # fmt: skip
     lx, hx, lw, hw = _ranges(min_input=min_input, max_input=max_input, min_filter=min_filter, max_filter=max_filter)
     if set(dilations) != {1}:
         raise refuse("a quantized convolution has no dilations", expected=[1, 1, 1, 1], found=list(dilations))
