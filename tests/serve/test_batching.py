@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -141,6 +142,25 @@ def test_variable_lengths() -> None:
         assert shapes[0] == (1, 1)
 
     assert play(BatchingOptions(threads=1, pad_variable_lengths=True), script).batches == [(1, 1), (2, 3)]
+
+    async def padded(runner: BatchRunner, servable: Doubling) -> None:
+        asked = [ask(runner, servable, x) for x in (rows(9), rows(5, 6, width=1), rows(7, width=3))]
+        await asyncio.sleep(0.05)
+        servable.gate.set()
+        await asked[0]
+        np.testing.assert_array_equal((await asked[1])["y"], [[10, 10, 10], [12, 10, 10]])  # by its first element
+
+    play(BatchingOptions(threads=1, pad_variable_lengths=True), padded)
+
+    async def split(runner: BatchRunner, servable: Doubling) -> None:
+        asked = [ask(runner, servable, x) for x in (rows(9), rows(1, 2, 3), rows(4, width=2))]
+        await asyncio.sleep(0.05)
+        servable.gate.set()
+        for each in asked[::2]:
+            await each
+        np.testing.assert_array_equal((await asked[1])["y"], rows(2, 4, 6))  # though a part of it was padded
+
+    play(BatchingOptions(threads=1, max_batch_size=2, pad_variable_lengths=True), split)
     assert play(BatchingOptions(threads=1), script).batches == [(1, 1), (1, 2), (1, 3)]
 
 
@@ -233,3 +253,33 @@ def test_the_parameters_file(tmp_path: Any) -> None:
     path.write_text("max_batch_size { value: 8 } allowed_batch_sizes: 4")
     with pytest.raises(MisuseError, match="increasing numbers that end with 8"):
         read_batching_options(path)
+
+
+ODD_PARAMETERS = [
+    ({"max_batch_size": 0}, "wrong `max_batch_size`: expected at least 1, found 0"),
+    ({"timeout_micros": -1}, "wrong `batch_timeout_micros`: expected at least 0, found -1"),
+    ({"threads": -3}, "wrong `num_batch_threads`: expected at least 0, found -3"),
+    ({"max_execution_batch_size": -1}, "wrong `max_execution_batch_size`: expected at least 0, found -1"),
+    ({"max_batch_size": 8, "max_execution_batch_size": 9}, "expected at most `max_batch_size`, 8, found 9"),
+    ({"max_batch_size": 8, "max_execution_batch_size": 4, "allowed_sizes": (2, 3)}, "that end with 4 or 8"),
+    ({"max_batch_size": 8, "max_execution_batch_size": 4, "allowed_sizes": (4,), "split_large": False},
+     "that end with 8"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "told"), ODD_PARAMETERS, ids=range(len(ODD_PARAMETERS)))
+def test_odd_parameters(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(MisuseError, match=re.escape(told)):
+        BatchingOptions(**given)
+
+
+def test_the_execution_size_counts_where_requests_are_split() -> None:
+    async def script(runner: BatchRunner, servable: Doubling) -> None:
+        servable.gate.set()
+        np.testing.assert_array_equal((await ask(runner, servable, rows(*range(8))))["y"], rows(*range(0, 16, 2)))
+
+    sizes = {"max_batch_size": 8, "max_execution_batch_size": 4}
+    for allowed in ((2, 4), (4, 8)):  # TensorFlow Serving has a check that asks for each of them
+        options = BatchingOptions(**sizes, allowed_sizes=allowed)  # type: ignore[arg-type]
+        assert play(options, script).batches == [(4, 1), (4, 1)]
+    assert play(BatchingOptions(**sizes, split_large=False), script).batches == [(8, 1)]  # type: ignore[arg-type]

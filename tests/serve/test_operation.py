@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import re
@@ -9,7 +10,9 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +274,54 @@ def test_the_command_and_its_graceful_end(base: Path, tmp_path: Path) -> None:
     finally:
         process.kill()
     assert "serving m\n" in out.read_text()
+
+
+def test_the_end_loses_no_request(base: Path) -> None:
+    over, answered, lost = threading.Event(), Counter[str](), []
+    request = message_class("tensorflow.serving.PredictRequest")()
+    request.model_spec.name = "m"
+    request.inputs["x"].CopyFrom(tensor_proto.from_array(np.float32([1.0])))
+
+    def ask_http(port: int, keep: bool) -> None:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        while not over.is_set():
+            try:
+                client.request("POST", PREDICT, body=json.dumps(BODY))
+                reply = client.getresponse()
+                assert (reply.status, reply.read()) == (200, b'{"predictions":[2.5]}')
+                answered[f"http {keep}"] += 1
+            except ConnectionRefusedError:  # it never reached the server
+                client.close()
+                time.sleep(0.02)
+            except Exception as e:
+                lost.append(e)
+            if not keep:
+                client.close()
+        client.close()
+
+    def ask_rpc(address: str) -> None:
+        with grpc.insecure_channel(address) as channel:
+            predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+            while not over.is_set():
+                try:
+                    predict(request.SerializeToString(), timeout=10)
+                    answered["grpc"] += 1
+                except grpc.RpcError as e:
+                    if e.code() is not grpc.StatusCode.UNAVAILABLE or "connect" not in (e.details() or ""):
+                        lost.append(e)
+                    time.sleep(0.02)
+
+    with running(one_model(base)) as server:
+        port = server.server.rest_port
+        threads = [threading.Thread(target=ask_http, args=(port, keep)) for keep in (True, True, False, False)]
+        threads += [threading.Thread(target=ask_rpc, args=(server.rpc,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        until(lambda: min(answered[k] for k in ("http True", "http False", "grpc")) > 30)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not [repr(e) for e in lost]
 
 
 def test_wrong_command_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 from coldframe.formats.messages import message_class
 from coldframe.serve.client import connect
 from coldframe.serve.status import RequestError
+from coldframe.serve.workers import _reserved
 from serving import children, half_plus, until
 
 X = {"x": np.zeros(1, np.float32)}
@@ -114,3 +116,12 @@ def test_workers_that_cannot_start(tmp_path: Path) -> None:
     done = subprocess.run([*line, "--rest_api_port", "18742"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "no model can be served" in done.stderr
+
+
+def test_a_port_with_ending_connections_can_be_reserved() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            listening.accept()[0].close()  # who closes first keeps the connection for a minute
+            assert client.recv(1) == b""
+    _reserved("127.0.0.1", port).close()

@@ -107,7 +107,7 @@ class BatchRunner:
         limit = self._options.max_batch_size
         if rows > limit and not self._options.split_large:
             raise invalid(f"Task size {rows} is larger than maximum input batch size {limit}")
-        step = min(self._options.max_execution_batch_size or limit, limit)
+        step = self._options.at_once
         queue = self._queue(servable, signature, tuple(outputs), inputs)
         if queue.rows + rows > self._options.max_enqueued_batches * limit and queue.tasks:
             raise RequestError(Code.RESOURCE_EXHAUSTED, "The batch scheduling queue is full")
@@ -126,7 +126,12 @@ class BatchRunner:
             for done in parts:  # whoever waits no longer takes no place in a batch
                 done.cancel()
             raise
-        return found[0] if len(found) == 1 else {k: np.concatenate([f[k] for f in found]) for k in found[0]}
+        if len(found) == 1:
+            return found[0]
+        try:
+            return {k: np.concatenate([f[k] for f in found]) for k in found[0]}
+        except ValueError:  # its parts were padded to different lengths
+            return await self._direct.run(servable, signature, inputs, outputs, deadline)
 
     async def call(self, work: Callable[[], T], deadline: float) -> T:
         """See `Runner`."""
@@ -170,9 +175,7 @@ class BatchRunner:
         self._forget(queue)
         if not queue.tasks:
             return []
-        limit = min(
-            self._options.max_execution_batch_size or self._options.max_batch_size, self._options.max_batch_size
-        )
+        limit = self._options.at_once
         left = queue.tasks[0].arrived + self._options.timeout_micros * _MICRO - time.monotonic()
         if queue.rows < limit and left > 0:
             if queue.timer is None:
@@ -270,7 +273,7 @@ def _rows(inputs: Mapping[str, Array]) -> int:
 
 
 def _joined(parts: list[Array], size: int) -> Array:
-    """Return the parts below each other, lengths padded with zeros to the longest, filled up with copies of a row."""
+    """Return the parts below each other, lengths padded to the longest, filled up with copies of a row."""
     lengths = tuple(max(p.shape[i] for p in parts) for i in range(1, parts[0].ndim))
     padded = [p if p.shape[1:] == lengths else _padded(p, lengths) for p in parts]
     missing = size - sum(len(p) for p in parts)
@@ -281,4 +284,8 @@ def _joined(parts: list[Array], size: int) -> Array:
 
 def _padded(part: Array, lengths: tuple[int, ...]) -> Array:
     widths = [(0, 0), *((0, n - have) for n, have in zip(lengths, part.shape[1:], strict=True))]
-    return np.pad(part, widths, constant_values=b"" if part.dtype == object else 0)
+    if part.size:  # as TensorFlow Serving does: a value that the model surely takes
+        filler = part.flat[0]
+    else:
+        filler = b"" if part.dtype == object else part.dtype.type(0)
+    return np.pad(part, widths, constant_values=filler)

@@ -34,10 +34,12 @@ class Budget:
 
     Attributes:
         held: how many there are.
+        pause: what gRPC requests wait for before they are answered; None: for nothing.
     """
 
     def __init__(self, limit: int = 1 << 62) -> None:
         self.limit, self.held, self.lock = limit, 0, threading.Lock()
+        self.pause: asyncio.Event | None = None
 
     def holding(self) -> Holding:
         """Return what one request holds, to be entered by ``with``: it gives all back at the end."""

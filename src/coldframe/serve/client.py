@@ -5,8 +5,8 @@ It asks coldframe's server and TensorFlow Serving's own alike::
     client = connect("grpc://localhost:8500")            # or http://localhost:8501, https://..., grpcs://...
     client.predict("half_plus_two", {"x": x})            # -> {"y": array}
 
-Calls that find the server away or overloaded (UNAVAILABLE, RESOURCE_EXHAUSTED; HTTP 503, 429) are tried again, with
-growing pauses, for as long as the call's time lasts.
+Calls that find the server away, ending or overloaded (UNAVAILABLE, CANCELLED, RESOURCE_EXHAUSTED; HTTP 503, 429) are
+tried again, with growing pauses, for as long as the call's time lasts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ Array = npt.NDArray[Any]
 T = TypeVar("T")
 Example = Mapping[str, Any]
 
-_AGAIN: Final = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
+# gRPC cancels what reaches a server in the instant of its end.
+_AGAIN: Final = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED)
 _FIRST_PAUSE: Final = 0.05  # seconds; each is twice the one before, less a random part
 _LONGEST_PAUSE: Final = 2.0
 _FROM_HTTP: Final = {

@@ -79,7 +79,8 @@ class BatchingOptions:
         allowed_sizes: the only sizes of batches, ascending; a batch is filled up to the next.
         pad_variable_lengths: whether inputs of different lengths are padded to the longest.
         split_large: whether a request of more rows than a batch is split.
-        max_execution_batch_size: rows of what runs at once, where requests are split; 0: `max_batch_size`.
+        max_execution_batch_size: rows of what runs at once, where requests are split; 0: `max_batch_size`. Where they
+            are not, it means nothing.
     """
 
     max_batch_size: int = 1000
@@ -92,14 +93,33 @@ class BatchingOptions:
     max_execution_batch_size: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_batch_size < 1 or self.max_enqueued_batches < 1 or self.timeout_micros < 0:
-            raise MisuseError("batching parameters must be positive", found=self)
-        sizes = self.allowed_sizes
-        last = self.max_execution_batch_size or self.max_batch_size
-        if sizes and (list(sizes) != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] != last):
+        for field, value, least in (
+            ("max_batch_size", self.max_batch_size, 1),
+            ("batch_timeout_micros", self.timeout_micros, 0),
+            ("max_enqueued_batches", self.max_enqueued_batches, 1),
+            ("num_batch_threads", self.threads, 0),
+            ("max_execution_batch_size", self.max_execution_batch_size, 0),
+        ):
+            if value < least:
+                raise MisuseError(f"wrong `{field}`", expected=f"at least {least}", found=value)
+        if self.split_large and self.max_execution_batch_size > self.max_batch_size:
             raise MisuseError(
-                "wrong `allowed_batch_sizes`", expected=f"increasing numbers that end with {last}", found=list(sizes)
+                "wrong `max_execution_batch_size`",
+                expected=f"at most `max_batch_size`, {self.max_batch_size}",
+                found=self.max_execution_batch_size,
             )
+        sizes, lasts = self.allowed_sizes, sorted({self.at_once, self.max_batch_size})
+        if sizes and (list(sizes) != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] not in lasts):
+            raise MisuseError(
+                "wrong `allowed_batch_sizes`",
+                expected=f"increasing numbers that end with {' or '.join(map(str, lasts))}",
+                found=list(sizes),
+            )
+
+    @property
+    def at_once(self) -> int:
+        """Rows of what runs at once."""
+        return (self.max_execution_batch_size if self.split_large else 0) or self.max_batch_size
 
 
 def model_configs(message: Any, *, where: str) -> list[ModelConfig]:

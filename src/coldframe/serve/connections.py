@@ -21,6 +21,7 @@ from coldframe.serve import json_tensors
 
 MAX_HEAD: Final = 1 << 16  # bytes of a request's line and headers
 SLOWEST: Final = 1024  # bytes a second that a request must arrive with on average, once `patience` is over
+_FAREWELL: Final = 0.3  # seconds in which a request may still come once the server ends
 _REASONS: Final = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -42,6 +43,7 @@ class Connection(HttpToolsProtocol):
         self._received = 0  # bytes of that request
         self._in_head = True
         self._unsent, self._stuck = 0, 0.0
+        self._is_ending = False
 
     def connection_made(self, transport: Any) -> None:
         """See `asyncio.Protocol`."""
@@ -72,11 +74,31 @@ class Connection(HttpToolsProtocol):
         """Begin to answer: the parser's callback."""
         self._in_head = False
         super().on_headers_complete()
+        cycle: Any = self.cycle  # None where the request was not taken
+        if self._is_ending and cycle is not None:
+            cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Have a whole request: the parser's callback."""
         self._since = None
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Close the connection after its next reply, which says so; or soon, where no request comes.
+
+        At once would lose a request that a client has sent, or sends before it hears of the end.
+        """
+        self._is_ending = True
+        cycle: Any = self.cycle  # None before the first request
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+        else:
+            self.loop.call_later(_FAREWELL, self._part)
+
+    def _part(self) -> None:
+        cycle: Any = self.cycle
+        if (cycle is None or cycle.response_complete) and (self._since is None or not self._received):
+            self.transport.close()
 
     def _check_size(self) -> None:
         if self._since is not None and self._received > (MAX_HEAD if self._in_head else self._limit):

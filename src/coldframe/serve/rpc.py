@@ -259,6 +259,8 @@ def _answering(
         try:
             with budget.holding() as holding:
                 holding.take(len(data))
+                if budget.pause is not None:
+                    await budget.pause.wait()
                 return await handler(_parsed(kind, data), context)
         except Exception as e:  # whatever it is, the client gets a status, and the server goes on
             code = code_of(e)

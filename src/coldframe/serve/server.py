@@ -56,6 +56,7 @@ log = logging.getLogger("coldframe.serve")
 
 _GRPC_UNLIMITED: Final = -1
 _GRPC_CHUNK: Final = 1 << 20  # bytes read at once where there are as many; large tensors take less processor time
+_TAKING: Final = 0.05  # seconds in which gRPC requests that have come are taken, before no more are
 _SHARING: Final = 0.5  # seconds until other workers see what a request added to metrics
 
 
@@ -136,11 +137,24 @@ class ServeOptions:
 
 
 class _Http(uvicorn.Server):
-    """uvicorn without its own signal handlers: ours end gRPC as well."""
+    """uvicorn without its own signal handlers: ours end gRPC as well. It takes its leave of clients that knock."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`. Connections that only the kernel has taken are answered, too."""
+        waiting = [conn for listening in sockets or () for conn in _accepted(listening)]
+        for server in self.servers:  # before anything is awaited, so that none comes after
+            server.close()
+        loop, config = asyncio.get_running_loop(), self.config
+        kind: Any = config.http_protocol_class
+        make = functools.partial(kind, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        for conn in waiting:
+            with contextlib.suppress(OSError):  # it has gone away
+                await loop.connect_accepted_socket(make, conn, ssl=config.ssl)
+        await super().shutdown(sockets)
 
 
 class Server:
@@ -357,12 +371,21 @@ class Server:
         if self._http is not None:
             self._http.should_exit = True
         if self._rpc is not None:
-            await self._rpc.stop(self.options.grace)
+            await self._stop_rpc(self._rpc)
         if self._http_task is not None:
             await self._http_task
         await asyncio.to_thread(self.core.runner.close)
         await asyncio.to_thread(self.recorder.close)
         await asyncio.to_thread(self.catalog.close)
+
+    async def _stop_rpc(self, rpc: grpc.aio.Server) -> None:
+        """End gRPC. It cancels requests that wait to be taken, so all are taken first, and answered afterwards."""
+        pause = self.core.budget.pause = asyncio.Event()
+        await asyncio.sleep(_TAKING)
+        stopping = asyncio.ensure_future(rpc.stop(self.options.grace))
+        await asyncio.sleep(0)  # it refuses requests from here on
+        pause.set()
+        await stopping
 
 
 def _tls_context(tls: TlsOptions | None) -> ssl.SSLContext | None:
@@ -378,6 +401,17 @@ def _tls_context(tls: TlsOptions | None) -> ssl.SSLContext | None:
         context.load_verify_locations(cadata=tls.authorities.decode())
     context.verify_mode = ssl.CERT_REQUIRED if tls.verify_client else ssl.CERT_NONE
     return context
+
+
+def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections that wait at a socket."""
+    while True:
+        try:
+            conn, _ = listening.accept()
+        except OSError:  # there are no more
+            return
+        conn.setblocking(False)
+        yield conn
 
 
 def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:

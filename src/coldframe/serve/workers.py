@@ -243,6 +243,7 @@ def _signals(woken: int) -> Any:
 def _reserved(host: str, port: int) -> socket.socket:
     """Return a socket that keeps a port for the workers: bound, never listening."""
     found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a server before may still be ending
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         found.bind((host, port))
