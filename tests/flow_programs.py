@@ -56,6 +56,32 @@ def case_of_predicates() -> Any:
     return [tf1.case(pairs, default=lambda: tf.constant(-1.0), exclusive=False)]
 
 
+def merge_that_waits_for_a_branch() -> Any:
+    """Functions that keep their steps in order join the sides of a variable's Switch, once the branch has run."""
+    v = tf1.get_variable("v", initializer=np.int32(10), use_resource=True)
+    p = tf1.placeholder(tf.bool, [], name="p")
+    off, on = tf.raw_ops.Switch(data=v.handle, pred=p)
+    with tf.control_dependencies([tf.raw_ops.AssignAddVariableOp(resource=on, value=1)]):
+        joined = tf.raw_ops.Merge(inputs=[off, on]).output
+    with tf.control_dependencies([joined]):
+        return [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=tf.int32)]
+
+
+def merges_that_wait_for_one_branch() -> Any:
+    v = tf1.get_variable("v", initializer=np.int32(10), use_resource=True)
+    p = tf1.placeholder(tf.bool, [], name="p")
+    off, on = tf.raw_ops.Switch(data=v.handle, pred=p)
+    step = tf.raw_ops.AssignAddVariableOp(resource=on, value=1)
+    with tf.control_dependencies([step]):
+        joined = tf.raw_ops.Merge(inputs=[off, on]).output
+    other, _ = tf.raw_ops.Switch(data=joined, pred=p)
+    two = tf.raw_ops.Switch(data=tf.constant(2), pred=p)
+    with tf.control_dependencies([step, tf.raw_ops.AssignSubVariableOp(resource=other, value=5)]):
+        both = tf.raw_ops.Merge(inputs=list(two)).output
+    with tf.control_dependencies([both]):
+        return [tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=tf.int32), both]
+
+
 def gradient_of_cond() -> Any:
     x = _scalar()
     y = tf1.cond(x > 0, lambda: tf.sin(x) * x, lambda: tf.exp(x) * tf.cos(x))
@@ -212,10 +238,13 @@ _XS: Final = [{"x:0": x} for x in (1.5, -0.5, 0.3)]
 _NS: Final = [{"n:0": n} for n in (0, 1, 5)]
 _XNS: Final = [{"x:0": 0.7, **n} for n in _NS]
 
+_SIDES: Final = [{"p:0": True}, {"p:0": False}, {"p:0": True}]
 PROGRAMS: Final[list[tuple[Program, list[dict[str, Any]]]]] = [
     (nested_conds, [{"x:0": [1.0, 2.0], "p:0": p, "q:0": q} for p, q in ((True, 1.0), (False, 1.0), (False, -1.0))]),
     (one_predicate_twice, _XS),
     (cond_of_several, _XS),
+    (merge_that_waits_for_a_branch, _SIDES),
+    (merges_that_wait_for_one_branch, _SIDES),
     (number_of_the_branch, _XS),
     (case_of_predicates, _XS),
     (gradient_of_cond, _XS),
@@ -240,6 +269,7 @@ _REFERS: Final = "a reference to a variable flows through"
 KEPT: Final = {  # what is not raised, and why
     references: _REFERS,
     references_beside_an_array: _REFERS,
+    merges_that_wait_for_one_branch: "is needed by",
     gradient_of_map_in_branch: "on one of its branches",  # tensors go from branch to branch of conds of one predicate
     gradient_of_loops_over_one_array: "on one of its branches",
 }

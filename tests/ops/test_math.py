@@ -134,6 +134,7 @@ DIVIDES = {"lowers": False, "why": "ONNX Runtime traps on integer division by wh
     *two("NextAfter", ("float32", "float64")),
     *two("Complex", ("float32",)),
     Row("Complex", [sample("float64", 2), sample("float64", 1)], {"Tout": "complex128"}),
+    *[Row(o, [np.complex64(2 - 1j), np.complex64(1 + 3j)], const=(0,)) for o in ("Mul", "Add", "Sub")],
 )
 def test_binary(row: Row) -> None:
     check(row)

@@ -91,6 +91,9 @@ ADDED = sparse("float32", 4, 2, seed=3)
     Row("SparseSlice", [*M, i64(1, 1), i64(9, 9)]),
     Row("SparseSlice", [*M, i64(5, 0), i64(1, 1)]),
     Row("SparseSlice", [*text(M), i64(0, 0), i64(4, 0)]),
+    Row("SparseSlice", [*M, i64(-1, 1), i64(3, 3)]),
+    Row("SparseSlice", [*M, i64(1 << 62, -1), i64(1 << 62, 1 << 62)]),
+    Row("SparseSlice", [*M, i64(0, 0), i64(-1, 3)], refused=True),
     Row("SparseSlice", [*M, i64(0), i64(2)], refused=True),
     Row("SparseSliceGrad", [sample("float32", 2), AT, i64(1, 1), AT[[3, 4]] - 1]),
 )

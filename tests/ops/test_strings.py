@@ -58,6 +58,15 @@ def test_to_number(row: Row) -> None:
     ],
     *[Row("AsString", [sample("int32", 4)], {"width": 5, "fill": f}) for f in ("", "0", " ", "+", "-")],
     Row("AsString", [np.array([np.inf, -np.inf, 1e30, -0.0], np.float32)]),
+    *[
+        Row("AsString", [np.array([np.nan, -np.nan, np.inf, -np.inf, 1], d).astype(k)], a)
+        for k, d in (("float32", "float32"), ("float64", "float64"), ("complex64", "float32"))
+        for a in ({}, {"shortest": True}, {"width": 7, "scientific": True})
+    ],
+    *[
+        Row("AsString", [np.array([np.nan, -np.nan, np.inf, -np.inf])], {"width": 7, "fill": f})
+        for f in ("0", " ", "+", "-", "#")
+    ],
     Row("AsString", [s("a", "bc")]),
     Row("AsString", [s("a", "bc")], {"width": 4}),
     Row("AsString", [sample("int32", 4)], {"precision": 2}, refused=True),

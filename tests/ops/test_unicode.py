@@ -12,6 +12,17 @@ from op_harness import NUMPY, Row, bound, check, rows, sample
 
 TEXTS = np.array(["Hello", "", "Ä日本語", "a\x00\x1fb\n", "\U0001f600x"])
 BAD = np.array([b"a\xffb", b"\xe6\x97", b"\xed\xa0\x80", b"\xf4\x90\x80\x80!", b"\xc0\xafz", b"ok"], object)
+HIGH = np.array([bytes([c]) for c in range(128, 256)], object)
+MARKED = (
+    b"\xfe\xff\x00*\x00a",
+    b"\xff\xfe*\x00a\x00",
+    b"\x00*\x00a",
+    b"\xff\xfe\x00\x00*\x00\x00\x00",
+    b"",
+    b"\x00",
+    b"\xff",
+)
+WITH_MARKS = [np.array([b], object) for b in MARKED]  # one by one: TensorFlow keeps to the order of the first
 WIDE = {"UTF-16-BE": "utf-16-be", "UTF-32-BE": "utf-32-be"}
 
 
@@ -50,6 +61,20 @@ ENCODINGS = ("UTF-8", "UTF-16-BE", "UTF-32-BE")
         Row("UnicodeTranscode", [np.array([b"\xe4\xfc"], object)], {"input_encoding": e, "output_encoding": "UTF-8"})
         for e in ("ISO-8859-1", "windows-1252", "US-ASCII")
     ],
+    *[
+        Row("UnicodeTranscode", [x], {"input_encoding": e, "output_encoding": "UTF-8"})
+        for e, x in (
+            ("windows-1255", HIGH),
+            ("cp1252", HIGH),
+            ("Latin1", HIGH),
+            ("KOI8-U", HIGH),
+            ("iso_8859_15", HIGH),
+            ("macintosh", HIGH),
+            *((k, x) for k in ("UTF-16", "utf16", "UTF-32") for x in WITH_MARKS),
+            ("Shift-JIS", np.array([b"\x5c\x7e\xb1\x81\x7c\x81\x91\x88\xe9"], object)),
+            ("GBK", np.array([b"a\xc4\xe3b"], object)),
+        )
+    ],
     Row("UnicodeTranscode", [TEXTS], {"input_encoding": "no-such", "output_encoding": "UTF-8"}, refused=True),
     Row("UnicodeTranscode", [TEXTS.reshape(5, 1)], {"input_encoding": "UTF-8", "output_encoding": "UTF-8"}),
 )
@@ -66,6 +91,7 @@ def test_transcode(row: Row) -> None:
     ],
     Row("UnicodeDecode", [TEXTS], {"input_encoding": "UTF-8", "Tsplits": "int32"}),  # with offsets TensorFlow aborts
     *[Row("UnicodeDecodeWithOffsets", [coded(e)], {"input_encoding": e}) for e in WIDE],
+    *[Row("UnicodeDecodeWithOffsets", [x], {"input_encoding": e}) for e in ("UTF-16", "UTF-32") for x in WITH_MARKS],
     Row(
         "UnicodeDecodeWithOffsets",
         [np.array([b"\x00a\xd8\x00\x00b", b"\x00"], object)],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from coldframe import dtypes
-from coldframe.errors import GraphError, NotFoundError
+from coldframe.errors import ExecutionError, GraphError, NotFoundError
 from coldframe.formats import messages
 from coldframe.formats.graph_def import read_graph_def
 from coldframe.graph.convert import from_graph_def
@@ -18,6 +18,7 @@ from coldframe.graph.traverse import needed
 from coldframe.graph.values import AttrPlaceholder, FuncRef
 from coldframe.passes.base import Context
 from coldframe.passes.inline import InlineCalls, inline_calls
+from coldframe.runtime.session import Session
 from coldframe.shapes import Shape
 from fixtures_data import fixture
 from graph_builder import F32, call, const, function, graph, node, placeholder, run_tf
@@ -163,6 +164,32 @@ def test_a_switched_call_is_dead_where_it_was() -> None:
     done = inline_calls(g, [TensorRef("m")])
     for taken, expected in ((True, 3.0), (False, -2.0)):
         assert run_tf(done.graph, {"x:0": 2.0, "p:0": taken}, ["m:0"]) == [expected]
+
+
+def test_what_waits_for_a_call_does_not_die_with_a_side_effect_on_a_branch() -> None:
+    """Neither call fails its check, so that it stands on a branch that is not taken."""
+    switched = [
+        const("zero", np.float32(0)),
+        node("good = Greater(x, zero)", T=F32),
+        node("sides = Switch(good, good)", T=dtypes.bool_),
+        node("no = Identity(sides:0)", T=dtypes.bool_),
+        node("yes = Identity(sides:1)", T=dtypes.bool_),
+        node("bad = Switch(x, good)", T=F32),
+        node("check = Assert(no, bad:0)", T=(F32,)),
+        node("failed = Identity(no, ^check)", T=dtypes.bool_),
+        node("checked = Merge(failed, yes)", T=dtypes.bool_, N=2),
+        node("y = Identity(x, ^checked)", T=F32),
+    ]
+    f = function("Checked", "x", switched, "y")
+    g = graph(
+        [placeholder("x"), call("a = PartitionedCall(x)", "Checked"), call("b = PartitionedCall(a)", "Checked")], f
+    )
+    done = inline_calls(g, [TensorRef("b")])
+    assert run_tf(done.graph, {"x:0": 2.0}, [str(done.alias(TensorRef("b")))]) == [2.0]
+    session = Session(g, "reference")
+    assert session.run("b:0", {"x:0": 2.0}) == 2.0
+    with pytest.raises(ExecutionError, match="assertion failed"):
+        session.run("b:0", {"x:0": -2.0})
 
 
 # --- bad graphs -------------------------------------------------------------------------------------------------

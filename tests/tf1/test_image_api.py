@@ -148,16 +148,12 @@ FILES = {
     **{f"png {m}": file_of("PNG", m) for m in ("RGB", "RGBA", "L", "LA", "P", "1")},
     "png deep": DEEP.getvalue(),
     "gif": file_of("GIF", "P", save_all=True, append_images=[Image.new("P", (48, 40), 3)]),
-    "bmp": file_of("BMP"),
+    **{f"bmp {m}": file_of("BMP", m) for m in ("RGB", "RGBA", "L", "P")},
 }
+CHANNELS = {"png": (0, 1, 3, 4), "gif": (0, 3), "bmp": (0, 3, 4)}  # TensorFlow makes no others
 
 
-FEW = ("bmp", "gif")  # of these TensorFlow makes no other channels
-
-
-@pytest.mark.parametrize(
-    ("name", "channels"), [(n, c) for n in FILES for c in (0, 1, 3, 4) if n not in FEW or c in (0, 3)]
-)
+@pytest.mark.parametrize(("name", "channels"), [(n, c) for n in FILES for c in CHANNELS[n[:3]]])
 def test_files_decode_as_in_tensorflow(name: str, channels: int) -> None:
     data = FILES[name]
     check(lambda tf: tf.image.decode_image(data, channels=channels))
@@ -166,7 +162,7 @@ def test_files_decode_as_in_tensorflow(name: str, channels: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-@pytest.mark.parametrize("name", ["png RGB", "png L", "png deep", "bmp"])
+@pytest.mark.parametrize("name", ["png RGB", "png L", "png deep", "bmp RGB"])
 def test_files_decode_to_wider_pixels(name: str, dtype: str) -> None:
     check(lambda tf: tf.image.decode_image(FILES[name], dtype=getattr(tf, dtype)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import ColdframeError
-from coldframe.formats import messages, tensor_proto
+from coldframe.formats import messages, tensor_proto, wire
 from coldframe.ops import inference_text
 from coldframe.ops.strings import number
 from coldframe.ops.table import op
@@ -224,5 +225,29 @@ def decode_json_example(xp: Any, json_examples: Any) -> Any:
             made = json_format.ParseDict(told, messages.message_class("tensorflow.Example")())
         except (json_format.ParseError, ValueError, RecursionError) as e:
             raise refuse(f"not an Example in JSON at index {i}", found=str(e)) from e
-        out.reshape(-1)[i] = made.SerializeToString()
+        out.reshape(-1)[i] = _serialized(made, told)
     return out
+
+
+def _serialized(example: Any, told: dict[str, Any]) -> bytes:
+    """Return an Example as TensorFlow writes what it reads from JSON: features in that order, numbers not packed."""
+    if told.get("features") is None:
+        return b""
+    features = b"".join(
+        wire.bytes_field(1, wire.bytes_field(1, name.encode()) + wire.bytes_field(2, _feature(example, name)))
+        for name in told["features"].get("feature") or ()
+    )
+    return wire.bytes_field(1, features)
+
+
+def _feature(example: Any, name: str) -> bytes:
+    feature = example.features.feature[name]
+    match feature.WhichOneof("kind"):
+        case "bytes_list":
+            return wire.bytes_field(1, b"".join(wire.bytes_field(1, v) for v in feature.bytes_list.value))
+        case "float_list":
+            return wire.bytes_field(2, b"".join(b"\r" + struct.pack("<f", v) for v in feature.float_list.value))
+        case "int64_list":
+            values = (b"\x08" + wire.encode_varint(v & (1 << 64) - 1) for v in feature.int64_list.value)
+            return wire.bytes_field(3, b"".join(values))
+    return b""

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
-from coldframe.errors import MisuseError, UnsupportedError
-from coldframe.formats import png
+from coldframe.errors import CorruptError, MisuseError, UnsupportedError
+from coldframe.formats import bmp, png
 from coldframe.ops.known import Attrs, Dims, Known
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -152,8 +152,20 @@ def _frames(image: Any, channels: int, single: bool = False) -> Array:
 
 
 def _bmp(data: bytes, channels: int) -> Array:
-    image = _opened(data, "BMP")
-    return _pixels(image, channels or (1 if image.mode in ("1", "L") else 4 if image.mode == "RGBA" else 3))
+    try:
+        pixels = bmp.read(data, _MAX_PIXELS)
+    except CorruptError as e:
+        raise refuse(str(e)) from None
+    own = pixels.shape[2]
+    if channels in (0, own) and channels != 1:
+        return pixels
+    if channels not in (3, 4):
+        raise refuse("the number of channels of a BMP file", expected="0, 3 or 4", found=channels)
+    if own == 4:
+        return pixels[:, :, :3]
+    colours = np.repeat(pixels, 3, 2) if own == 1 else pixels
+    opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+    return colours if channels == 3 else np.concatenate([colours, opaque], 2)
 
 
 def _flat_shape(a: Attrs, contents: Known) -> list[Dims]:

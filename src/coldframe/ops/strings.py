@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import itertools
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -160,9 +162,18 @@ def as_string(
         return _spelled_plain(input, T, spec)
     spec += f".{precision}" if precision >= 0 else ""
     spec += "e" if scientific else "g" if shortest else "f"
+    spell = functools.partial(_spelled_float, spec, max(width, 0), fill)
     if T.is_complex:
-        return _each(input, lambda v: f"({spec % v.real},{spec % v.imag})".encode())
-    return _each(input, lambda v: (spec % float(v)).encode())
+        return _each(input, lambda v: f"({spell(v.real)},{spell(v.imag)})".encode())
+    return _each(input, lambda v: spell(float(v)).encode())
+
+
+def _spelled_float(spec: str, width: int, fill: str, v: float) -> str:
+    if math.isfinite(v):
+        return spec % v
+    sign = "-" if math.copysign(1, v) < 0 else fill if fill in ("+", " ") else ""  # a NaN has one too
+    text = sign + ("nan" if math.isnan(v) else "inf")
+    return text.ljust(width) if fill == "-" else text.rjust(width)
 
 
 def _spelled_plain(x: Array, kind: DType, spec: str) -> Array:

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,19 @@ from coldframe.primitives.base import refuse
 Array = npt.NDArray[Any]
 _HOST = "ONNX Runtime has no string kernels that take bytes"
 _LAST = 0x10FFFF  # the last code point
-_INPUTS = (
-    "utf-8", "utf-16-be", "utf-16-le", "utf-32-be", "utf-32-le", "us-ascii", "shift_jis", "euc-jp", "euc-kr",
-    "gb18030", "big5", "koi8-r",
-)  # fmt: skip
-_FAMILIES = ("iso-8859-", "windows-125")
+_INPUTS = {
+    "utf8": "utf-8", "utf16": "utf-16", "utf16be": "utf-16-be", "utf16le": "utf-16-le", "utf32": "utf-32",
+    "utf32be": "utf-32-be", "utf32le": "utf-32-le", "ascii": "ascii", "usascii": "ascii", "latin1": "latin-1",
+    "shiftjis": "cp932", "sjis": "cp932", "cp932": "cp932", "eucjp": "euc-jp", "euckr": "euc-kr", "gbk": "gbk",
+    "gb18030": "gb18030", "big5": "big5", "koi8r": "koi8-r", "koi8u": "koi8-u", "macintosh": "mac-roman",
+    **{f"iso8859{k}": f"iso8859-{k}" for k in (*range(1, 12), *range(13, 17))},
+    **{f"{p}125{k}": f"cp125{k}" for k in range(9) for p in ("windows", "cp")},
+}  # fmt: skip
+"""Python's codecs by ICU's names, which mind neither case nor hyphens. ICU's Shift JIS is what Microsoft made of it."""
+_MARKS = {
+    "utf-16": ((codecs.BOM_UTF16_BE, "utf-16-be"), (codecs.BOM_UTF16_LE, "utf-16-le")),
+    "utf-32": ((codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF32_LE, "utf-32-le")),
+}
 _NAMES = {"UTF-8": "utf-8", "UTF-16-BE": "utf-16-be", "UTF-32-BE": "utf-32-be"}
 
 
@@ -69,19 +78,26 @@ def _is_scalar(code: int) -> bool:
 
 
 def _codec(name: str) -> str:
-    lower = name.lower().replace("_", "-") if name.lower() not in _INPUTS else name.lower()
-    lower = {"utf8": "utf-8", "utf-16be": "utf-16-be", "utf-32be": "utf-32-be", "ascii": "us-ascii"}.get(lower, lower)
-    if lower not in _INPUTS and not lower.startswith(_FAMILIES):
+    found = _INPUTS.get(re.sub("[-_ ]", "", name.lower()))
+    if found is None:
         raise refuse("`input_encoding` is not known", expected=", ".join(_INPUTS), found=name)
-    try:
-        return codecs.lookup(lower).name
-    except LookupError:
-        raise refuse("`input_encoding` is not known", expected=", ".join(_INPUTS), found=name) from None
+    return found
 
 
 def _units(data: bytes, codec: str) -> Iterator[tuple[int, int]]:
     """Yield code points, or -1 for what is not valid, each with the byte at which it starts."""
-    at = 0
+    if codec not in _MARKS:
+        yield from _from(data, codec, 0)
+        return
+    for mark, order in _MARKS[codec]:
+        if data.startswith(mark):  # it belongs to the first character
+            units = _from(data, order, len(mark))
+            yield from ((code, 0 if i == 0 else at) for i, (code, at) in enumerate(units))
+            return
+    yield from _from(data, f"{codec}-be", 0)
+
+
+def _from(data: bytes, codec: str, at: int) -> Iterator[tuple[int, int]]:
     while at < len(data):
         try:
             text, bad = data[at:].decode(codec), 0
@@ -91,7 +107,8 @@ def _units(data: bytes, codec: str) -> Iterator[tuple[int, int]]:
             yield ord(char), at
             at += len(char.encode(codec))
         if bad:
-            yield -1, at
+            # Windows' code pages have control characters where they have nothing else.
+            yield (data[at] if codec.startswith("cp125") and data[at] < 0xA0 else -1), at
             at += bad
 
 

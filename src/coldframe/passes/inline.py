@@ -323,11 +323,22 @@ class _Inliner:
         inner.names = {n: self.fresh(f"{name}/{n}") for n in inside}
         self.expand(inner, [*(f.returns[k] for k in returned), *musts])
         after = self.controls(inner, musts)
+        if after and any(map(self.is_flow, inside.values())):
+            after = [self._trigger(name, after, anchors)]
         outputs = {k: self.resolve(inner, f.returns[k]) for k in returned}
         if after:
             outputs = {k: self._after(r, after, f, k, attrs, name) for k, r in outputs.items()}
         steps = dict.fromkeys((*after, *(r.node for r in outputs.values())))
         frame.calls[node.name] = _Called(outputs, tuple(steps))
+
+    def _trigger(self, name: str, steps: list[str], anchors: Iterable[str]) -> str:
+        """Return a node that waits for `steps`, also for those that are dead: on a branch that was not taken.
+
+        It stands where the call is, as its dependency on `anchors` tells, not on the branch that its steps are on.
+        """
+        places = list(anchors) or [self.add(Node(self.fresh(f"{name}/place"), self._noop))]
+        waits = list(dict.fromkeys((*steps, *places)))
+        return self.add(Node(self.fresh(f"{name}/done"), self.ops.named_role("trigger").name, [], waits))
 
     def _after(
         self, ref: TensorRef, steps: list[str], f: Function, k: int, attrs: Mapping[str, AttrValue], name: str

@@ -33,7 +33,7 @@ class Joint:
         node: the Merge.
         sides: by branch: what it takes; None of a trigger.
         inside: by branch: the nodes on it.
-        waits: by branch: of a trigger, what it waits for there.
+        waits: by branch: what it waits for there; where that is not run, it runs all the same.
     """
 
     node: Node
@@ -83,8 +83,25 @@ def _merge(flow: Flow, node: Node) -> tuple[TensorRef, Joint]:
     if pred != other or {first, second} != {0, 1}:
         raise Unraisable(f"`{node.name}` does not merge the two sides of one predicate")
     sides = (node.inputs[first], node.inputs[second])  # `first` is 0 where the first input is the false side
-    insides = tuple(_inside(flow, pred, b, place, [sides[b].node]) for b in (0, 1))
-    return pred, Joint(node, sides, (insides[0], insides[1]))
+    waits = _waits(flow, node, pred)
+    insides = tuple(_inside(flow, pred, b, place, [sides[b].node, *waits[b]]) for b in (0, 1))
+    return pred, Joint(node, sides, (insides[0], insides[1]), waits)
+
+
+def _waits(flow: Flow, node: Node, pred: TensorRef, others: bool = False) -> tuple[list[str], list[str]]:
+    """Return what `node` waits for on each branch of `pred`; on another's branch it may only where `others`."""
+    place = flow.where[node.name]
+    waits: tuple[list[str], list[str]] = ([], [])
+    for c in node.controls:
+        more = flow.where[c].branches - place.branches
+        if not more:
+            continue
+        other, side = next(iter(more))
+        if len(more) > 1 or flow.where[c].frames != place.frames or (other != pred and not others):
+            raise Unraisable(f"`{c}` is not on one branch more than `{node.name}`")
+        if other == pred:
+            waits[side].append(c)
+    return waits
 
 
 def _pending(flow: Flow, node: Node) -> TensorRef | None:
@@ -99,17 +116,7 @@ def _pending(flow: Flow, node: Node) -> TensorRef | None:
 
 
 def _trigger(flow: Flow, node: Node, pred: TensorRef) -> Joint:
-    place = flow.where[node.name]
-    waits: tuple[list[str], list[str]] = ([], [])
-    for c in node.controls:
-        more = flow.where[c].branches - place.branches
-        if not more:
-            continue
-        if len(more) > 1 or flow.where[c].frames != place.frames:
-            raise Unraisable(f"`{c}` is not on one branch more than `{node.name}`")
-        other, side = next(iter(more))
-        if other == pred:
-            waits[side].append(c)
+    place, waits = flow.where[node.name], _waits(flow, node, pred, others=True)
     insides = tuple(_inside(flow, pred, b, place, waits[b]) for b in (0, 1))
     return Joint(node, None, (insides[0], insides[1]), waits)
 
@@ -231,8 +238,6 @@ class _Raising:
                     seen = f"by `{min(readers)}`" if readers else "for itself"
                     raise Unraisable(f"`{name}`, on one of its branches, is needed {seen}")
         for j in self._cond.joints:
-            if any(c in i for c in j.node.controls for i in self._inside) and j.sides is not None:
-                raise Unraisable(f"`{j.node.name}` waits for one of its branches")
             if self._flow.refers(j.node.name):
                 raise Unraisable(f"a reference to a variable flows through `{j.node.name}`")
         inside = self._inside[0] | self._inside[1]
@@ -273,17 +278,18 @@ class _Raising:
     def _ended(self, joint: Joint, made: Node) -> Node:
         """Return what takes the place of a Merge, or of a trigger."""
         old = joint.node
+        gone = {*joint.waits[0], *joint.waits[1]}
+        controls = [c for c in old.controls if c not in gone]
         if joint.sides is None:
-            gone = {*joint.waits[0], *joint.waits[1]}
             new = old.copy()
-            new.controls = [*(c for c in old.controls if c not in gone), made.name]
+            new.controls = [*controls, made.name]
             return new
         t = base_type(old.attrs["T"])
         inputs = [made.out(self._merges.index(joint))]
         if joint not in self._counted:
-            return Node(old.name, role("identity"), inputs, list(old.controls), {"T": t}, old.device)
+            return Node(old.name, role("identity"), inputs, controls, {"T": t}, old.device)
         inputs.append(made.out(len(self._merges) + self._counted.index(joint)))
-        return Node(old.name, role("identity_n"), inputs, list(old.controls), {"T": (t, int32)}, old.device)
+        return Node(old.name, role("identity_n"), inputs, controls, {"T": (t, int32)}, old.device)
 
 
 def _inside_of(cond: Cond) -> tuple[set[str], set[str]]:

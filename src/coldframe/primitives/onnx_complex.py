@@ -38,7 +38,7 @@ def _split(xp: Any, x: OnnxValue) -> tuple[OnnxValue, OnnxValue]:
         return x.re, x.im
     if x.const is None:
         raise Unlowerable("ONNX Runtime has no complex numbers")
-    return xp.constant(np.ascontiguousarray(x.const.real)), xp.constant(np.ascontiguousarray(x.const.imag))
+    return xp.constant(np.asarray(x.const.real, order="C")), xp.constant(np.asarray(x.const.imag, order="C"))
 
 
 def _whole(xp: Any, re: Any, im: Any) -> Any:
