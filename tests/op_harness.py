@@ -176,7 +176,7 @@ _REFUSALS = (
 def from_tensorflow(row: Row) -> list[Any] | None:
     """Return TensorFlow's outputs as arrays, or None where it refuses."""
     sig = signature(row.op)
-    if row.op.startswith("_") or sig.deprecated is not None:
+    if sig.deprecated is not None or not hasattr(tf.raw_ops, row.op):
         return _from_a_graph(row, sig.deprecated)
     args: dict[str, Any] = {}
     for arg, x in zip(sig.inputs, row.inputs, strict=True):

@@ -114,6 +114,9 @@ FAMILIES = (
     "cudnn_rnn",
     "cudnn_rnn_gradients",
     "ctc",
+    "xla_shape",
+    "xla_products",
+    "xla_functions",
 )
 
 
