@@ -226,6 +226,9 @@ def from_name(name: str) -> DType:
 def from_numpy(dtype: Any) -> DType:
     """Return the dtype that holds numpy's `dtype`; ``S``, ``U`` and ``object`` are string."""
     d = np.dtype(dtype)
+    found = _BY_NUMPY.get(d)
+    if found is not None:
+        return found
     if d.kind in "SUOT":
         return string
     try:

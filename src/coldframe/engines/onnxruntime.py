@@ -193,10 +193,11 @@ class _Trace:
 
     def add(self, bound: BoundNode) -> None:
         """Trace one node, or note why not."""
-        sources = {r.node for r in bound.node.inputs} | set(bound.node.controls)
-        if sources & (self._waiting | self.refused.keys()):
-            self._waiting.add(bound.name)
-            return
+        if self.refused:
+            sources = {r.node for r in bound.node.inputs} | set(bound.node.controls)
+            if sources & (self._waiting | self.refused.keys()):
+                self._waiting.add(bound.name)
+                return
         mark = len(self.xp.nodes), len(self.xp.promises)
         try:
             outs = self.lower(bound, [self._value(r) for r in bound.node.inputs])

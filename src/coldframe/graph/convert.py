@@ -21,6 +21,7 @@ from coldframe.graph.values import AttrPlaceholder, AttrValue, FuncRef, RefType,
 from coldframe.shapes import Shape
 
 _KEPT = ("experimental_debug_info", "experimental_type")
+_SCALARS = frozenset({"s", "i", "f", "b"})  # attributes that are one value of Python's
 _DEPTH_LIMIT = 64  # functions as attributes of functions; deeper is an attack
 
 
@@ -75,8 +76,17 @@ def _node(proto: Any, where: str) -> Node:
             inputs.append(parse_tensor(text))
         else:
             inputs.append(TensorRef(text))
-    here = f"of node `{name}` ({proto.op}) {where}"
-    attrs = {k: from_attr(v, f"attribute `{k}` {here}") for k, v in proto.attr.items()}
+    given = proto.attr
+    attrs: dict[str, AttrValue] = {}
+    for k in given:  # a map of protobuf's gives its items by Python, key by key
+        v = given[k]
+        kind = v.WhichOneof("value")
+        if kind == "type":
+            attrs[k] = _type(v.type)
+        elif kind in _SCALARS:
+            attrs[k] = _scalar(v, kind)
+        else:
+            attrs[k] = from_attr(v, f"attribute `{k}` of node `{name}` ({proto.op}) {where}")
     kept = {f: getattr(proto, f) for f in _KEPT if proto.HasField(f)} or None
     return Node(name, proto.op, inputs, controls, attrs, proto.device, kept)
 
@@ -105,7 +115,7 @@ def from_attr(proto: Any, where: str, depth: int = 0) -> AttrValue:
     kind = proto.WhichOneof("value")
     if kind == "type":
         return _type(proto.type)
-    if kind in ("s", "i", "f", "b"):
+    if kind in _SCALARS:
         return _scalar(proto, kind)
     if kind == "shape":
         return tensor_proto.shape_of(proto.shape)

@@ -68,11 +68,14 @@ class Graph:
         min_consumer: int = 0,
         extra: Any = None,
     ) -> None:
-        self.nodes: dict[str, Node] = {}
+        listed = list(nodes)
+        self.nodes: dict[str, Node] = {n.name: n for n in listed}
         self.functions: MutableMapping[str, Function] = {} if functions is None else functions
         self.producer, self.min_consumer, self.extra = producer, min_consumer, extra
-        for n in nodes:
-            self.add(n)
+        if len(self.nodes) < len(listed):
+            self.nodes = {}
+            for n in listed:
+                self.add(n)  # tells which name is taken
 
     def add(self, node: Node) -> Node:
         """Append `node`; raise `GraphError` where its name is taken."""

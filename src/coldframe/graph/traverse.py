@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 from coldframe.errors import GraphError
 from coldframe.graph.ir import Function, Graph, Node
@@ -19,24 +18,27 @@ def needed(graph: Graph, targets: Iterable[str], fed: Collection[TensorRef] = ()
     """
     seen: set[str] = set()
     stack = list(targets)
+    nodes = graph.nodes
+    given = {r.node for r in fed}  # names alone, which most tensors are told by
     while stack:
         name = stack.pop()
         if name in seen:
             continue
-        node = graph.nodes.get(name)
+        node = nodes.get(name)
         if node is None:
-            raise GraphError(f"the graph has no node called `{name}`", hint=suggest(name, graph.nodes))
+            raise GraphError(f"the graph has no node called `{name}`", hint=suggest(name, nodes))
         seen.add(name)
         for ref in node.inputs:
-            if ref in fed or ref.node in seen:
+            source = ref[0]
+            if source in seen or (source in given and ref in fed):
                 continue
-            if ref.node not in graph.nodes:
+            if source not in nodes:
                 raise dangling(node, str(ref), graph)
-            stack.append(ref.node)
+            stack.append(source)
         for c in node.controls:
-            if TensorRef(c) in fed:
+            if c in given and TensorRef(c) in fed:
                 continue  # a fed node counts as run
-            if c not in graph.nodes:
+            if c not in nodes:
                 raise dangling(node, f"^{c}", graph)
             stack.append(c)
     return seen
@@ -52,19 +54,24 @@ def reached(nodes: Iterable[Node], functions: Mapping[str, Function]) -> Iterato
     while waiting:
         place, node = waiting.pop()
         yield place, node
-        for name in [node.op, *_handed_on(node.attrs.values())]:
+        if not functions:
+            continue
+        for name in (node.op, *handed_on(node)):
             function = functions.get(name)
             if function is not None and name not in seen:
                 seen.add(name)
                 waiting += [(f"{name}/", n) for n in _running(function)]
 
 
-def _handed_on(values: Iterable[Any]) -> Iterator[str]:
-    for value in values:
+def handed_on(node: Node) -> list[str]:
+    """Return the names of the functions that a node's attributes tell."""
+    found: list[str] = []
+    for value in node.attrs.values():
         if isinstance(value, FuncRef):
-            yield value.name
-        elif isinstance(value, tuple):
-            yield from _handed_on(value)
+            found.append(value.name)
+        elif type(value) is tuple:
+            found += [v.name for v in value if isinstance(v, FuncRef)]
+    return found
 
 
 def _running(function: Function) -> list[Node]:
@@ -104,25 +111,33 @@ def topological(
         GraphError: the nodes form a cycle; the message names one.
     """
     waiting: dict[str, int] = {}
-    consumers: dict[str, list[str]] = {}
+    consumers: dict[str, list[str]] = {name: [] for name in nodes}
+    given = {r.node for r in fed}  # names alone, which most tensors are told by
     for node in nodes.values():
-        sources = {
-            r.node
-            for r in node.inputs
-            if r.node in nodes and r not in fed and not (ignore is not None and ignore(node, r))
-        }
-        sources.update(c for c in node.controls if c in nodes)
-        waiting[node.name] = len(sources)
-        for s in sources:
-            consumers.setdefault(s, []).append(node.name)
-    ready = [n for n, k in reversed(waiting.items()) if k == 0]
+        name = node.name
+        count = 0
+        for r in node.inputs:
+            readers = consumers.get(r[0])
+            if readers is None or (readers and readers[-1] is name):
+                continue  # outside, or counted already
+            if (r[0] in given and r in fed) or (ignore is not None and ignore(node, r)):
+                continue
+            readers.append(name)
+            count += 1
+        for c in node.controls:
+            readers = consumers.get(c)
+            if readers is not None and not (readers and readers[-1] is name):
+                readers.append(name)
+                count += 1
+        waiting[name] = count
+    ready = [n for n, k in reversed(waiting.items()) if not k]
     order: list[Node] = []
     while ready:
         name = ready.pop()
         order.append(nodes[name])
-        for c in reversed(consumers.get(name, ())):
+        for c in reversed(consumers[name]):
             waiting[c] -= 1
-            if waiting[c] == 0:
+            if not waiting[c]:
                 ready.append(c)
     if len(order) < len(nodes):
         raise GraphError("the graph has a cycle", where=f"through {_a_cycle(nodes, {n.name for n in order})}")

@@ -37,6 +37,7 @@ class Call:
     kwargs: dict[str, Any]
     groups: tuple[tuple[int, int] | int, ...]
     _rule_kwargs: dict[str, dict[str, Any]]
+    _static: tuple[int, ...] | None = None
 
     def run(self, xp: Any, inputs: Sequence[Any], *, aspect: str = "", state: Any = None) -> list[Any]:
         """Run the body, or the rule called `aspect` where the op has one, and return its outputs in order."""
@@ -110,9 +111,20 @@ class Call:
         kwargs = {name: self._rule_kwargs[n] for name, n in more.items()}
         return Call(op, self.attrs, self.inputs, self.outputs, self._rule_kwargs["padded"], self.groups, kwargs)
 
+    def given(self, tensors: Mapping[str, TensorValue]) -> Call:
+        """Return the call with other values of attributes that are tensors."""
+        kwargs, *rules = (
+            {**k, **{name: tensors[name] for name in tensors if name in k}}
+            for k in (self.kwargs, *self._rule_kwargs.values())
+        )
+        of_rules = dict(zip(self._rule_kwargs, rules, strict=True))
+        return Call(self.op, {**self.attrs, **tensors}, self.inputs, self.outputs, kwargs, self.groups, of_rules)
+
     def static_inputs(self) -> tuple[int, ...]:
         """Return the flat positions of the inputs that must be known when compiling."""
-        return tuple(i for i, (arg, _) in enumerate(self.inputs) if arg.name in self.op.static)
+        if self._static is None:
+            self._static = tuple(i for i, (arg, _) in enumerate(self.inputs) if arg.name in self.op.static)
+        return self._static
 
 
 def bind(op: Op, attrs: Mapping[str, Any], *, functions: Bind | None = None) -> Call:
@@ -122,6 +134,52 @@ def bind(op: Op, attrs: Mapping[str, Any], *, functions: Bind | None = None) -> 
         UnsupportedAttributeError: an attribute has a value that the op's body does not understand.
         GraphError: an attribute that has no default is missing or of a wrong kind.
     """
+    told: list[Any] = []
+    tensors: dict[str, TensorValue] = {}
+    for name, value in attrs.items():
+        if name.startswith("_"):  # of TensorFlow's own, such as `_class`; no op declares one
+            continue
+        kind = type(value)
+        if kind in _PLAIN:
+            told += (name, kind, value)
+        elif kind is TensorValue:
+            tensors[name] = value
+        elif kind is float:
+            told += (name, kind, value.hex())  # zeros of either sign are equal
+        elif kind is tuple and len(value) <= _SHORT and _PLAIN.issuperset(map(type, value)):
+            told += (name, tuple(map(type, value)), value)
+        else:
+            return _bound(op, attrs, functions)
+    shared = _shared(op, tuple(told), tuple(tensors))
+    if shared is None:
+        return _bound(op, attrs, functions)
+    return shared.given(tensors) if tensors else shared
+
+
+_PLAIN = frozenset({bool, int, bytes, DType, Shape})  # values that are equal where nothing tells them apart
+_SHORT = 64  # elements of a list that is compared with others
+_ANY = TensorValue(resource, Shape(()), list)  # type: ignore[arg-type] # stands for tensors, whose values are not looked at
+
+
+@functools.lru_cache(maxsize=1 << 13)
+def _shared(op: Op, told: tuple[Any, ...], tensors: tuple[str, ...]) -> Call | None:
+    """Return what all nodes of an op have that have these attributes, which are most of a large graph's.
+
+    Args:
+        op: the op.
+        told: the attributes, each as name, type and value.
+        tensors: the names of those that are tensors, which every node has of its own.
+
+    Returns:
+        None where a tensor decides whether the node can be bound.
+    """
+    if not {*_keywords(op.body), *op.ignores}.issuperset(tensors):
+        return None
+    values = (float.fromhex(v) if k is float else v for k, v in zip(told[1::3], told[2::3], strict=True))
+    return _bound(op, dict(zip(told[::3], values, strict=True)) | dict.fromkeys(tensors, _ANY), None)
+
+
+def _bound(op: Op, attrs: Mapping[str, Any], functions: Bind | None) -> Call:
     sig = signature(op.name)
     full = complete(sig, attrs)
     inputs, outputs = tuple(expand(sig.inputs, full)), tuple(expand(sig.outputs, full))

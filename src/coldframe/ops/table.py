@@ -235,6 +235,9 @@ class OpTable(Mapping[str, Op]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the op called `name`, or `default`."""
+        found = self._ops.get(name)
+        if found is not None:
+            return found
         return self[name] if name in self._family else default
 
     def __contains__(self, name: object) -> bool:

@@ -89,17 +89,15 @@ class loop_edge:  # noqa: N801 - called like the function that it stands for
     """Tell the edges of `graph` that lead from one iteration of a V1 loop to the next."""
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+        ops = table()
+        kinds = {kind for kind in {n.op for n in graph} if kind in ops and ops[kind].control == "next"}
+        self._next = {n.name for n in graph if n.op in kinds} if kinds else set()
 
     def __call__(self, node: Node, ref: TensorRef) -> bool:
-        source = self._graph.nodes.get(ref.node)
-        row = None if source is None else row_of(source)
-        return row is not None and row.control == "next"
+        return ref.node in self._next
 
 
 def row_of(node: Node) -> Op | None:
     """Return the op-table row of `node`, or None where the table has none."""
-    ops = table()
-    if node.op not in ops:
-        return None
-    return ops[node.op]
+    row: Op | None = table().get(node.op)
+    return row

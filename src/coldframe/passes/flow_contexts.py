@@ -63,17 +63,25 @@ class Flow:
         self._rows: dict[str, Op] = {op: ops[op] for op in {n.op for n in graph} if op in ops}
         controls = {op: row.control for op, row in self._rows.items() if row.control}
         self._controls = {n.name: controls[n.op] for n in graph if n.op in controls}  # asked for over and over
-        self.order = topological(graph.nodes, fed=fed, ignore=lambda _, r: self.control(r.node) == "next")
+        rounds = {name for name, control in self._controls.items() if control == "next"}
+        self.order = topological(graph.nodes, fed=fed, ignore=lambda _, r: r.node in rounds)
         self.position = {n.name: k for k, n in enumerate(self.order)}
         self.where: dict[str, Where] = {}
         self.entered: dict[Frames, Where] = {}
         self.readers: dict[str, list[Node]] = {}
         self.read = {r for n in graph for r in n.inputs}
+        sources = {n.name: dict.fromkeys(self.sources(n)) for n in self.order}
         for n in self.order:
-            for s in dict.fromkeys(self.sources(n)):
+            for s in sources[n.name]:
                 self.readers.setdefault(s, []).append(n)
+        switches = {name for name, control in self._controls.items() if control == "switch"}
+        outside = switches.isdisjoint  # of what a node reads: nothing is on one side of a switch
         for n in self.order:
-            self.where[n.name] = self._place(n)
+            plain = n.name not in self._controls and outside(sources[n.name])
+            if plain and all(self.where[s] is OUTSIDE for s in sources[n.name]):  # most nodes
+                self.where[n.name] = OUTSIDE
+            else:
+                self.where[n.name] = self._place(n)
 
     def row(self, name: str) -> Op | None:
         """Return the op of a node; None for a tensor that is given, and for ops that the table lacks."""
@@ -86,7 +94,8 @@ class Flow:
 
     def inputs(self, node: Node) -> list[TensorRef]:
         """Return the inputs that are not given from outside."""
-        return [r for r in node.inputs if r not in self.fed and r.node in self.graph.nodes]
+        nodes, fed = self.graph.nodes, self.fed
+        return [r for r in node.inputs if r.node in nodes and r not in fed]
 
     def sources(self, node: Node) -> list[str]:
         """Return the nodes that `node` reads or waits for."""

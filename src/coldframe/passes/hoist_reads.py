@@ -34,7 +34,10 @@ def hoist_reads(graph: Graph, wanted: Collection[TensorRef] = ()) -> Graph:
         graph: the graph; it is not changed. Where a loop is, the new one has a library of its own.
         wanted: tensors that are fetched.
     """
-    loops = [n for n in graph if _is_loop(n) and any(n.out(k) not in wanted for k in range(len(n.inputs)))]
+    ops = table()
+    kinds = {kind for kind in {n.op for n in graph} if kind in ops and ops[kind].role == "while"}
+    loops = [n for n in graph if n.op in kinds and _is_loop(n)] if kinds else []
+    loops = [n for n in loops if any(n.out(k) not in wanted for k in range(len(n.inputs)))]
     if not loops:
         return graph
     work = _Work(graph, Library({}, graph.functions), frozenset(wanted))

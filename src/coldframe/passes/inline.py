@@ -81,7 +81,8 @@ def inline_calls(
     keep = needed(graph, names, fed)
     nodes = {n.name: n for n in graph if n.name in keep}
     work = _Inliner(graph, table(), frozenset(fed))
-    if not any(work.is_call(n) for n in nodes.values()):
+    kinds = {kind for kind in {n.op for n in nodes.values()} if work.may_call(kind)}
+    if not any(n.op in kinds and work.called(n) for n in nodes.values()):
         return Inlined(graph.with_nodes(nodes.values()), {}, {})
     root = _Frame("", nodes, {}, {}, (), (), any(work.is_flow(n) for n in nodes.values()))
     work.used.update(nodes)
@@ -138,8 +139,9 @@ class _Inliner:
         self._musts: dict[str, tuple[str, ...]] = {}
 
     # --- asking ------------------------------------------------------------------------------------------------
-    def is_call(self, node: Node) -> bool:
-        return self.called(node) is not None
+    def may_call(self, op: str) -> bool:
+        """Whether nodes of this op may be calls."""
+        return self.ops[op].role == "call" if op in self.ops else op in self.graph.functions
 
     def called(self, node: Node) -> FuncRef | None:
         """Return the function that `node` calls, or None."""

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import needed
-from coldframe.passes.base import Context, row_of
+from coldframe.ops import table
+from coldframe.passes.base import Context
 from coldframe.passes.carve import Library, role
 from coldframe.passes.flow_contexts import Flow, Unraisable
 from coldframe.passes.raise_conds import find_conds, raise_cond
@@ -35,7 +36,8 @@ class Raised:
 
 def has_flow(nodes: Iterable[Node]) -> bool:
     """Whether there is V1 control flow among `nodes`."""
-    return any(row is not None and row.control for row in map(row_of, nodes))
+    ops = table()
+    return any(kind in ops and ops[kind].control for kind in {n.op for n in nodes})
 
 
 def raise_control_flow(graph: Graph, targets: Iterable[TensorRef | str], fed: Collection[TensorRef] = ()) -> Raised:
@@ -50,7 +52,7 @@ def raise_control_flow(graph: Graph, targets: Iterable[TensorRef | str], fed: Co
     library = Library({}, graph.functions)
     current = Graph(_live(graph, wanted, fed), library, producer=graph.producer, min_consumer=graph.min_consumer)
     kept: dict[str, str] = {}
-    while True:
+    while has_flow(current):
         kept.clear()
         try:
             flow = Flow(current, fed, wanted)
@@ -62,6 +64,7 @@ def raise_control_flow(graph: Graph, targets: Iterable[TensorRef | str], fed: Co
             return Raised(_settled(flow), kept)
         nodes = {**current.nodes, **{n.name: n for n in made}}
         current = current.with_nodes(_live(current.with_nodes(nodes.values()), wanted, fed))
+    return Raised(current, {})
 
 
 def _live(graph: Graph, wanted: Iterable[str], fed: Collection[TensorRef]) -> list[Node]:

@@ -81,10 +81,19 @@ def carrier(kernel: str, dtype: DType, *, modular: bool = False) -> DType:
     raise Unlowerable(f"ONNX Runtime has no {kernel.partition('.')[0]} on {dtype.name}")
 
 
+@functools.cache
+def _taken(dtype: np.dtype[Any]) -> bool:
+    """Whether constants may be of a dtype of numpy's."""
+    return dtype.kind != "O" and dtype.name in kernels()["Identity"]
+
+
 def wire(dtype: DType) -> DType:
     """Return the dtype in which a tensor enters and leaves a model: numpy and ONNX Runtime share no bfloat16."""
     return dtypes.float32 if dtype is dtypes.bfloat16 else dtype
 
+
+_NESTED: Final = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+"""Nodes that have subgraphs."""
 
 WIRED: Final = "fiub"
 """The kinds of numpy's dtypes whose arrays models take and give as they are."""
@@ -279,7 +288,7 @@ class Builder:
         known = self._lifted.get(id(v.const))
         if known is None:
             a = v.const
-            if a.dtype.kind == "O" or a.dtype.name not in kernels()["Identity"]:
+            if not _taken(a.dtype):
                 raise Unlowerable(f"ONNX Runtime does not take constants of {a.dtype}")
             name = self.fresh("w")
             (self.weights if a.nbytes > _INLINE_LIMIT else self.inline)[name] = a
@@ -314,11 +323,14 @@ class Builder:
         **attrs: Any,
     ) -> list[OnnxValue]:
         """Emit a node of several outputs, each given as dtype and dims."""
-        names = ["" if i is None else self.name_of(i) for i in inputs]
+        names = ["" if i is None else i.name or self.name_of(i) for i in inputs]
         out = [OnnxValue(self, d, s, self.fresh()) for d, s in outputs]
-        self.facts.update((o.name, (o.dtype, o.dims)) for o in out)
+        for o in out:
+            self.facts[o.name] = o.dtype, o.dims
         message = messages.onnx.NodeProto(op_type=op_type, domain=domain, input=names, output=[o.name for o in out])
-        message.attribute.extend(_attribute(k, v) for k, v in attrs.items() if v is not None)
+        for k, v in attrs.items():
+            if v is not None:
+                _set_attribute(message.attribute.add(name=k), v)
         self.nodes.append(message)
         self.origins.note(op_type, inputs, out)
         return out
@@ -438,6 +450,8 @@ def live(nodes: Sequence[Any], outputs: Iterable[str]) -> list[Any]:
 def reads(node: Any) -> Iterator[str]:
     """Yield the names that `node` reads, those its subgraphs take from outside included."""
     yield from node.input
+    if node.op_type not in _NESTED:
+        return
     for a in node.attribute:
         if a.HasField("g"):
             for n in a.g.node:
@@ -474,8 +488,8 @@ def _info(name: str, dtype: DType, dims: Dims) -> Any:
     return info
 
 
-def _attribute(name: str, value: Any) -> Any:
-    a = messages.onnx.AttributeProto(name=name)
+def _set_attribute(a: Any, value: Any) -> None:
+    """Give an AttributeProto its value."""
     if isinstance(value, (bool, int, np.integer)):
         a.type, a.i = 2, int(value)
     elif isinstance(value, (float, np.floating)):
@@ -497,4 +511,3 @@ def _attribute(name: str, value: Any) -> Any:
     else:
         a.type = 6
         a.floats.extend(float(v) for v in value)
-    return a

@@ -197,6 +197,8 @@ class ComplexOnnx(WindowsOnnx):
 
     def cast(self, x: OnnxValue, dtype: DType) -> OnnxValue:
         """C's conversion."""
+        if x.dtype is dtype:
+            return x
         if isinstance(x, ComplexValue):
             if dtype not in _PART:
                 return super().cast(x.re, dtype)

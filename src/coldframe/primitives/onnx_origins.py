@@ -19,6 +19,7 @@ _MOVES: Final = frozenset(("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatt
 """Nodes that give the elements that they get."""
 _FILLS: Final = frozenset(("Cast", "LSTM", "GRU", "RNN", "Relu", "Tanh", "Sigmoid"))
 """Others that give elements where their first input has some."""
+_GIVES: Final = _MOVES | _FILLS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Origins:
             return
         if op_type in _MOVES or (op_type == "Cast" and _widens(x.dtype, outputs[0].dtype)):
             self._moved[y] = x.name
-        if op_type in _MOVES | _FILLS:
+        if op_type in _GIVES:
             self._filled.update((o.name, x.name) for o in outputs)
         elif op_type == "Gather" and all(x.dims):
             self._filled[y] = inputs[1].name

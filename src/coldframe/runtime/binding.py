@@ -10,7 +10,7 @@ from coldframe.engines.base import BoundNode
 from coldframe.errors import ColdframeError, FeedError, GraphError, UnsupportedAttributeError
 from coldframe.graph.ir import Node
 from coldframe.graph.names import TensorRef
-from coldframe.graph.signatures import ArgDef
+from coldframe.graph.traverse import handed_on
 from coldframe.graph.values import FuncRef
 from coldframe.ops import OpTable
 from coldframe.ops.call import Call, bind
@@ -34,7 +34,7 @@ def bind_all(
     refused: list[UnsupportedAttributeError] = []
     for n in nodes:
         before = known.get(n.name) if known else None
-        if before is not None and before.node is n and not _calls(n):
+        if before is not None and before.node is n and not handed_on(n):  # a pass may have made other functions
             bound[n.name] = BoundNode(n, before.call)
             continue
         try:
@@ -46,39 +46,33 @@ def bind_all(
     for b in bound.values():
         if b.call.op.placeholder:
             raise FeedError(f"placeholder `{b.name}` must be fed", expected=_described(b))
-        derefs = []
+        derefs: tuple[int, ...] = ()
         for i, (arg, dtype) in enumerate(b.call.inputs):
-            source = bound.get(b.node.inputs[i].node)
+            name, slot = b.node.inputs[i]
+            source = bound.get(name)
             if source is None:
                 continue
-            made = _output(source, b, i, dtype)
-            if made.is_ref and not arg.is_ref:
-                derefs.append(i)
-        b.deref = tuple(derefs)
+            outputs = source.call.outputs
+            if slot >= len(outputs) or outputs[slot][1] is not dtype:
+                raise _misread(source, b, i, dtype)
+            if outputs[slot][0].is_ref and not arg.is_ref:
+                derefs = (*derefs, i)
+        b.deref = derefs
     return bound
 
 
-def _calls(node: Node) -> bool:
-    """Whether a node calls functions, of which a pass may have made others."""
-    values = (w for v in node.attrs.values() for w in (v if isinstance(v, tuple) else (v,)))
-    return any(isinstance(w, FuncRef) for w in values)
-
-
-def _output(source: BoundNode, reader: BoundNode, position: int, dtype: DType) -> ArgDef:
-    """Return the output that an input reads, provided that there is one and that it has the input's dtype."""
+def _misread(source: BoundNode, reader: BoundNode, position: int, dtype: DType) -> GraphError:
+    """Return the error for an input that reads an output which is not there, or has another dtype than the input."""
     ref = reader.node.inputs[position]
     if ref.slot >= len(source.call.outputs):
-        raise GraphError(
+        return GraphError(
             f"input {position} of node `{reader.name}` ({reader.call.op.name}) reads `{ref}`, which does not exist",
             expected=f"an output of {source.call.op.name} below {len(source.call.outputs)}",
         )
-    made, found = source.call.outputs[ref.slot]
-    if found is not dtype:
-        raise GraphError(
-            f"input {position} of node `{reader.name}` ({reader.call.op.name}) has the wrong dtype",
-            where=f"from `{ref}`", expected=dtype, found=found,
-        )  # fmt: skip
-    return made
+    return GraphError(
+        f"input {position} of node `{reader.name}` ({reader.call.op.name}) has the wrong dtype",
+        where=f"from `{ref}`", expected=dtype, found=source.call.outputs[ref.slot][1],
+    )  # fmt: skip
 
 
 def require_outputs(wanted: Sequence[TensorRef], bound: Mapping[str, BoundNode]) -> None:

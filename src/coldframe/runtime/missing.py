@@ -22,8 +22,13 @@ def refuse_missing(nodes: Iterable[Node], functions: Mapping[str, Function], tab
         UnsupportedOpError: it lacks some; all of them are named, with nodes that have them.
     """
     missing: dict[str, list[str]] = {}
+    there: set[str] = set()
     for place, node in reached(nodes, functions):
-        if node.op not in table and node.op not in functions:
+        if node.op in there:
+            continue
+        if node.op in table or node.op in functions:
+            there.add(node.op)
+        else:
             missing.setdefault(node.op, []).append(place + node.name)
     if missing:
         raise unsupported(missing, table)

@@ -301,7 +301,8 @@ class _Fetches:
         ops = table()
         names = needed(self.graph, [*(t.node for t in self.tensors), *self.targets])
         nodes = (node for _, node in reached((self.graph.nodes[n] for n in names), self.graph.functions))
-        return any(node.op in ops and ops[node.op].role in ("assign", "update", "draw") for node in nodes)
+        kinds = {node.op for node in nodes}
+        return any(kind in ops and ops[kind].role in ("assign", "update", "draw") for kind in kinds)
 
     def __init__(self, graph: Graph, fetches: Any) -> None:
         self.graph = graph
