@@ -61,3 +61,26 @@ def test_building_a_tf1_graph_loads_no_engine() -> None:
         "tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(tf.matmul(x, tf.Variable(tf.zeros([2, 2])))))"
     )
     assert not loaded(program) & (SLOW | {"absl"})
+
+
+def test_running_a_plain_graph_loads_what_it_needs(tmp_path: Path) -> None:
+    """Control flow, random numbers, SavedModels and other engines are for the graphs that have them."""
+    path = tmp_path / "graph.pb"
+    writing = (
+        "import coldframe.tf1 as tf; x = tf.placeholder(tf.float32, [None, 3], 'x');"
+        "tf.nn.softmax(x @ tf.ones([3, 4]), name='y');"
+        f"tf.io.write_graph(tf.get_default_graph().as_graph_def(), {str(tmp_path)!r}, 'graph.pb', as_text=False)"
+    )
+    subprocess.run([sys.executable, "-c", writing], check=True, timeout=120)
+    running = (
+        f"import coldframe as cf; import numpy as np; model = cf.load({str(path)!r}, engine='onnxruntime');"
+        "model.run({'x:0': np.ones((2, 3), np.float32)}, ['y:0'])"
+    )
+    modules = loaded(running)
+    assert {"coldframe.engines.onnxruntime", "onnxruntime"} <= modules
+    unused = {
+        "passes.raise_control_flow", "passes.flow_contexts", "passes.arrays_to_lists", "runtime.frames", "runtime.ends",
+        "ops.recurrences", "ops.random", "ops.tensor_list", "engines.xla", "primitives.onnx_scales",
+        "formats.saved_model", "formats.meta_graph",
+    }  # fmt: skip
+    assert not modules & {f"coldframe.{m}" for m in unused}

@@ -10,7 +10,6 @@ from coldframe.engines.base import BoundNode, FunctionBody
 from coldframe.engines.reference import execute
 from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
-from coldframe.ops.recurrences import found
 from coldframe.primitives.base import Unlowerable
 
 
@@ -108,6 +107,8 @@ def refuse_effects(bound: BoundNode, aspect: str) -> None:
 
 def is_layer(loop: BoundNode) -> bool:
     """Return whether a loop is a recurrent layer (see `coldframe.ops.recurrences`)."""
+    from coldframe.ops.recurrences import found  # here, since most graphs have no loops
+
     try:
         condition, body = (BodyView(body_of(loop.call.kwargs[k])) for k in ("cond", "body"))
     except (Unlowerable, ColdframeError):  # what is wrong with a function is for the run to tell

@@ -38,7 +38,6 @@ from coldframe.engines.reference import REFUSALS, execute, read_only, sample
 from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.fusions import fused, fusions
-from coldframe.ops.tensor_list import TensorList
 from coldframe.primitives import onnx_external
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.onnx_builder import WIRED, OnnxValue, from_wire, to_wire
@@ -484,6 +483,8 @@ def _stacked(v: Any) -> Any:
 
 def _host_list(form: OnnxList, made: Any) -> Any:
     """Return a list as ops on numpy know it."""
+    from coldframe.ops.tensor_list import TensorList  # here, since few islands return lists
+
     rows = [None] * int(made) if form.buffer is None else list(from_wire(made, form.element.numpy))
     out = np.empty((), object)
     out[()] = TensorList(form.element, form.shape, tuple(rows))

@@ -13,7 +13,8 @@ from coldframe.graph.names import TensorRef
 from coldframe.graph.values import FuncRef, TensorValue
 from coldframe.ops.call import bind
 from coldframe.passes.base import row_of
-from coldframe.passes.carve import Library, role
+from coldframe.passes.carve import role
+from coldframe.passes.library import Library
 from coldframe.shapes import Shape
 
 MAKES: Final = ("array", "stack")  # the roles of what makes one

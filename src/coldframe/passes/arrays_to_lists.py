@@ -29,7 +29,8 @@ from coldframe.graph.traverse import topological
 from coldframe.graph.values import AttrValue, FuncRef
 from coldframe.passes.array_scopes import MAKES, Array, Call, Scope, as_tensor, attributes, free, makes, moved
 from coldframe.passes.base import loop_edge, row_of
-from coldframe.passes.carve import Library, function, role
+from coldframe.passes.carve import function, role
+from coldframe.passes.library import Library
 from coldframe.shapes import Shape
 
 _BRANCHES: Final = ("then_branch", "else_branch")

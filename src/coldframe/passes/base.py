@@ -10,7 +10,7 @@ and an error says in which pass it came up and what had run before.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from coldframe.errors import ColdframeError
@@ -101,3 +101,9 @@ def row_of(node: Node) -> Op | None:
     """Return the op-table row of `node`, or None where the table has none."""
     row: Op | None = table().get(node.op)
     return row
+
+
+def has_flow(nodes: Iterable[Node]) -> bool:
+    """Whether there is V1 control flow among `nodes`."""
+    ops = table()
+    return any(kind in ops and ops[kind].control for kind in {n.op for n in nodes})

@@ -7,7 +7,6 @@ so that they stay known inside.
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,27 +16,7 @@ from coldframe.graph.values import base_type
 from coldframe.ops import table
 from coldframe.ops.call import bind
 from coldframe.passes.flow_contexts import Flow, Unraisable
-
-
-class Library(collections.ChainMap[str, Function]):
-    """A graph's functions with more that a pass made.
-
-    Attributes:
-        made: for those who run them: what they keep for each function.
-    """
-
-    def __init__(self, *maps: Any) -> None:
-        super().__init__(*maps)
-        self.made: dict[Any, Any] = {}
-
-    def add(self, base: str, make: Callable[[str], Function]) -> Function:
-        """Add a function under a name like `base`."""
-        name, k = base, 0
-        while name in self:
-            k += 1
-            name = f"{base}_{k}"
-        self[name] = make(name)
-        return self[name]
+from coldframe.passes.library import Library
 
 
 class Captures:

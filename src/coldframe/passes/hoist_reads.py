@@ -22,7 +22,7 @@ from coldframe.graph.names import TensorRef
 from coldframe.graph.values import FuncRef
 from coldframe.ops import table
 from coldframe.passes.base import row_of
-from coldframe.passes.carve import Library
+from coldframe.passes.library import Library
 
 _PARTS: Final = ("cond", "body")
 

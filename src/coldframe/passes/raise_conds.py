@@ -21,8 +21,9 @@ from coldframe.dtypes import int32
 from coldframe.graph.ir import FunctionArg, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.values import AttrValue, FuncRef, TensorValue, base_type
-from coldframe.passes.carve import Body, Captures, Library, dtype_of, function, role, runs_freely
+from coldframe.passes.carve import Body, Captures, dtype_of, function, role, runs_freely
 from coldframe.passes.flow_contexts import Flow, Unraisable, Where
+from coldframe.passes.library import Library
 
 
 @dataclasses.dataclass(slots=True, eq=False)

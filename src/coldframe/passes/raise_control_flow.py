@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Mapping
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import needed
-from coldframe.ops import table
-from coldframe.passes.base import Context
-from coldframe.passes.carve import Library, role
+from coldframe.passes.base import Context, has_flow
+from coldframe.passes.carve import role
 from coldframe.passes.flow_contexts import Flow, Unraisable
+from coldframe.passes.library import Library
 from coldframe.passes.raise_conds import find_conds, raise_cond
 from coldframe.passes.raise_loops import find_loops, raise_loop
 
@@ -32,12 +32,6 @@ class Raised:
 
     graph: Graph
     kept: Mapping[str, str]
-
-
-def has_flow(nodes: Iterable[Node]) -> bool:
-    """Whether there is V1 control flow among `nodes`."""
-    ops = table()
-    return any(kind in ops and ops[kind].control for kind in {n.op for n in nodes})
 
 
 def raise_control_flow(graph: Graph, targets: Iterable[TensorRef | str], fed: Collection[TensorRef] = ()) -> Raised:

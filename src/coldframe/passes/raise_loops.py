@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from coldframe.graph.ir import FunctionArg, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.values import AttrValue, FuncRef, base_type
-from coldframe.passes.carve import Body, Captures, Library, dtype_of, function, role, runs_freely
+from coldframe.passes.carve import Body, Captures, dtype_of, function, role, runs_freely
 from coldframe.passes.flow_contexts import Flow, Frames, Unraisable
+from coldframe.passes.library import Library
 
 
 @dataclasses.dataclass(slots=True, eq=False)

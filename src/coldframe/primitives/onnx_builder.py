@@ -26,7 +26,6 @@ from coldframe.formats import messages
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.onnx_lookups import regrouped
 from coldframe.primitives.onnx_origins import Conditions, Origins
-from coldframe.primitives.onnx_scales import Scales
 from coldframe.primitives.onnx_weights import Weight
 
 Array = npt.NDArray[Any]
@@ -431,6 +430,8 @@ class Builder:
         """Return `nodes` with less to do around convolutions, and the constants that this takes."""
         if not any(n.op_type == "Conv" for n in nodes):
             return nodes, {}
+        from coldframe.primitives.onnx_scales import Scales
+
         count = Counter(names)
         for n in nodes:
             count.update(reads(n))

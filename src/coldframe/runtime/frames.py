@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +20,8 @@ from coldframe.errors import ExecutionError, GraphError
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import topological
 from coldframe.ops.state import Handle
-from coldframe.runtime.regions import Region
+from coldframe.runtime.regions import DEAD, Region
 from coldframe.runtime.state import RunState
-
-
-class _Dead:
-    def __repr__(self) -> str:
-        return "a tensor of a branch that was not taken"
-
-
-DEAD: Final = _Dead()
 
 
 @dataclasses.dataclass(slots=True, eq=False)

@@ -14,7 +14,6 @@ from coldframe.errors import FeedError, MisuseError, NotFoundError, near_names
 from coldframe.graph.ir import Graph
 from coldframe.graph.names import is_tensor_name
 from coldframe.graph.traverse import needed
-from coldframe.runtime import ends
 from coldframe.runtime.direct import Direct
 from coldframe.runtime.session import Session
 from coldframe.runtime.source import Signature, Source, Stored, open_source
@@ -201,6 +200,8 @@ class Model:
 
 
 def _guess(graph: Graph) -> Signature:
+    from coldframe.runtime import ends  # here, since most runs name what they feed and fetch
+
     outputs = ends.guess_outputs(graph)
     used = needed(graph, [e.ref.node for e in outputs])
     inputs = [e for e in ends.inputs(graph) if e.ref.node in used]

@@ -21,7 +21,6 @@ from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
 from coldframe.runtime.choice import Trial, varying
 from coldframe.runtime.foreseen import fixed, is_draw, needed_values
-from coldframe.runtime.frames import RegionPlan
 from coldframe.runtime.functional import Functional, Variables
 from coldframe.runtime.regions import Region
 from coldframe.runtime.reporting import LITTLE, VARYING
@@ -203,6 +202,8 @@ class PlanBuilder:
                 self._do(HostStep(bound, self._host[bound.name], bound.outputs()), [bound])
         for region in list(self._regions):
             if self._ready(region.sources, region.controls, set()):
+                from coldframe.runtime.frames import RegionPlan  # here, since most graphs have no such regions
+
                 names = {b.name for b in region.members}
                 outputs = tuple(r for b in region.members for r in b.outputs() if self._needed(r, names))
                 self._do(RegionStep(RegionPlan(region), outputs), region.members)

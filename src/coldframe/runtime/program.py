@@ -22,11 +22,10 @@ from coldframe.graph.traverse import needed, topological
 from coldframe.graph.values import AttrValue, FuncRef, RefType
 from coldframe.ops import OpTable
 from coldframe.ops.state import Handle
-from coldframe.passes.arrays_to_lists import arrays_to_lists
-from coldframe.passes.carve import Library
+from coldframe.passes.base import has_flow
 from coldframe.passes.hoist_reads import hoist_reads
 from coldframe.passes.inline import inline_calls
-from coldframe.passes.raise_control_flow import has_flow, raise_control_flow
+from coldframe.passes.library import Library
 from coldframe.runtime.binding import bind_all, bind_node, constant_of, require_outputs
 from coldframe.runtime.choice import Choice, Trial, choose
 from coldframe.runtime.deciding import Deciding
@@ -207,6 +206,9 @@ class Program:
         require_outputs([r for r in wanted if r not in feeds], bound)
         kept: Mapping[str, str] = {}
         if self._settings.raises and has_flow(nodes):
+            from coldframe.passes.arrays_to_lists import arrays_to_lists  # here, since most graphs have no such flow
+            from coldframe.passes.raise_control_flow import raise_control_flow
+
             raised = raise_control_flow(graph.with_nodes(nodes), [*wanted, *goals], feeds.keys())
             flat, kept = raised.graph, raised.kept
             if self._settings.lists:

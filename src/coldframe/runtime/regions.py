@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from coldframe.engines.base import BoundNode
 from coldframe.graph.ir import Node
@@ -19,6 +19,14 @@ from coldframe.graph.traverse import topological
 
 Context = frozenset[tuple[str, Any]]
 _NOWHERE: Context = frozenset()
+
+
+class _Dead:
+    def __repr__(self) -> str:
+        return "a tensor of a branch that was not taken"
+
+
+DEAD: Final = _Dead()
 
 
 @dataclasses.dataclass(slots=True, eq=False)

@@ -17,7 +17,6 @@ from coldframe.engines.base import Engine, EngineOptions
 from coldframe.engines.onnxruntime import OnnxRuntimeEngine
 from coldframe.engines.openvino import OpenVinoEngine, installed
 from coldframe.engines.reference import ReferenceEngine
-from coldframe.engines.xla import XlaEngine
 from coldframe.errors import FeedError, MisuseError, NotFoundError
 from coldframe.graph.ir import Graph
 from coldframe.graph.names import TensorRef, find_node, is_tensor_name, parse_tensor, suggest
@@ -224,7 +223,7 @@ def settings(engine: str, *, threads: int = 0, spin: bool = True, pin: bool = Fa
     if engine == "reference":
         return Settings(table(), ReferenceEngine(), selective=False, pin=False, lists=False)
     if engine == "xla":
-        return Settings(table(), XlaEngine(), selective=False, pin=pin)
+        return Settings(table(), _xla(), selective=False, pin=pin)
     options = EngineOptions(threads, spin, shared)
     if engine == "openvino":
         return Settings(table(), OpenVinoEngine(options), selective=False, pin=pin)
@@ -233,7 +232,13 @@ def settings(engine: str, *, threads: int = 0, spin: bool = True, pin: bool = Fa
         made = OpenVinoEngine(options, selective=True)
     if engine == "onnxruntime" or importlib.util.find_spec("jax") is None:
         return Settings(table(), made, selective=engine == "auto", pin=pin)
-    return Settings(table(), made, selective=True, pin=pin, exact=functools.cache(XlaEngine))
+    return Settings(table(), made, selective=True, pin=pin, exact=functools.cache(_xla))
+
+
+def _xla() -> Engine:
+    from coldframe.engines.xla import XlaEngine  # here, since few graphs are for it
+
+    return XlaEngine()
 
 
 def find_tensor(graph: Graph, name: str) -> TensorRef:

@@ -23,10 +23,9 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.errors import CorruptError, MisuseError, NotFoundError, WrongFileError, near_names
-from coldframe.formats import content, graph_def, messages, meta_graph, sniff, tensor_proto
+from coldframe.formats import content, graph_def, messages, sniff, tensor_proto
 from coldframe.formats.content import Kind
 from coldframe.formats.graph_weights import Contents
-from coldframe.formats.saved_model import SavedModel, read_saved_model
 from coldframe.formats.slices import Box
 from coldframe.graph.convert import from_graph_def
 from coldframe.graph.ir import Graph, Node
@@ -44,6 +43,7 @@ from coldframe.shapes import Shape, TensorSpec
 
 if TYPE_CHECKING:
     from coldframe.checkpoint.reader import Checkpoint
+    from coldframe.formats.saved_model import SavedModel
 
 Array = npt.NDArray[Any]
 _KINDS: Final = (Kind.GRAPH_DEF, Kind.META_GRAPH, Kind.SAVED_MODEL)
@@ -154,6 +154,8 @@ class Source:
         """Return what the collection of variables tells of partitions."""
         if self.meta is None or self.kind == "saved_model":
             return {}
+        from coldframe.formats import meta_graph
+
         parts = meta_graph.variables(self.meta, where=self.where)
         return {
             v.node: Binding(v.part.full_name, v.part.full_shape, Box(v.part.offset, v.part.shape))
@@ -245,8 +247,12 @@ def _parse(data: bytes) -> Any:
 def _open_path(path: Path, checkpoint: str | None, tags: Iterable[str] | None, *, mapped: bool) -> Source:
     found = sniff.sniff(path)
     if found.kind is Kind.SAVED_MODEL_CPB or found.kind is Kind.SAVED_MODEL:
+        from coldframe.formats.saved_model import read_saved_model  # each where it is read: most graphs are frozen
+
         return _of_saved_model(read_saved_model(path), path, checkpoint, tags)
     if found.kind is Kind.META_GRAPH:
+        from coldframe.formats import meta_graph
+
         beside = sniff.prefix_of(path)
         if checkpoint is None and path.suffix == ".meta" and beside != path and _is_checkpoint(beside):
             checkpoint = os.fspath(beside)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from coldframe.engines.base import BoundNode, Compiled, EngineFailure, Held
 from coldframe.engines.reference import execute, interpret
@@ -17,8 +17,11 @@ from coldframe.errors import ExecutionError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
 from coldframe.runtime.draws import drawn
-from coldframe.runtime.frames import DEAD, RegionPlan
+from coldframe.runtime.regions import DEAD
 from coldframe.runtime.state import RunState
+
+if TYPE_CHECKING:
+    from coldframe.runtime.frames import RegionPlan
 
 Env = dict[TensorRef, Any]
 _Results = tuple[dict[TensorRef, Any], AbstractSet[TensorRef] | None]
