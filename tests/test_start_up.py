@@ -81,6 +81,6 @@ def test_running_a_plain_graph_loads_what_it_needs(tmp_path: Path) -> None:
     unused = {
         "passes.raise_control_flow", "passes.flow_contexts", "passes.arrays_to_lists", "runtime.frames", "runtime.ends",
         "ops.recurrences", "ops.random", "ops.tensor_list", "engines.xla", "primitives.onnx_scales",
-        "formats.saved_model", "formats.meta_graph",
+        "formats.saved_model", "formats.meta_graph", "formats.crc32c", "primitives.onnx_lookups",
     }  # fmt: skip
     assert not modules & {f"coldframe.{m}" for m in unused}

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.formats import messages
 from coldframe.primitives.base import Unlowerable
-from coldframe.primitives.onnx_lookups import regrouped
+from coldframe.primitives.onnx_nodes import live, reads, set_attribute, tensor
 from coldframe.primitives.onnx_origins import Conditions, Origins
 from coldframe.primitives.onnx_weights import Weight
 
@@ -90,9 +90,6 @@ def wire(dtype: DType) -> DType:
     """Return the dtype in which a tensor enters and leaves a model: numpy and ONNX Runtime share no bfloat16."""
     return dtypes.float32 if dtype is dtypes.bfloat16 else dtype
 
-
-_NESTED: Final = frozenset(("If", "Loop", "Scan", "SequenceMap"))
-"""Nodes that have subgraphs."""
 
 WIRED: Final = "fiub"
 """The kinds of numpy's dtypes whose arrays models take and give as they are."""
@@ -329,7 +326,7 @@ class Builder:
         message = messages.onnx.NodeProto(op_type=op_type, domain=domain, input=names, output=[o.name for o in out])
         for k, v in attrs.items():
             if v is not None:
-                _set_attribute(message.attribute.add(name=k), v)
+                set_attribute(message.attribute.add(name=k), v)
         self.nodes.append(message)
         self.origins.note(op_type, inputs, out)
         return out
@@ -406,7 +403,11 @@ class Builder:
                 name = own
             names.append(name)
             g.output.append(_info(name, value.dtype, value.dims))
-        kept = live(regrouped(self, live(self.nodes, names), names, reads), names)
+        kept = live(self.nodes, names)
+        if {"MatMul", "Gather"} <= {n.op_type for n in kept}:
+            from coldframe.primitives.onnx_lookups import regrouped
+
+            kept = live(regrouped(self, kept, names, reads), names)
         nodes, made = self._folded(kept, names)
         inline = {k: v for k, v in {**self.inline, **made}.items() if isinstance(v, np.ndarray)}
         used = {i for n in nodes for i in reads(n)}
@@ -438,28 +439,6 @@ class Builder:
         return Scales(nodes, {**self.inline, **self.weights}, count, self.fresh).fold()
 
 
-def live(nodes: Sequence[Any], outputs: Iterable[str]) -> list[Any]:
-    """Return the nodes that `outputs` depend on: ONNX Runtime would run the others too, and stop where they fail."""
-    needed, live = set(outputs), []
-    for n in reversed(nodes):
-        if needed.intersection(n.output):
-            live.append(n)
-            needed.update(reads(n))
-    return live[::-1]
-
-
-def reads(node: Any) -> Iterator[str]:
-    """Yield the names that `node` reads, those its subgraphs take from outside included."""
-    yield from node.input
-    if node.op_type not in _NESTED:
-        return
-    for a in node.attribute:
-        if a.HasField("g"):
-            for n in a.g.node:
-                yield from reads(n)
-            yield from (o.name for o in a.g.output)
-
-
 def graph_of(name: str, inputs: Sequence[OnnxValue], outputs: Sequence[tuple[str, OnnxValue]], nodes: Any) -> Any:
     """Return a subgraph."""
     g = messages.onnx.GraphProto(name=name)
@@ -467,14 +446,6 @@ def graph_of(name: str, inputs: Sequence[OnnxValue], outputs: Sequence[tuple[str
     g.input.extend(_info(v.name, v.dtype, v.dims) for v in inputs)
     g.output.extend(_info(n, v.dtype, v.dims) for n, v in outputs)
     return g
-
-
-def tensor(name: str, array: Array) -> Any:
-    """Return `array` as an ONNX TensorProto with raw data."""
-    a = np.ascontiguousarray(array)
-    return messages.onnx.TensorProto(
-        name=name, dims=array.shape, data_type=dtypes.from_numpy(array.dtype).onnx, raw_data=a.tobytes()
-    )
 
 
 def _info(name: str, dtype: DType, dims: Dims) -> Any:
@@ -487,28 +458,3 @@ def _info(name: str, dtype: DType, dims: Dims) -> Any:
         if d is not None:
             dim.dim_value = d
     return info
-
-
-def _set_attribute(a: Any, value: Any) -> None:
-    """Give an AttributeProto its value."""
-    if isinstance(value, (bool, int, np.integer)):
-        a.type, a.i = 2, int(value)
-    elif isinstance(value, (float, np.floating)):
-        a.type, a.f = 1, float(value)
-    elif isinstance(value, str):
-        a.type, a.s = 3, value.encode()
-    elif isinstance(value, messages.onnx.GraphProto):
-        a.type = 5
-        a.g.CopyFrom(value)
-    elif isinstance(value, np.ndarray):
-        a.type = 4
-        a.t.CopyFrom(tensor("", value))
-    elif all(isinstance(v, (int, np.integer)) for v in value):
-        a.type = 7
-        a.ints.extend(int(v) for v in value)
-    elif all(isinstance(v, str) for v in value):
-        a.type = 8
-        a.strings.extend(v.encode() for v in value)
-    else:
-        a.type = 6
-        a.floats.extend(float(v) for v in value)

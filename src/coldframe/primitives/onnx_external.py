@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from coldframe.formats import messages
-from coldframe.primitives.onnx_builder import reads
+from coldframe.primitives.onnx_nodes import reads
 
 _LOOKUPS: Final = frozenset({"Gather", "GatherND", "GatherElements"})
 _MEMORY: Final = "memory"  # where weights are that are handed over beside the model

@@ -25,9 +25,10 @@ import numpy as np
 from coldframe import dtypes
 from coldframe.formats import messages
 from coldframe.primitives.base import Unlowerable
-from coldframe.primitives.onnx_builder import Dims, OnnxValue, graph_of, live
+from coldframe.primitives.onnx_builder import Dims, OnnxValue, graph_of
 from coldframe.primitives.onnx_complex import ComplexValue
 from coldframe.primitives.onnx_lists import ListsOnnx, OnnxList
+from coldframe.primitives.onnx_nodes import live
 
 _ROUNDS: Final = 5  # of tracing a body until sizes agree
 
