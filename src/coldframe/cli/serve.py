@@ -323,6 +323,6 @@ def _say_where(options: ServeOptions, rest: int | None, rpc: int | None) -> None
     for model in options.models:
         say(f"serving {model.name}")
     if rest is not None:
-        say(f"REST  http://{options.host}:{rest}/v1/models")
+        say(f"REST  {'http' if options.tls is None else 'https'}://{options.host}:{rest}/v1/models")
     if rpc is not None:
         say(f"gRPC  {options.host}:{rpc}")
