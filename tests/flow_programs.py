@@ -50,6 +50,21 @@ def number_of_the_branch() -> Any:
     return [taken, y, taken * 2]
 
 
+def merge_that_waits_for_its_sides() -> Any:
+    """What is left of a branch without results, as of an assertion's: a Merge of the predicate itself."""
+    x = _scalar()
+    p = x > 0
+    no, yes = tf.raw_ops.Switch(data=p, pred=p)
+    with tf.control_dependencies([tf.identity(no)]):
+        asserted = tf1.Assert(x > -9.0, [x])
+    with tf.control_dependencies([tf.identity(yes)]):
+        passed = tf.no_op()
+    with tf.control_dependencies([asserted, passed]):
+        merged = tf.raw_ops.Merge(inputs=[no, yes]).output
+    with tf.control_dependencies([merged]):
+        return [x * 2.0, tf.identity(merged)]
+
+
 def case_of_predicates() -> Any:
     x = _scalar()
     pairs = [(x < 0, lambda: -x), (x < 1, lambda: x * 10.0), (x < 2, lambda: tf.sqrt(x))]
@@ -246,6 +261,7 @@ PROGRAMS: Final[list[tuple[Program, list[dict[str, Any]]]]] = [
     (merge_that_waits_for_a_branch, _SIDES),
     (merges_that_wait_for_one_branch, _SIDES),
     (number_of_the_branch, _XS),
+    (merge_that_waits_for_its_sides, _XS),
     (case_of_predicates, _XS),
     (gradient_of_cond, _XS),
     (nested_loops, [{"x:0": x, "n:0": n} for x, n in ((1.5, 0), (1.5, 3), (2.5, 9))]),

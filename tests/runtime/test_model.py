@@ -14,6 +14,7 @@ import pytest
 import coldframe as cf
 import coldframe.tf1 as tf
 from coldframe.runtime.session import ENGINES
+from coldframe.runtime.steps import IslandStep
 from fixtures_data import Fixture, Run, fixture, fixtures
 from graphs import same
 
@@ -139,3 +140,29 @@ def test_runs_that_write_variables_lose_no_updates(tmp_path: Path, branch: bool)
         each.join()
     assert model.run({}, ["now:0"])["now:0"] == 800
     assert (model.session.writes(["more:0"]), model.session.writes(["now:0"])) == (True, False)
+
+
+@pytest.mark.parametrize("resource", [False, True], ids=["reference", "resource"])
+def test_a_variable_that_each_run_changes_is_not_compiled_in(tmp_path: Path, resource: bool) -> None:
+    """The state of a random generator, say: with its values compiled in, no run would find a form that fits."""
+    with tf.Graph().as_default(), tf.Session() as sess:
+        count = tf.get_variable("count", initializer=1, use_resource=resource)
+        weights = tf.get_variable("weights", initializer=np.ones((3, 2), np.float32), use_resource=resource)
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        now = tf.identity(count.read_value() if resource else count)
+        with tf.control_dependencies([now]):
+            more = count.assign_add(2)
+        with tf.control_dependencies([more]):
+            tf.identity(tf.matmul(x, weights) * tf.cast(now, tf.float32), name="y")
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver().save(sess, str(tmp_path / "model"))
+    model = cf.load(tmp_path / "model.meta", engine="onnxruntime")
+    for expected in (3.0, 9.0, 15.0, 21.0):
+        got = model.run({"x": np.ones((1, 3), np.float32)}, ["y"])["y"]
+        np.testing.assert_array_equal(got, [[expected, expected]])
+    (plan,) = model.session._program.plans()
+    islands = [s for s in plan.steps if isinstance(s, IslandStep)]
+    assert islands
+    assert not any(s.tries for s in islands)
+    pinned = {g.ref.node for s in islands for c in s.variants for g in c.inputs if g.pinned is not None}
+    assert pinned <= {"weights", "weights/read", "MatMul/ReadVariableOp"}

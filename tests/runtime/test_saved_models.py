@@ -216,3 +216,56 @@ def test_a_keras_model(tmp_path: Path) -> None:
     feeds = {"a": X, "b": X[:, :2]}
     want = model(feeds)["out"].numpy()
     np.testing.assert_allclose(cf.load(tmp_path / "keras").run(feeds)["out"], want, rtol=1e-5)
+
+
+# --- tables that programs change --------------------------------------------------------------------------------
+class _Changed(tf.Module):
+    """Tables whose entries are in the checkpoint alone."""
+
+    def __init__(self) -> None:
+        self.words = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+        self.words.insert(["a", "b"], tf.constant([7, 8], tf.int64))
+        self.rows = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, [0.0, 0.0])
+        self.rows.insert(tf.constant([7], tf.int64), [[1.0, 2.0]])
+        self.dense = tf.lookup.experimental.DenseHashTable(
+            tf.int64, tf.float32, 0.5, empty_key=-5, deleted_key=-6, initial_num_buckets=4
+        )
+        self.dense.insert(tf.constant([7, 9], tf.int64), [1.5, 2.5])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "words")])
+    def look(self, words: Any) -> dict[str, Any]:
+        ids = self.words.lookup(words)
+        return {"ids": ids, "rows": self.rows.lookup(ids), "dense": self.dense.lookup(ids), "size": self.dense.size()}
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_tables_that_a_program_changed_are_restored(tmp_path: Path, engine: str) -> None:
+    module = _Changed()
+    tf.saved_model.save(module, str(tmp_path), signatures=module.look)
+    want = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](tf.constant(WORDS))
+    got = cf.load(tmp_path, engine=engine).run({"words": WORDS})
+    assert got["ids"].tolist() == [8, 7, -1]
+    for name, value in want.items():
+        np.testing.assert_array_equal(got[name], value.numpy())
+
+
+def test_so_are_those_of_the_first_generation(tmp_path: Path) -> None:
+    out = tmp_path / "written"
+    with tf.Graph().as_default(), v1.Session() as session:
+        table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1, name="changed")
+        words = v1.placeholder(tf.string, [None], name="words")
+        found = table.lookup(words)
+        session.run(table.insert(["a", "b"], tf.constant([7, 8], tf.int64)))
+        builder = v1.saved_model.Builder(str(out))
+        signatures = {"serving_default": _signature({"words": words}, {"ids": found})}
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+    assert cf.load(out).run({"words": WORDS})["ids"].tolist() == [8, 7, -1]
+
+
+def test_a_table_that_the_checkpoint_lacks_is_named(tmp_path: Path) -> None:
+    module = _Changed()
+    tf.saved_model.save(module, str(tmp_path), signatures=module.look)
+    cf.save_checkpoint(tmp_path / "variables" / "variables", {"other": np.zeros(1, np.float32)})
+    with pytest.raises(cf.NotFoundError, match="table-keys"):
+        cf.load(tmp_path).run({"words": WORDS})

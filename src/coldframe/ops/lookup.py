@@ -162,11 +162,15 @@ def _keys(keys: Any, key_shape: tuple[int, ...]) -> list[Any]:
     return a.ravel().tolist()
 
 
-def _checked_keys(table: TableHandle, keys: Any) -> list[Any]:
+def _fitting_keys(table: TableHandle, keys: Any) -> list[Any]:
     rank = len(table.key_shape)
     if rank and np.shape(keys)[-rank:] != table.key_shape:
         raise refuse("keys of another shape", expected=f"[..., {table.key_shape[0]}]", found=list(np.shape(keys)))
-    found = _keys(keys, table.key_shape)
+    return _keys(keys, table.key_shape)
+
+
+def _checked_keys(table: TableHandle, keys: Any) -> list[Any]:
+    found = _fitting_keys(table, keys)
     for key in table.reserved:
         if key in found:
             raise refuse(f"table `{table.name}` cannot have the key that marks free places", found=key)
@@ -249,18 +253,22 @@ def lookup_table_insert_v2(
     _insert(_changing(state, table), table, keys, values)
 
 
-@op("LookupTableImportV2", stateful=True, effect=True)
+@op("LookupTableImportV2", stateful=True, effect=True, role="refill")
 def lookup_table_import_v2(
     xp: Any, state: State, table_handle: Any, keys: Any, values: Any, *, Tin: DType, Tout: DType
 ) -> None:
-    """Replace all entries; a static table is filled so, once, by TensorFlow 2's initializers."""
+    """Replace all entries; a static table is filled so, once, by TensorFlow 2's initializers.
+
+    Of a dense table TensorFlow saves the free places as well, with the keys that mark them.
+    """
     table = table_of(table_handle, Tin, Tout)
     if not table.mutable:
         initialize_table_v2.body(xp, state, table_handle, keys, values, Tkey=Tin, Tval=Tout)
     else:
         entries = _changing(state, table)
+        given = zip(_fitting_keys(table, keys), _values(table, values, _many(table, keys)), strict=True)
         entries.clear()
-        _insert(entries, table, keys, values)
+        entries.update((k, v) for k, v in given if k not in table.reserved)
 
 
 @op("LookupTableRemoveV2", stateful=True, effect=True)

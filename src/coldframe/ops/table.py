@@ -58,7 +58,8 @@ class Op:
         placeholder: must be fed.
         variable: ``ref`` or ``resource`` where it makes a variable.
         role: what else a pass may need to know: ``identity``, ``read``, ``assign``, ``noop``, ``call``,
-            ``waits`` (for other threads), ``draw`` (from a generator that a variable keeps), ...
+            ``waits`` (for other threads), ``draw`` (from a generator that a variable keeps), ``refill`` (all of a
+            table), ...
         value_op: of an op on a variable: the op that, with a value in its place, computes what this one reads
             or writes.
         no_gradient: nothing flows back through it, by intent: `tf.gradients` stops here without a word. An op with
@@ -232,6 +233,11 @@ class OpTable(Mapping[str, Op]):
         if role not in self.roles:
             raise OpTableError(f"no op has the role `{role}`")
         return self[self.roles[role]]
+
+    def kin(self, role: str) -> frozenset[str]:
+        """Return the names of the ops that are defined beside those of a role; no module is loaded for it."""
+        family = self._family[self.roles[role]]
+        return frozenset(n for n, f in self._family.items() if f == family)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the op called `name`, or `default`."""

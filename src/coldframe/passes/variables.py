@@ -19,6 +19,7 @@ from coldframe.formats.slices import Box, parse_shape_and_slice
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef, find_node
 from coldframe.graph.values import TensorValue, base_type
+from coldframe.ops import table
 from coldframe.passes.base import row_of
 from coldframe.passes.inline import inline_calls
 from coldframe.shapes import Shape
@@ -79,6 +80,50 @@ def restore_bindings(graph: Graph, restore_op: str) -> dict[str, Binding]:
         if row is not None and row.role == "restore":
             found[variable] = _binding(inlined, origin, value.slot)
     return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Refills:
+    """What a restore op does to tables.
+
+    Attributes:
+        graph: the graph, with the restore op's calls in it.
+        nodes: names of the nodes in it that fill tables, each with all that the table holds.
+        bindings: where what they fill them with is kept.
+    """
+
+    graph: Graph
+    nodes: tuple[str, ...]
+    bindings: Mapping[TensorRef, Binding]
+
+
+def restored_tables(graph: Graph, restore_op: str) -> Refills | None:
+    """Return how a restore op fills the tables that programs change; None where it fills none.
+
+    Args:
+        graph: as for `restore_bindings`.
+        restore_op: likewise.
+
+    Raises:
+        NotFoundError, GraphError: likewise.
+    """
+    if table().kin("refill").isdisjoint({n.op for n in graph}):
+        return None  # where no table is, as is the rule, nothing is looked through
+    inlined = inline_calls(graph, [find_node(restore_op, graph.nodes)]).graph
+    bindings: dict[TensorRef, Binding] = {}
+    nodes: list[str] = []
+    for node in inlined:
+        row = row_of(node)
+        if row is None or row.role != "refill":
+            continue
+        for given in node.inputs[1:]:
+            ref = source_of(inlined, given)
+            origin = inlined.nodes[ref.node] if ref is not None else None
+            kind = row_of(origin) if origin is not None else None
+            if ref is not None and origin is not None and kind is not None and kind.role == "restore":
+                bindings[ref] = _binding(inlined, origin, ref.slot)
+        nodes.append(node.name)
+    return Refills(inlined, tuple(nodes), bindings) if nodes else None
 
 
 def assignments(graph: Graph) -> Iterator[tuple[str, TensorRef]]:

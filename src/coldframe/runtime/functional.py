@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from coldframe.engines.base import BoundNode
 from coldframe.engines.reference import execute
@@ -24,6 +25,8 @@ from coldframe.graph.names import TensorRef
 from coldframe.ops.call import Call
 from coldframe.ops.state import Handle
 from coldframe.runtime.state import RunState
+
+_WRITERS: Final = ("assign", "update", "draw")
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -67,6 +70,7 @@ class Variables:
         self._calls: dict[str, Call] = {}
         self._first: dict[str, TensorRef] = {}
         self.written = False
+        self._changing: set[str] = set()
         self._writes = writes
         skip = set(fed)
         for b in nodes:
@@ -87,6 +91,8 @@ class Variables:
         at = b.call.handles()
         known = [self.handles.get(b.node.inputs[i]) for i in at]
         handles = [h for h in known if h is not None]
+        if b.call.op.role in _WRITERS:
+            self._changing.update(h.name for h in handles)
         if not at or len(handles) < len(at):
             return
         call = b.call.on_values([h.dtype for h in handles])
@@ -102,6 +108,11 @@ class Variables:
     def made(self) -> set[str]:
         """The names of the nodes that need not run, since all they do is to make these handles."""
         return {r.node for r in self._first.values()} | {r.node for r in self.handles if r.node not in self._calls}
+
+    def changes(self, ref: TensorRef) -> bool:
+        """Whether a node of the plan writes the variable that `ref` is a handle of."""
+        handle = self.handles.get(ref)
+        return handle is not None and handle.name in self._changing
 
     def call(self, b: BoundNode) -> BoundNode:
         """Return `b` as an engine would see it, to ask whether it takes the node."""

@@ -16,7 +16,7 @@ from coldframe.graph.names import is_tensor_name
 from coldframe.graph.traverse import needed
 from coldframe.runtime.direct import Direct
 from coldframe.runtime.session import Session
-from coldframe.runtime.source import Signature, Source, Stored, open_source
+from coldframe.runtime.source import Signature, Source, Stored, open_source, read_tables
 from coldframe.shapes import TensorSpec
 
 _SERVING: Final = "serving_default"
@@ -59,7 +59,7 @@ class Model:
         self._lock = threading.Lock()
         self._turns = threading.Lock()
         self._short: dict[Any, tuple[Direct | None, tuple[str, ...]]] = {}
-        self._initialized = not source.init_ops
+        self._initialized = False
 
     @functools.cached_property
     def signatures(self) -> Mapping[str, Signature]:
@@ -188,9 +188,19 @@ class Model:
         """Run what fills the model's tables, once, before the first run."""
         with self._lock:
             if not self._initialized:
+                self._restore_tables()
                 assets = {name: os.fsencode(path) for name, path in self.source.assets.items()}
-                self.session.run(list(self.source.init_ops), assets)
+                if self.source.init_ops:
+                    self.session.run(list(self.source.init_ops), assets)
                 self._initialized = True
+
+    def _restore_tables(self) -> None:
+        """Fill the tables that the program changed before it was saved, as the restore op does."""
+        tables = self.source.tables
+        if tables is not None:
+            restoring = Session(tables.graph, "reference")
+            restoring.state = self.session.state
+            restoring.run(list(tables.nodes), read_tables(self.source, tables))
 
     @staticmethod
     def _tensor(specs: Mapping[str, TensorSpec], name: str) -> str:

@@ -154,8 +154,9 @@ class PlanBuilder:
             for r in b.node.inputs:
                 self._consumers.setdefault(r, set()).add(b.name)
         # What these hand out depends on a variable alone: the very same array until somebody assigns it.
-        self._stateful = {
-            b.name for b in task.nodes if b.call.op.variable or (b.call.op.role == "read" and len(b.call.inputs) == 1)
+        self._stateful = {b.name: b.node.out() for b in task.nodes if b.call.op.variable}
+        self._stateful |= {
+            b.name: b.node.inputs[0] for b in task.nodes if b.call.op.role == "read" and len(b.call.inputs) == 1
         }
 
     def build(self) -> tuple[Plan, list[Any]]:
@@ -331,7 +332,9 @@ class PlanBuilder:
         """Return what may be assumed of `value`: the sizes from dimension `sizes` on, those that the graph fixes."""
         dtype = from_numpy(value.dtype)
         if ref.node in self._stateful:
-            return Guard(ref, dtype, value.shape, value if self._task.pin else None)
+            # The values of one that each run changes, such as the state of a random generator, would never come again.
+            changes = self._variables.changes(self._stateful[ref.node])
+            return Guard(ref, dtype, value.shape, value if self._task.pin and not changes else None)
         if asked and value.size <= _PINNED:
             return Guard(ref, dtype, value.shape, value, by_value=True)
         known = self._task.feeds.get(ref)

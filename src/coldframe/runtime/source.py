@@ -32,10 +32,12 @@ from coldframe.graph.ir import Graph, Node
 from coldframe.passes.inline import inline_calls
 from coldframe.passes.variables import (
     Binding,
+    Refills,
     assignments,
     handle_name,
     match_names,
     restore_bindings,
+    restored_tables,
     variable_type,
     variables_of,
 )
@@ -139,6 +141,13 @@ class Source:
             for name, binding in match_names(names - found.keys(), keys).items():
                 found[name] = binding
         return {n: b for n, b in found.items() if n in names}
+
+    @functools.cached_property
+    def tables(self) -> Refills | None:
+        """How the tables that the program changes get what the checkpoint has of them; None where there are none."""
+        if self.checkpoint_path is None or self.saver is None or not self.saver.restore_op_name:
+            return None
+        return restored_tables(self.graph, self.saver.restore_op_name)
 
     @functools.cached_property
     def asset_variables(self) -> Mapping[str, Path]:
@@ -397,6 +406,18 @@ class Stored(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._source.variables)
+
+
+def read_tables(source: Source, tables: Refills) -> dict[str, Array]:
+    """Return what the tables of a source are filled with, by tensor name in the graph of `tables`.
+
+    Raises:
+        NotFoundError: the checkpoint does not hold it.
+        CorruptError: its bytes are damaged.
+    """
+    checkpoint = source.checkpoint
+    assert checkpoint is not None, "tables are restored from a checkpoint"
+    return {str(ref): checkpoint.read(binding.key) for ref, binding in tables.bindings.items()}
 
 
 def read_variable(source: Source, name: str) -> Array:
