@@ -84,7 +84,7 @@ def shape_proto(dims: Iterable[int | None] | None) -> Any:
     return proto
 
 
-def to_array(proto: Any, *, where: str, content: bytes | Array | None = None) -> Array:
+def to_array(proto: Any, *, where: str, content: bytes | memoryview | Array | None = None) -> Array:
     """Return the values of a TensorProto; read-only where that saves a copy.
 
     Args:
@@ -109,7 +109,7 @@ def to_array(proto: Any, *, where: str, content: bytes | Array | None = None) ->
     return _fill(_listed(proto, dtype, where), dtype, shape, where)
 
 
-def expansion(proto: Any, content: bytes | None = None) -> int:
+def expansion(proto: Any, content: bytes | memoryview | None = None) -> int:
     """Return the bytes that a TensorProto's array has, or lets others have, beyond those that are sent with it.
 
     One value stands for as many as the shape wants, and a shape without elements for results of any size: a sum over
@@ -152,7 +152,7 @@ def written_alike(proto: Any) -> bool:
     return alike and any(d.enum == proto.dtype for d in _CONTENT)
 
 
-def _from_content(content: bytes | Array, dtype: DType, shape: tuple[int, ...], where: str) -> Array:
+def _from_content(content: bytes | memoryview | Array, dtype: DType, shape: tuple[int, ...], where: str) -> Array:
     count = math.prod(shape)
     if dtype is dtypes.string:
         return _string_content(bytes(content), count, where).reshape(shape)

@@ -1,4 +1,4 @@
-"""Protocol buffer wire format by hand, for the two places where messages by the hundred thousand must be fast.
+"""Protocol buffer wire format by hand, where messages come by the hundred thousand, or are large.
 
 ::
 
@@ -68,6 +68,40 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise ValueError("truncated")
         at += size
         yield tag >> 3, payload if kind == 2 else int.from_bytes(payload, "little")
+
+
+def spans(view: memoryview, at: int, end: int, most: int) -> list[tuple[int, int, int, int]]:
+    """Return of each field between two offsets its tag, where it begins, and where its payload begins and ends.
+
+    Raises:
+        ValueError: the bytes are no message, or there are more than `most` fields.
+    """
+    found: list[tuple[int, int, int, int]] = []
+    while at < end:
+        start = at
+        tag, at = decode_varint(view, at, end)
+        kind = tag & 7
+        if kind == 0:
+            _, last = decode_varint(view, at, end)
+        elif kind == 2:
+            size, at = decode_varint(view, at, end)
+            last = at + size
+        elif kind in (1, 5):
+            last = at + (8 if kind == 1 else 4)
+        else:
+            raise ValueError("wire type")
+        if last > end or not 8 <= tag < 1 << 32:
+            raise ValueError("truncated")
+        if len(found) == most:
+            raise ValueError("many fields")
+        found.append((tag, start, at, last))
+        at = last
+    return found
+
+
+def delimited(number: int) -> int:
+    """Return the tag of a length-delimited field."""
+    return number << 3 | 2
 
 
 def integer_field(number: int, value: int) -> bytes:

@@ -5,8 +5,8 @@
     bytes arrive ──► Holding.take ──► fits: kept, until there is a reply
                                   └─► more than all requests together may hold: 429, RESOURCE_EXHAUSTED, at once
 
-What has not been read from a connection is not counted: uvicorn stops at 64 KiB of it. A gRPC message is counted once
-it is whole, since gRPC hands it over as a whole.
+What has not been read from a connection is not counted: it stops at 64 KiB of what no handler has asked for. A gRPC
+message is counted once it is whole, since gRPC hands it over as a whole.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from coldframe.serve.status import Code, RequestError, invalid
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+READ_WHOLE: Final = "coldframe.read_whole"
+"""Among the extensions of a request's scope: reads its body straight to memory, see `connections`."""
 _STEP: Final = 1 << 20  # bytes that are inflated before they are counted
 
 
@@ -90,7 +92,9 @@ class TooLargeError(RequestError):
         super().__init__(Code.INVALID_ARGUMENT, "the request's body is too large", expected=f"at most {limit} bytes")
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int, holding: Holding) -> bytes:
+async def read_body(
+    scope: Scope, receive: Receive, limit: int, holding: Holding, aligned: int = 0
+) -> bytes | memoryview:
     """Return a request's body, inflated where it is compressed.
 
     Args:
@@ -98,6 +102,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, holding: Holding
         receive: ASGI's.
         limit: bytes that it may have.
         holding: takes what it has; what a header only claims takes nothing.
+        aligned: which of its bytes is to have an address that suits numbers, where that can be had.
 
     Raises:
         TooLargeError: it has more than `limit` bytes.
@@ -108,6 +113,18 @@ async def read_body(scope: Scope, receive: Receive, limit: int, holding: Holding
     claimed = headers.get(b"content-length", b"")
     if claimed.isdigit() and int(claimed) > limit:
         raise TooLargeError(limit)
+    read = scope.get("extensions", {}).get(READ_WHOLE)
+    body = None if read is None else await read(aligned, holding.take)
+    if body is None:
+        body = await _received(receive, limit, holding)
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding == b"identity":
+        return body
+    # In a thread: others are answered meanwhile.
+    return await asyncio.to_thread(_inflated, body, encoding, limit, holding)
+
+
+async def _received(receive: Receive, limit: int, holding: Holding) -> bytes:
     chunks, size, more = [], 0, True
     while more:
         message = await receive()
@@ -120,15 +137,10 @@ async def read_body(scope: Scope, receive: Receive, limit: int, holding: Holding
         holding.take(len(chunk))
         chunks.append(chunk)
         more = message.get("more_body", False)
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding == b"identity":
-        return body
-    # In a thread: others are answered meanwhile.
-    return await asyncio.to_thread(_inflated, body, encoding, limit, holding)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _inflated(body: bytes, encoding: bytes, limit: int, holding: Holding) -> bytes:
+def _inflated(body: bytes | memoryview, encoding: bytes, limit: int, holding: Holding) -> bytes:
     if encoding not in (b"gzip", b"deflate"):
         raise invalid("unknown Content-Encoding", expected="gzip or deflate", found=encoding.decode("latin-1"))
     inflater = zlib.decompressobj(zlib.MAX_WBITS | (16 if encoding == b"gzip" else 0))

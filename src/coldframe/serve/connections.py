@@ -7,21 +7,34 @@ uvicorn waits without end for the rest of a request, and takes heads of any size
     bytes of a reply leave    ──► none for `patience` seconds: closed
 
 so that what a client can hold by doing nothing is one socket, for a short while.
+
+What arrives goes through uvicorn's parser, but for bodies of known size that a handler wants whole: the parser reads
+the head, the socket fills the handler's memory, and a new parser reads the next head::
+
+    READ_WHOLE in a request's scope ──► await it ──► Incoming: see there
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from coldframe.serve import json_tensors
+from coldframe.serve.bodies import READ_WHOLE
+from coldframe.serve.incoming import LEAST, Incoming
+from coldframe.serve.status import Code, RequestError
 
 MAX_HEAD: Final = 1 << 16  # bytes of a request's line and headers
 SLOWEST: Final = 1024  # bytes a second that a request must arrive with on average, once `patience` is over
 _FAREWELL: Final = 0.3  # seconds in which a request may still come once the server ends
+_DIGITS: Final = 19
+_CHUNK: Final = 1 << 13  # bytes read at once while a head may be among them: a body's go to their own place
+_LARGE_CHUNK: Final = 1 << 16  # in bodies without a place
 _REASONS: Final = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -44,6 +57,27 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._unsent, self._stuck = 0, 0.0
         self._is_ending = False
+        self._small = self._room = memoryview(bytearray(_CHUNK))
+        self._incoming: Incoming | None = None  # the body whose bytes arrive, past the parser
+        self._is_large = False  # the request that is arriving has a body that a handler may want whole
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See `asyncio.BufferedProtocol`."""
+        if self._incoming is not None:
+            return self._incoming.room()
+        self._room = self._small if self._in_head or self._since is None else memoryview(bytearray(_LARGE_CHUNK))
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See `asyncio.BufferedProtocol`."""
+        if self._incoming is None:
+            self.data_received(bytes(self._room[:nbytes]))
+            return
+        self._unset_keepalive_if_required()
+        self._heard = self.loop.time()
+        self._received += nbytes
+        if self._incoming.filled(nbytes):
+            self._end_incoming()
 
     def connection_made(self, transport: Any) -> None:
         """See `asyncio.Protocol`."""
@@ -59,6 +93,8 @@ class Connection(HttpToolsProtocol):
         self._received += self._chunk
         super().data_received(data)
         self._check_size()
+        if self._is_large and not self.cycle.response_complete:
+            self.flow.pause_reading()  # until its handler says where to
 
     def on_message_begin(self) -> None:
         """Begin a request: the parser's callback."""
@@ -77,10 +113,16 @@ class Connection(HttpToolsProtocol):
         cycle: Any = self.cycle  # None where the request was not taken
         if self._is_ending and cycle is not None:
             cycle.keep_alive = False
+        size = next((v for k, v in self.headers if k == b"content-length"), b"")  # the parser takes but one
+        self._is_large = cycle is not None and size.isdigit() and len(size) <= _DIGITS and int(size) >= LEAST
+        if self._is_large:
+            read = functools.partial(self._read_whole, cycle, int(size))
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope["extensions"] = {READ_WHOLE: read}
 
     def on_message_complete(self) -> None:
         """Have a whole request: the parser's callback."""
-        self._since = None
+        self._since, self._is_large = None, False
         super().on_message_complete()
 
     def shutdown(self) -> None:
@@ -99,6 +141,43 @@ class Connection(HttpToolsProtocol):
         cycle: Any = self.cycle
         if (cycle is None or cycle.response_complete) and (self._since is None or not self._received):
             self.transport.close()
+
+    async def _read_whole(self, cycle: Any, size: int, aligned: int, take: Callable[[int], None]) -> memoryview | None:
+        """Return a request's body as it stays in memory; None where it has to be received as usual.
+
+        Args:
+            cycle: uvicorn's, of the request.
+            size: the body's, as its head says.
+            aligned: which of its bytes is to have an aligned address.
+            take: told of bytes as they arrive.
+
+        Raises:
+            RequestError: `take` raised it, or the client went away (CANCELLED).
+        """
+        if not self._is_large or cycle is not self.cycle or cycle.waiting_for_100_continue or cycle.disconnected:
+            return None
+        begun, cycle.body = cycle.body, bytearray()
+        incoming = self._incoming = Incoming(size, aligned, take, self.loop.create_future())
+        self._is_large = False
+        incoming.put(begun)
+        self.flow.resume_reading()
+        try:
+            return await incoming.done
+        finally:
+            incoming.fail(_gone())  # whoever waits no longer wants no more of it
+
+    def _end_incoming(self) -> None:
+        """Have a whole body; the parser knows nothing of it, so that a new one goes on."""
+        self._incoming = None
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        if self._incoming is not None:
+            self._incoming.fail(_gone())
+        super().connection_lost(exc)
 
     def _check_size(self) -> None:
         if self._since is not None and self._received > (MAX_HEAD if self._in_head else self._limit):
@@ -141,6 +220,27 @@ class Connection(HttpToolsProtocol):
             )
             self.transport.write(head % (status, _REASONS[status], len(body)) + body)
         self.transport.close()
+
+
+def _gone() -> RequestError:
+    return RequestError(Code.CANCELLED, "the client went away")
+
+
+class Reader(asyncio.BufferedProtocol):
+    """A connection, as event loops want what reads into memory of its own: it must be no `asyncio.Protocol`.
+
+    Args:
+        settings: those of `Connection`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._connection = Connection(**settings)
+        self.connection_made = self._connection.connection_made  # type: ignore[method-assign]
+        self.connection_lost = self._connection.connection_lost  # type: ignore[method-assign]
+        self.get_buffer = self._connection.get_buffer  # type: ignore[method-assign]
+        self.buffer_updated = self._connection.buffer_updated  # type: ignore[method-assign]
+        self.pause_writing = self._connection.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = self._connection.resume_writing  # type: ignore[method-assign]
 
 
 async def watch(connections: Iterable[Any], patience: float) -> None:

@@ -47,7 +47,7 @@ _NUMBERS: Final[Mapping[str, tuple[frozenset[type], np.dtype[Any]]]] = {
 }
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes | memoryview) -> dict[str, Any]:
     """Return the JSON object that a request's body is.
 
     Raises:
@@ -58,7 +58,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        found = json_faults.parse(body)
+        found = json_faults.parse(bytes(body))
     if not isinstance(found, dict):
         raise invalid(f"JSON Value: {shown(found)} Is not object")
     return found

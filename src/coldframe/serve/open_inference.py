@@ -16,6 +16,7 @@ After https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import re
@@ -31,6 +32,7 @@ import numpy.typing as npt
 from coldframe import __version__, dtypes
 from coldframe.formats import messages
 from coldframe.formats.tensor_proto import numbers
+from coldframe.formats.tensor_wire import blobs_apart
 from coldframe.serve import json_tensors
 from coldframe.serve.bodies import Receive, Scope, Send, TooLargeError, read_body
 from coldframe.serve.core import Answer, Core
@@ -55,6 +57,7 @@ _NOT_THERE: Final = {
     "classification": "a classification",
 }
 """Parameters of extensions that would change where a tensor is or what it means, and so cannot be passed over."""
+_RAW: Final = 7  # a ModelInferRequest's raw_input_contents
 _DIGITS: Final = 19
 _MAX_RANK: Final = 64  # numpy's
 _MAX_ELEMENTS: Final = 1 << 40
@@ -146,9 +149,12 @@ class OpenInference:
         spec = _spec(unquote(found["name"]), found["version"] or "")
         if found["what"] == "infer":
             with self._core.budget.holding() as holding:
-                body = await read_body(scope, receive, self._max_body, holding)
+                headers = dict(scope["headers"])
+                size = headers.get(_HEADER_SIZE, b"")
+                tensors = int(size) if size.isdigit() and len(size) <= _DIGITS else 0  # where they begin
+                body = await read_body(scope, receive, self._max_body, holding, tensors)
                 with self._core.metrics.request(spec.name, "infer", "rest"):
-                    return await self._infer_http(spec, body, dict(scope["headers"]))
+                    return await self._infer_http(spec, body, headers)
         if found["what"] == "ready":
             ready = self._ready(spec)
             return 200 if ready else 404, json_tensors.dump({"name": spec.name, "ready": ready}), ()
@@ -180,7 +186,7 @@ class OpenInference:
             }
 
     async def _infer_http(
-        self, spec: ModelSpec, body: bytes, headers: Mapping[bytes, bytes]
+        self, spec: ModelSpec, body: bytes | memoryview, headers: Mapping[bytes, bytes]
     ) -> tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]:
         deadline = self._core.deadline()
         size = headers.get(_HEADER_SIZE)
@@ -218,7 +224,7 @@ class OpenInference:
             "ServerMetadata": (self._server_metadata, "ServerMetadataRequest"),
             "ModelMetadata": (self._model_metadata, "ModelMetadataRequest"),
             "ModelInfer": (self._model_infer, "ModelInferRequest"),
-        })  # fmt: skip
+        }, {"ModelInfer": functools.partial(blobs_apart, number=_RAW)})  # fmt: skip
 
     async def _server_live(self, request: Any, context: Any) -> bytes:
         return _bytes("ServerLiveResponse", live=True)
@@ -235,21 +241,21 @@ class OpenInference:
     async def _model_metadata(self, request: Any, context: Any) -> bytes:
         return _bytes("ModelMetadataResponse", **self._metadata(_spec(request.name, request.version)))
 
-    async def _model_infer(self, request: Any, context: Any) -> bytes:
+    async def _model_infer(self, request: Any, context: Any, apart: Sequence[memoryview]) -> bytes:
         with self._core.metrics.request(request.model_name, "infer", "grpc"):
-            return await self._infer_message(request, context)
+            return await self._infer_message(request, context, apart or list(request.raw_input_contents))
 
-    async def _infer_message(self, request: Any, context: Any) -> bytes:
-        if request.raw_input_contents and len(request.raw_input_contents) != len(request.inputs):
+    async def _infer_message(self, request: Any, context: Any, raw: Sequence[bytes | memoryview]) -> bytes:
+        if raw and len(raw) != len(request.inputs):
             raise invalid(
-                "raw_input_contents is for all inputs or for none",
-                expected=len(request.inputs),
-                found=len(request.raw_input_contents),
+                "raw_input_contents is for all inputs or for none", expected=len(request.inputs), found=len(raw)
             )
         for tensor in (*request.inputs, *request.outputs):
             _refuse_extensions(tensor.name, tensor.parameters)
-        raw = request.raw_input_contents or [None] * len(request.inputs)
-        inputs = _by_name((t.name, _message_array(t, content)) for t, content in zip(request.inputs, raw, strict=True))
+        contents: Sequence[bytes | memoryview | None] = raw or [None] * len(request.inputs)
+        inputs = _by_name(
+            (t.name, _message_array(t, content)) for t, content in zip(request.inputs, contents, strict=True)
+        )
         signature = (
             request.parameters["signature_name"].string_param if "signature_name" in request.parameters else None
         )
@@ -296,15 +302,15 @@ def _tensor_metadata(key: str, spec: TensorSpec) -> dict[str, Any]:
 class _Raw:
     """What follows the JSON of a request."""
 
-    def __init__(self, body: bytes, at: int) -> None:
-        self._body, self._at = body, at
+    def __init__(self, body: bytes | memoryview, at: int) -> None:
+        self._body, self._at = memoryview(body), at
 
     def take(self, size: int, name: str) -> memoryview:
         if size < 0 or size > len(self._body) - self._at:
             raise invalid(
                 f"input `{name}` claims more bytes than follow", expected=size, found=len(self._body) - self._at
             )
-        found = memoryview(self._body)[self._at : self._at + size]
+        found = self._body[self._at : self._at + size]
         self._at += size
         return found
 
@@ -422,7 +428,8 @@ def from_raw(data: bytes | memoryview, dtype: dtypes.DType, dims: Iterable[int],
     if dtype is dtypes.bool_:
         truth: Array = np.frombuffer(data, np.uint8) != 0
         return truth.reshape(dims)
-    return np.frombuffer(data, dtype.numpy).reshape(dims)
+    array: Array = np.frombuffer(data, dtype.numpy).reshape(dims)
+    return array if array.flags.aligned else array.copy()
 
 
 def _raw_strings(data: bytes, count: int, name: str) -> Array:
@@ -461,7 +468,7 @@ def _output(key: str, value: Array, raw: bytes | None) -> dict[str, Any]:
     return out
 
 
-def _message_array(tensor: Any, raw: bytes | None) -> Array:
+def _message_array(tensor: Any, raw: bytes | memoryview | None) -> Array:
     dtype, dims = _dtype(tensor.datatype), list(tensor.shape)
     if any(d < 0 for d in dims):
         raise invalid(f"input `{tensor.name}` has a negative dimension", found=dims)

@@ -77,7 +77,7 @@ class RestApi:
             return self._metadata(spec) if found["what"] else self._status(spec)
         raise invalid(f"Malformed request: {method} {path}")
 
-    async def _call(self, spec: ModelSpec, method: str, body: bytes) -> bytes:
+    async def _call(self, spec: ModelSpec, method: str, body: bytes | memoryview) -> bytes:
         deadline = self._core.deadline()
         request = json_tensors.parse_object(body)
         name = json_tensors.signature_name(request)

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from coldframe.errors import ColdframeError
 from coldframe.formats import messages, tensor_proto
-from coldframe.formats.tensor_wire import encode_tensor
+from coldframe.formats.tensor_wire import contents_apart, encode_tensor
 from coldframe.formats.wire import bytes_field, integer_field
 from coldframe.serve import config
 from coldframe.serve.bodies import Budget
@@ -30,6 +30,7 @@ from coldframe.serve.status import Code, Redacted, RequestError, code_of, invali
 
 log = logging.getLogger("coldframe.serve")
 
+Handler = Callable[..., Awaitable[bytes]]
 SERVICES: Final = (
     "tensorflow.serving.PredictionService",
     "tensorflow.serving.ModelService",
@@ -40,6 +41,8 @@ _MISSING, _NAMELESS = "Missing ModelSpec", "ModelSpec has no name specified."
 _NO_KEY: Final = (Code.FAILED_PRECONDITION, 'Serving signature key "{}" not found.')
 _NOT_IN_GRAPH: Final = (Code.INVALID_ARGUMENT, "Requested signature not found in model graph: {}")
 _LONGEST: Final = 4000  # bytes of an error message as it is sent; clients take 8 KiB with all that goes along
+_INPUTS: Final = 2  # a PredictRequest's, by name
+_NOTHING: Final[Mapping[str, Any]] = {}
 _SIGNATURES: Final = "signature_def"  # the only metadata there is
 
 
@@ -69,7 +72,7 @@ class TensorFlowServing:
                 "Regress": (self._measured("regress", self._regress), "RegressionRequest"),
                 "MultiInference": (self._multi_inference, "MultiInferenceRequest"),
                 "GetModelMetadata": (self._metadata, "GetModelMetadataRequest"),
-            }),
+            }, {"Predict": functools.partial(contents_apart, number=_INPUTS)}),
             service(SERVICES[1], self._core.budget, {
                 "GetModelStatus": (self._model_status, "GetModelStatusRequest"),
                 "HandleReloadConfigRequest": (self._reload, "ReloadConfigRequest"),
@@ -83,18 +86,18 @@ class TensorFlowServing:
         remaining = context.time_remaining()
         return self._core.deadline(remaining)
 
-    def _measured(self, method: str, handler: Callable[[Any, Any], Awaitable[bytes]]) -> Any:
-        async def measured(request: Any, context: Any) -> bytes:
+    def _measured(self, method: str, handler: Handler) -> Any:
+        async def measured(request: Any, context: Any, *apart: Any) -> bytes:
             with self._core.metrics.request(request.model_spec.name, method, "grpc"):
-                return await handler(request, context)
+                return await handler(request, context, *apart)
 
         return measured
 
-    async def _predict(self, request: Any, context: Any) -> bytes:
+    async def _predict(self, request: Any, context: Any, apart: Mapping[str, memoryview]) -> bytes:
         name = request.model_spec.signature_name
 
         def read(servable: Servable) -> Any:
-            return servable.signature(name, _NO_KEY), self._arrays(request.inputs.items())
+            return servable.signature(name, _NO_KEY), self._arrays(request.inputs.items(), apart)
 
         answer = await self._core.predict(
             _asked(request), read, tuple(request.output_filter), deadline=self._deadline(context)
@@ -108,9 +111,15 @@ class TensorFlowServing:
     def _encoded(self, value: Any) -> bytes:
         return encode_tensor(value, as_content=self._as_content)
 
-    def _arrays(self, tensors: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-        """Return a request's tensors, none of which is made before it is known what all of them will take."""
-        left, given = self._max_expansion, [(key, proto, proto.tensor_content) for key, proto in tensors]
+    def _arrays(self, tensors: Iterable[tuple[str, Any]], apart: Mapping[str, memoryview] = _NOTHING) -> dict[str, Any]:
+        """Return a request's tensors, none of which is made before it is known what all of them will take.
+
+        Args:
+            tensors: TensorProtos by name.
+            apart: the contents of those that were cut out of the message.
+        """
+        left = self._max_expansion
+        given = [(key, proto, apart.get(key, proto.tensor_content)) for key, proto in tensors]
         for key, proto, content in given:
             left -= tensor_proto.expansion(proto, content)
             if left < 0:
@@ -231,7 +240,10 @@ class TensorFlowServing:
 
 
 def service(
-    name: str, budget: Budget, methods: Mapping[str, tuple[Callable[[Any, Any], Awaitable[bytes]], str]]
+    name: str,
+    budget: Budget,
+    methods: Mapping[str, tuple[Handler, str]],
+    cuts: Mapping[str, Callable[[bytes], tuple[bytes, Any]]] = _NOTHING,
 ) -> Any:
     """Return the handler of a service whose methods take a message and return the bytes of one.
 
@@ -239,11 +251,12 @@ def service(
         name: the service's full name.
         budget: how many bytes of messages there may be at the same time.
         methods: for each, what answers and the name of the request's message, in the service's package.
+        cuts: for those of them whose messages are large, what takes the bulk out of one; it is their third argument.
     """
     package = name.rpartition(".")[0]
     found: dict[str, Any] = {
         method: grpc.unary_unary_rpc_method_handler(
-            _answering(handler, messages.message_class(f"{package}.{request}"), method, budget)
+            _answering(handler, messages.message_class(f"{package}.{request}"), method, budget, cuts.get(method))
         )
         for method, (handler, request) in methods.items()
     }
@@ -251,7 +264,7 @@ def service(
 
 
 def _answering(
-    handler: Callable[[Any, Any], Awaitable[bytes]], kind: Any, method: str, budget: Budget
+    handler: Handler, kind: Any, method: str, budget: Budget, cut: Callable[[bytes], tuple[bytes, Any]] | None
 ) -> Callable[[bytes, Any], Awaitable[bytes]]:
     """Read a handler's messages, and turn what it raises into a gRPC status."""
 
@@ -261,7 +274,10 @@ def _answering(
                 holding.take(len(data))
                 if budget.pause is not None:
                     await budget.pause.wait()
-                return await handler(_parsed(kind, data), context)
+                if cut is None:
+                    return await handler(_parsed(kind, data), context)
+                rest, apart = cut(data)
+                return await handler(_parsed(kind, rest), context, apart)
         except Exception as e:  # whatever it is, the client gets a status, and the server goes on
             code = code_of(e)
             if code is Code.INTERNAL:
@@ -291,9 +307,10 @@ def _parsed(kind: Any, data: bytes) -> Any:
         raise invalid(f"the request is no {kind.DESCRIPTOR.name} message") from None
 
 
-def _decoded(proto: Any, content: bytes, where: str) -> Any:
+def _decoded(proto: Any, content: bytes | memoryview, where: str) -> Any:
     try:
-        return tensor_proto.to_array(proto, where=where, content=content)
+        array = tensor_proto.to_array(proto, where=where, content=content)
+        return array if array.flags.aligned else array.copy()
     except ColdframeError as e:
         raise invalid(str(e)) from e
 

@@ -57,6 +57,7 @@ log = logging.getLogger("coldframe.serve")
 _GRPC_UNLIMITED: Final = -1
 _GRPC_CHUNK: Final = 1 << 20  # bytes read at once where there are as many; large tensors take less processor time
 _TAKING: Final = 0.05  # seconds in which gRPC requests that have come are taken, before no more are
+_GRPC_FRAME: Final = 1 << 18  # bytes of a frame, where clients take more than HTTP/2's 16 KiB for one
 _SHARING: Final = 0.5  # seconds until other workers see what a request added to metrics
 
 
@@ -298,6 +299,7 @@ class Server:
             ("grpc.max_receive_message_length", self.options.max_body),
             ("grpc.so_reuseport", int(self.options.reuse_port)),
             ("grpc.experimental.tcp_min_read_chunk_size", _GRPC_CHUNK),
+            ("grpc.http2.max_frame_size", _GRPC_FRAME),
             *self.options.grpc_arguments,
         ]
         guards: list[grpc.aio.ServerInterceptor] = [LogInterceptor()] if self.options.log_requests else []
@@ -361,7 +363,7 @@ class Server:
 
     def _connection(self) -> Any:
         options = self.options
-        return functools.partial(connections.Connection, patience=options.patience, max_body=options.max_body)
+        return functools.partial(connections.Reader, patience=options.patience, max_body=options.max_body)
 
     async def stop(self) -> None:
         """Take no more requests, answer those in flight, and let the models go."""
@@ -465,6 +467,7 @@ def run_server(
     Raises:
         MisuseError: no model can be served, or a port is taken.
     """
+    memory.keep_freed()
     with asyncio.Runner(loop_factory=_loop) as runner:
         runner.run(_serve(options, on_start, on_made))
 
