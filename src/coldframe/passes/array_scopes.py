@@ -145,7 +145,7 @@ def as_tensor(shape: Shape) -> Any:
 
 def moved(node: Node, scope: Scope) -> Node:
     """Return a node with its inputs as they are now."""
-    if not any(r in scope.refs for r in node.inputs):
+    if scope.refs.keys().isdisjoint(node.inputs):
         return node
     new = node.copy()
     new.inputs = [scope.ref(r) for r in node.inputs]

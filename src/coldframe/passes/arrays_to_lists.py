@@ -27,6 +27,7 @@ from coldframe.graph.ir import Function, FunctionArg, Graph, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import topological
 from coldframe.graph.values import AttrValue, FuncRef
+from coldframe.ops import table
 from coldframe.passes.array_scopes import MAKES, Array, Call, Scope, as_tensor, attributes, free, makes, moved
 from coldframe.passes.base import loop_edge, row_of
 from coldframe.passes.carve import function, role
@@ -80,7 +81,8 @@ def arrays_to_lists(graph: Graph, wanted: Iterable[str], fed: Iterable[TensorRef
 
 def _has_arrays(graph: Graph) -> bool:
     bodies = [graph, *(f.body for f in graph.functions.values())]
-    return any((row := row_of(n)) is not None and row.role in MAKES for body in bodies for n in body)
+    ops = table()
+    return any(kind in ops and ops[kind].role in MAKES for kind in {n.op for body in bodies for n in body})
 
 
 class _Work:
@@ -123,7 +125,7 @@ class _Work:
             elif kind == "identity" and node.inputs[0] in scope.arrays:
                 scope.arrays[node.out()] = scope.arrays[node.inputs[0]]
                 scope.new(node.name, role("noop"), (), node.controls)
-            elif any(r in scope.arrays for r in node.inputs):
+            elif not scope.arrays.keys().isdisjoint(node.inputs):
                 handles = [k for k, r in enumerate(node.inputs) if r in scope.arrays]
                 array = scope.arrays[node.inputs[handles[0]]]
                 if kind not in self._uses or handles != [0]:  # it may be pushed on a stack, too

@@ -13,8 +13,12 @@ from coldframe.ops.call import Call
 def fixed(nodes: Sequence[BoundNode], constants: Mapping[TensorRef, Any], fed: Mapping[TensorRef, Any]) -> set[str]:
     """Return the nodes that compute the same in every run: pure ones, of constants."""
     names: set[str] = set()
+    known: dict[int, bool] = {}  # by the call, which alike nodes share
     for b in nodes:
-        plain = b.call.op.pure and not any(d.kind == "o" for _, d in b.call.inputs + b.call.outputs)
+        plain = known.get(id(b.call))
+        if plain is None:
+            plain = b.call.op.pure and not any(d.kind == "o" for _, d in b.call.inputs + b.call.outputs)
+            known[id(b.call)] = plain
         if plain and all(r not in fed and (r in constants or r.node in names) for r in b.node.inputs):
             names.add(b.name)
     return names
