@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,9 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+import coldframe.tf1 as tf
+from coldframe.serve.config import ModelConfig
+from coldframe.serve.server import ServeOptions
 from serving import Running, half_plus, one_model, running
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -82,6 +88,38 @@ def test_models_are_shown_and_can_be_tried(browser: webdriver.Chrome, tmp_path: 
         asked = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
         urls = {e["params"]["request"]["url"] for e in asked if e["method"] == "Network.requestWillBeSent"}
         assert all(u.startswith((server.rest, "data:", "chrome")) for u in urls), urls  # it works without a network
+
+
+@needs_browser
+def test_snippets_run_and_forms_are_filled(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    with tf.Graph().as_default(), tf.Session() as session:
+        image = tf.placeholder(tf.uint8, [None, 6, 6, 3], name="image")
+        scale = tf.placeholder(tf.float32, [], name="scale")
+        loud = tf.placeholder(tf.bool, [1], name="loud")
+        text = tf.placeholder(tf.string, [None], name="text")
+        total = tf.reduce_sum(tf.cast(image, tf.float32)) * scale
+        inputs = {"image": image, "scale": scale, "loud": loud, "text": text}
+        outputs = {"total": total, "text": tf.strings.upper(text), "not": tf.logical_not(loud)}
+        tf.saved_model.simple_save(session, str(tmp_path / "m" / "1"), inputs, outputs)
+    expected = {"outputs": {"total": 0.0, "text": [""], "not": [True]}}
+    models = (ModelConfig("m", tmp_path / "m"), ModelConfig("none", tmp_path / "none"))
+    with running(ServeOptions(models=models, tokens=("t",))) as server:
+        browser.get(server.rest)
+        find(browser, "#summary", "a token is needed")
+        browser.find_element(By.ID, "token").send_keys("t")
+        default = find(browser, "[data-signature=serving_default]", "image uint8 [?, 6, 6, 3]")
+        assert "scale float32 []" in default.text
+        find(browser, "[data-model=none]", "no versions in its base path")
+        curl, python = (e.text for e in default.find_elements(By.CSS_SELECTOR, "pre")[:2])
+        default.find_element(By.TAG_NAME, "button").click()
+        reply = find(browser, ".reply", "200, ").text
+        assert json.loads(reply.partition("\n")[2]) == expected
+        environment = {**os.environ, "TOKEN": "t"}
+        ran = subprocess.run(["bash", "-c", curl], capture_output=True, env=environment, timeout=60)
+        assert json.loads(ran.stdout) == expected
+        python = python.replace('token="TOKEN"', 'token="t"').replace("client.predict", "print(client.predict") + ")"
+        ran = subprocess.run([sys.executable, "-c", python], capture_output=True, timeout=60)
+        assert b"'total': array(0., dtype=float32)" in ran.stdout, ran.stderr.decode()
 
 
 @needs_browser

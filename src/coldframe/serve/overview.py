@@ -114,4 +114,5 @@ def _signatures(core: Core, name: str) -> dict[str, Any]:
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    return {"dtype": spec.dtype.name, "shape": list(spec.shape.dims or (None,))}
+    dims = (None,) if spec.shape.dims is None else spec.shape.dims
+    return {"dtype": spec.dtype.name, "shape": list(dims)}

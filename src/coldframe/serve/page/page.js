@@ -19,21 +19,37 @@ function headers(more = {}) {
   return token ? { ...more, Authorization: `Bearer ${token}` } : more;
 }
 
-function sample(spec, level = 0) {
+const LISTED = 64; // elements that a snippet spells out
+const FILLED = 65536; // elements that a form is filled with; beyond, lists are cut short
+
+function elements(signature) {
+  return Object.values(signature.inputs).reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * (d ?? 1), 1), 0);
+}
+
+function sample(spec, most, level = 0) {
   if (level === spec.shape.length) {
     if (spec.dtype === "string") return "";
     return spec.dtype === "bool" ? false : 0;
   }
-  const size = spec.shape[level] === null ? 1 : Math.min(spec.shape[level], 4);
-  const row = sample(spec, level + 1);
-  return Array(size).fill(row);
+  const row = sample(spec, most, level + 1);
+  return Array(Math.min(spec.shape[level] ?? 1, most)).fill(row);
 }
 
 function body(name, signature) {
   const out = name === "serving_default" ? {} : { signature_name: name };
   if (signature.method !== "predict") return { ...out, examples: [{ feature: 0.0 }] };
-  const inputs = Object.fromEntries(Object.entries(signature.inputs).map(([key, spec]) => [key, sample(spec)]));
+  const most = elements(signature) > FILLED ? 4 : Infinity;
+  const inputs = Object.fromEntries(Object.entries(signature.inputs).map(([key, spec]) => [key, sample(spec, most)]));
   return { ...out, inputs };
+}
+
+function generated(name, signature) { // a command that writes the body
+  const zero = { string: '""', bool: "False" };
+  const inputs = Object.entries(signature.inputs).map(([key, { dtype, shape }]) =>
+    `${JSON.stringify(key)}: z(${[zero[dtype] ?? "0", ...shape.map((n) => n ?? 1)].join(", ")})`);
+  const chosen = name === "serving_default" ? "" : `"signature_name": ${JSON.stringify(name)}, `;
+  const repeat = "z = lambda v, *s: [z(v, *s[1:])] * s[0] if s else v";
+  return `python3 -c 'import json; ${repeat}; print(json.dumps({${chosen}"inputs": {${inputs.join(", ")}}}))'`;
 }
 
 function address(model, signature) {
@@ -41,12 +57,18 @@ function address(model, signature) {
 }
 
 function curl(model, name, signature) {
-  return `curl -d '${JSON.stringify(body(name, signature))}' \\\n  ${address(model, signature)}`;
+  const token = document.getElementById("token").value ? '-H "Authorization: Bearer $TOKEN" ' : "";
+  const at = address(model, signature);
+  if (signature.method === "predict" && elements(signature) > LISTED) {
+    return `${generated(name, signature)} |\n  curl ${token}-d @- ${at}`;
+  }
+  return `curl ${token}-d '${JSON.stringify(body(name, signature))}' \\\n  ${at}`;
 }
 
 function python(model, name, signature) {
   const chosen = name === "serving_default" ? "" : `, signature="${name}"`;
-  const head = `from coldframe.serve.client import connect\n\nclient = connect("${location.origin}")\n`;
+  const token = document.getElementById("token").value ? ', token="TOKEN"' : "";
+  const head = `from coldframe.serve.client import connect\n\nclient = connect("${location.origin}"${token})\n`;
   if (signature.method !== "predict") return `${head}client.${signature.method}("${model}", [{"feature": 0.0}]${chosen})`;
   const given = Object.entries(signature.inputs).map(([key, spec]) => {
     const shape = `(${spec.shape.map((n) => n ?? 1).join(", ")}${spec.shape.length === 1 ? "," : ""})`;
@@ -99,6 +121,7 @@ function drawModel(model) {
   const versions = model.versions.map((v) => make("tr", {}, make("td", {}, `version ${v.version}`),
     make("td", { class: v.state }, v.state), make("td", { class: "dim" }, v.labels.join(", ")),
     make("td", { class: "bad" }, v.message)));
+  if (!versions.length) versions.push(make("tr", {}, make("td", { class: "bad" }, "no versions in its base path")));
   const signatures = Object.entries(model.signatures);
   return make("section", { "data-model": model.name }, make("h2", {}, model.name), make("table", {}, ...versions),
     make("p", { class: "dim latency" }, "no requests yet"),
