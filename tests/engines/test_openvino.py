@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from coldframe import dtypes
+from coldframe.engines import openvino
 from coldframe.errors import ExecutionError
 from coldframe.runtime.session import Session
 from engines_conformance import EngineConformance
@@ -64,6 +65,44 @@ def test_auto_gives_it_dense_work_alone() -> None:
         for feed, want in zip(c.feeds, c.answers, strict=True):
             same(session.run(c.fetches, feed), want)
         assert parts(session) == [(engine, "")], width
+
+
+def test_the_first_sizes_have_a_program_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others share a second one, made when they come."""
+    made: list[dict[str, tuple[int, ...]]] = []
+    compile_ = openvino._compiled
+
+    def noted(model: bytes, weights: Any, options: Any, sizes: Any) -> Any:
+        made.append(dict(sizes))
+        return compile_(model, weights, options, sizes)
+
+    monkeypatch.setattr(openvino, "_compiled", noted)
+    c = case(convolutions(64), *({"x:0": RNG.normal(size=(n, 32, 32, 64)).astype("f")} for n in (2, 2, 1, 2, 5, 1)))
+    session = Session(c.graph)
+    counts = []
+    for feed, want in zip(c.feeds, c.answers, strict=True):
+        same(session.run(c.fetches, feed), want)
+        counts.append(len(made))
+    assert counts == [1, 1, 2, 2, 2, 2]
+    assert [[*sizes.values()] for sizes in made] == [[(2, 32, 32, 64)], []]
+
+
+def test_other_sizes_go_to_onnx_runtime_where_openvino_takes_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    compile_ = openvino._compiled
+
+    def failing(model: bytes, weights: Any, options: Any, sizes: Any) -> Any:
+        if not sizes:
+            raise RuntimeError("no open sizes")
+        return compile_(model, weights, options, sizes)
+
+    monkeypatch.setattr(openvino, "_compiled", failing)
+    c = case(convolutions(64), *({"x:0": RNG.normal(size=(n, 32, 32, 64)).astype("f")} for n in (1, 3, 2, 1)))
+    session = Session(c.graph)
+    for feed, want in zip(c.feeds, c.answers, strict=True):
+        same(session.run(c.fetches, feed), want)
+    assert [r.getMessage()[:30] for r in caplog.records] == ["OpenVINO takes no other sizes "]
 
 
 def test_auto_keeps_depthwise_convolutions_and_weights_that_change() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -114,3 +114,37 @@ def is_layer(loop: BoundNode) -> bool:
     except (Unlowerable, ColdframeError):  # what is wrong with a function is for the run to tell
         return False
     return found(condition, body) is not None
+
+
+class TracedFunctions:
+    """Functions of the graph, traced where they are called.
+
+    Args:
+        trace: has `xp`, and lowers nodes.
+    """
+
+    def __init__(self, trace: Any) -> None:
+        self._trace = trace
+
+    def call(self, function: Any, args: Sequence[Any]) -> list[Any]:
+        """Return the results of a function."""
+        body, xp = body_of(function), self._trace.xp
+        if len(args) != len(body.inputs):
+            raise Unlowerable("a function is called with the wrong number of arguments")
+        values = {r: xp.constant(a) for r, a in body.constants.items()} | dict(zip(body.inputs, args, strict=True))
+        for bound in body.nodes:
+            refuse_effects(bound, "onnx")
+            try:
+                outs = self._trace.lower(bound, [values[r] for r in bound.node.inputs])
+            except (Unlowerable, ColdframeError) as e:
+                raise Unlowerable(f"{e} (`{bound.name}`)") from e
+            values.update(zip(bound.outputs(), outs, strict=True))
+        return [values[r] for r in body.outputs]
+
+    def invariant(self, body: Any) -> list[bool]:
+        """Return which of its arguments `body` returns, in their places, as they are."""
+        return handed_on(body_of(body))
+
+    def seen(self, function: Any) -> BodyView:
+        """Return what patterns see of `function`."""
+        return BodyView(body_of(function))

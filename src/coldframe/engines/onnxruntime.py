@@ -33,7 +33,7 @@ from coldframe.engines.base import (
     Runner,
     Short,
 )
-from coldframe.engines.functions import BodyView, body_of, handed_on, refuse_effects
+from coldframe.engines.functions import TracedFunctions
 from coldframe.engines.reference import REFUSALS, execute, read_only, sample
 from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
@@ -97,6 +97,7 @@ class OnnxModel:
         trains: whether it computes new values of variables.
         alone: whether it is all that a run needs: then threads may wait busily for the next run, too. Else they would
             keep the processors from what comes next, which other sessions' threads do.
+        rows: the first sizes of the inputs with which the island is compiled, by name.
     """
 
     serialized: bytes
@@ -108,6 +109,7 @@ class OnnxModel:
     promised: bool = False
     trains: bool = False
     alone: bool = True
+    rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Program(Runner, Protocol):
@@ -143,10 +145,8 @@ def _compiled(island: Island, make: Callable[[OnnxModel], Program]) -> Compiled:
     serialized, weights = trace.xp.model([(f"out_{k}", v) for k, v in enumerate(results)])
     forms = [trace.values[r] for r in computed]
     names_in = sorted(trace.xp.given, key=lambda name: name not in trace.draws)
-    alone = island.whole and not trace.refused
-    model = OnnxModel(
-        serialized, weights, names_in, forms, trace.xp.facts, trace.xp.conditions, promised, island.trains, alone
-    )
+    xp, about = trace.xp, (promised, island.trains, island.whole and not trace.refused, trace.xp.rows)
+    model = OnnxModel(serialized, weights, names_in, forms, xp.facts, xp.conditions, *about)
     run = make(model)
     draws = tuple(trace.draws[name] for name in names_in if name in trace.draws)
     fed = [trace.inputs[name] for name in names_in[len(draws) :]]
@@ -180,7 +180,7 @@ class _Trace:
     def __init__(self, island: Island) -> None:
         self.island = island
         self.xp = OnnxPrimitives()
-        self.xp.functions = _Functions(self)
+        self.xp.functions = TracedFunctions(self)
         self.values: dict[TensorRef, Any] = {}
         self.inputs: dict[str, Guard] = {}
         self.draws: dict[str, Draw] = {}
@@ -304,36 +304,6 @@ class _Trace:
         name = f"drawn_{len(self.draws)}"
         self.draws[name] = Draw(bound, tuple(inputs))
         return self.xp.input(name, bound.call.outputs[0][1], numbers.shape)
-
-
-class _Functions:
-    """Functions of the graph, traced where they are called."""
-
-    def __init__(self, trace: _Trace) -> None:
-        self._trace = trace
-
-    def call(self, function: Any, args: Sequence[Any]) -> list[Any]:
-        """Return the results of a function."""
-        body, xp = body_of(function), self._trace.xp
-        if len(args) != len(body.inputs):
-            raise Unlowerable("a function is called with the wrong number of arguments")
-        values = {r: xp.constant(a) for r, a in body.constants.items()} | dict(zip(body.inputs, args, strict=True))
-        for bound in body.nodes:
-            refuse_effects(bound, "onnx")
-            try:
-                outs = self._trace.lower(bound, [values[r] for r in bound.node.inputs])
-            except (Unlowerable, ColdframeError) as e:
-                raise Unlowerable(f"{e} (`{bound.name}`)") from e
-            values.update(zip(bound.outputs(), outs, strict=True))
-        return [values[r] for r in body.outputs]
-
-    def invariant(self, body: Any) -> list[bool]:
-        """Return which of its arguments `body` returns, in their places, as they are."""
-        return handed_on(body_of(body))
-
-    def seen(self, function: Any) -> BodyView:
-        """Return what patterns see of `function`."""
-        return BodyView(body_of(function))
 
 
 class OnnxProgram:

@@ -6,8 +6,9 @@ does a run that OpenVINO fails, and one whose values it would not compute as Ten
 not fit in 32 bits, indices out of range, no elements, numbers that are not finite.
 
 Weights are inputs of the model while it is read, and then constants in the memory where they are: OpenVINO has no other
-way to be handed arrays. One program takes any batch. Requests, which hold the memory of a run, are kept and reused, one
-for each thread that runs at the same time.
+way to be handed arrays. It fuses more where it knows all sizes, so the first program is for those with which the island
+is compiled; a second one, made when others come, is for any batch. Requests, which hold the memory of a run, are kept
+and reused, one for each thread that runs at the same time.
 """
 
 from __future__ import annotations
@@ -109,18 +110,20 @@ class OpenVinoProgram:
         self._model, self._lookups, self._options = model, lookups, options
         self._text = _text(parsed, model.weights, lookups)
         self._dtypes = [o.dtype.numpy for o in model.results]
-        self._compiled: Any = None
-        self._idle: list[Any] = []
+        self._sizes = _sizes(model)
+        self._first: _Requests | None = None
+        self._any: _Requests | None = None
+        self._lock = threading.Lock()
         self.engine, self.reason = "openvino", ""
 
     def start(self) -> None:
         """Have it compiled, by ONNX Runtime where OpenVINO fails."""
         try:
-            self._compiled = _compiled(self._text, self._model.weights, self._options)
+            self._first = _Requests(_compiled(self._text, self._model.weights, self._options, self._sizes))
             self._tensor = _library().Tensor
         except Exception as e:  # OpenVINO's exceptions share no base of their own
             self.engine, self.reason = self._spare.engine, f"OpenVINO fails: {_first(e)}"
-        self._text = b""
+            self._text = b""
 
     def __call__(self, values: list[Any]) -> list[Any]:
         made = self.answer(values)
@@ -133,17 +136,36 @@ class OpenVinoProgram:
         """Return the results; None where OpenVINO fails, or would treat `values` otherwise than others do."""
         # What is only guarded follows the inputs.
         feeds = {n: to_wire(v) for n, v in zip(self._model.inputs, values, strict=False)}
-        if self._compiled is None or not all(map(_plain, feeds.values())):
+        if self._first is None or not all(map(_plain, feeds.values())):
             return None
-        made = self._made(feeds)
+        made = self._made(feeds, self._fitting(feeds))
         return made and [a.astype(d, copy=False) for a, d in zip(made, self._dtypes, strict=True)]
 
-    def _made(self, feeds: dict[str, Any]) -> list[Any] | None:
-        """Return the results; None where OpenVINO fails or was given what it does not check."""
+    def _fitting(self, feeds: Mapping[str, Any]) -> _Requests | None:
+        """Return requests of the program for the sizes of `feeds`; None where OpenVINO does not compile it."""
+        if not self._sizes or all(feeds[n].shape == s for n, s in self._sizes.items()):
+            return self._first
+        with self._lock:
+            if self._any is None and self._text:
+                self._any = self._for_any()
+                self._text = b""
+        return self._any
+
+    def _for_any(self) -> _Requests | None:
         try:
-            request = self._idle.pop()  # in one go: threads take turns
-        except IndexError:
-            request = self._compiled.create_infer_request()
+            return _Requests(_compiled(self._text, self._model.weights, self._options, {}))
+        except Exception:  # OpenVINO's exceptions share no base of their own
+            import logging  # here, like what else few need
+
+            log = logging.getLogger("coldframe.engines")
+            log.warning("OpenVINO takes no other sizes than %s", self._sizes, exc_info=True)
+            return None
+
+    def _made(self, feeds: dict[str, Any], requests: _Requests | None) -> list[Any] | None:
+        """Return the results; None where OpenVINO fails or was given what it does not check."""
+        if requests is None:
+            return None
+        request = requests.take()
         try:
             request.infer({n: self._tensor(_writable(a), shared_memory=True) for n, a in feeds.items()})
             count = len(self._dtypes)
@@ -160,13 +182,45 @@ class OpenVinoProgram:
         except RuntimeError:  # of which ONNX Runtime, or else numpy, says why
             return None
         finally:
-            self._idle.append(request)
+            requests.give(request)
 
     @functools.cached_property
     def _spare(self) -> OnnxProgram:
         program = OnnxProgram(self._model, self._options)
         program.start()
         return program
+
+
+class _Requests:
+    """The requests of a compiled model that no run uses at the moment."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._idle: list[Any] = []
+
+    def take(self) -> Any:
+        """Return a request that is this thread's own until it gives it back."""
+        try:
+            return self._idle.pop()  # in one go: threads take turns
+        except IndexError:
+            return self._compiled.create_infer_request()
+
+    def give(self, request: Any) -> None:
+        """Take a request back."""
+        self._idle.append(request)
+
+
+def _sizes(model: OnnxModel) -> dict[str, tuple[int, ...]]:
+    """Return the sizes of the inputs with which a model is compiled; empty where they are not all known, or none."""
+    found = {}
+    for name in model.inputs:
+        dims = model.facts[name][1]
+        if dims and dims[0] is None:
+            dims = (model.rows.get(name), *dims[1:])
+        if not all(dims):
+            return {}
+        found[name] = tuple(d or 0 for d in dims)
+    return found
 
 
 def _plain(a: Any) -> bool:
@@ -203,7 +257,10 @@ def _text(parsed: Any, weights: Mapping[str, Any], lookups: tuple[Lookup, ...]) 
     return bytes(made.SerializeToString())
 
 
-def _compiled(model: bytes, weights: Mapping[str, Weight], options: EngineOptions) -> Any:
+def _compiled(
+    model: bytes, weights: Mapping[str, Weight], options: EngineOptions, sizes: Mapping[str, tuple[int, ...]]
+) -> Any:
+    """Return what OpenVINO makes of a model, for inputs of `sizes`."""
     layout = Layout(weights, options.threads)
     ov = _library()
     core = _core()
@@ -217,6 +274,8 @@ def _compiled(model: bytes, weights: Mapping[str, Weight], options: EngineOption
         for reader in parameter.output(0).get_target_inputs():
             reader.replace_source_output(constant.output(0))
         read.remove_parameter(parameter)
+    if sizes:
+        read.reshape({name: list(dims) for name, dims in sizes.items()})
     # Left to itself it computes in bfloat16 where the processor can.
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if options.threads:

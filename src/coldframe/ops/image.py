@@ -165,9 +165,13 @@ def _(xp: Any, images: Any, size: Any, *, align_corners: bool, half_pixel_center
     wanted = xp.cast(size, dtypes.int64)
     if size.dims != (2,):  # ONNX Runtime takes a vector of unknown length for one of none
         wanted = xp.reshape(wanted, [2])
-    return xp.node(
-        "Resize", [x, None, None, wanted], dims=dims, axes=[1, 2], mode="linear", coordinate_transformation_mode=mode
-    )
+    how = {"mode": "linear", "coordinate_transformation_mode": mode}
+    if x.dims[3] is None or x.dims[3] > _FEW_CHANNELS:
+        return xp.node("Resize", [x, None, None, wanted], dims=dims, axes=[1, 2], **how)
+    # All four sizes: what ONNX Runtime makes of a transpose before a Resize does not look at its axes.
+    every = xp.concat([xp.vector([xp.dim(x, 0), x.dims[3]])[0], wanted], 0)
+    first, dims = xp.transpose(x, [0, 3, 1, 2]), (dims[0], dims[3], height, width)
+    return xp.transpose(xp.node("Resize", [first, None, None, every], dims=dims, **how), [0, 2, 3, 1])
 
 
 @resize_bilinear.gradient
@@ -194,6 +198,8 @@ def _(g: Any, op: Any, dy: Any) -> Any:
     return g.ResizeBicubicGrad(dy, x, **attrs_of(op, *_GRID)), None
 
 
+_FEW_CHANNELS = 4
+"""Up to so many, ONNX Runtime resizes each channel in less time than pixels of channels, transposing included."""
 _STEPS = 1024  # the kernel looks its weights up in a table
 
 

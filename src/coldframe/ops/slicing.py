@@ -36,16 +36,28 @@ def _(xp: Any, x: Any, begin: Any, size: Any) -> Any:
         raise Unlowerable("begin and size do not fit the rank")
     if not b:
         return x
+    whole = zip(xp.terms(sizes) or n, b, xp.axes(x), strict=True)
+    n = tuple(-1 if t == d and at == 0 else k for (t, at, d), k in zip(whole, n, strict=True))
     in_range = [_inside(*item) for item in zip(b, n, x.dims, strict=True)]
     if False in in_range:
         raise Unlowerable("the slice is out of range")
     if None not in in_range:
-        return xp.slice(x, starts, sizes)
-    ends = xp.where(xp.equal(sizes, -1), xp.shape(x), starts + sizes)
-    ok = xp.logical_and(xp.greater_equal(starts, 0), xp.less_equal(ends, xp.shape(x)))
+        return xp.slice(x, b if None not in b else starts, n if None not in n else sizes)
+    doubtful = [k for k, inside in enumerate(in_range) if inside is None]
+    within = xp.shape(x)
+    if len(doubtful) < len(b):
+        starts, sizes, within = (xp.gather(v, np.array(doubtful)) for v in (starts, sizes, within))
+    ends = xp.where(xp.equal(sizes, -1), within, starts + sizes)
+    ok = xp.logical_and(xp.greater_equal(starts, 0), xp.less_equal(ends, within))
     ok = xp.logical_and(ok, xp.less_equal(starts, ends))
-    checked = xp.require(starts, ok, "the slice is out of range")
-    return xp.slice(x, dataclasses.replace(checked, partial=b), sizes)
+    starts = xp.require(starts, ok, "the slice is out of range")
+    dims = list(x.dims)
+    for k in doubtful:
+        dims[k] = n[k] if n[k] != -1 else None
+    axes = xp.asarray(np.array(doubtful), int64)
+    rest = [(0, -1) if k in doubtful else (b[k], n[k]) for k in range(len(b))]
+    x = xp.typed("Slice", [x], dims=tuple(dims), more=[starts, ends, axes])
+    return xp.slice(x, *zip(*rest, strict=True))
 
 
 def _inside(begin: int | None, size: int | None, dim: int | None) -> bool | None:

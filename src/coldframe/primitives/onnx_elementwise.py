@@ -14,7 +14,8 @@ from coldframe.dtypes import DType
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.numpy_xp import NumpyPrimitives
 from coldframe.primitives.onnx_builder import Builder, Dims, OnnxValue, carrier
-from coldframe.primitives.onnx_layout import LayoutOnnx, without
+from coldframe.primitives.onnx_layout import without
+from coldframe.primitives.onnx_sizes import SizesOnnx
 from coldframe.shapes import Shape, broadcast
 
 _NUMPY = NumpyPrimitives()
@@ -75,6 +76,42 @@ def _binary(name: str, kernel: str, dtype: DType | None = None, *, modular: bool
     return folds(verb)
 
 
+def _comparison(name: str, kernel: str, told: Callable[[SizesOnnx, OnnxValue, OnnxValue], bool | None]) -> Any:
+    """A comparison; `told` says what is known of all elements before there are values."""
+
+    def verb(self: Any, x: Any, y: Any) -> OnnxValue:
+        a, b = self.pair(x, y)
+        dims, n = joined(a, b), product(joined(a, b))
+        known = told(self, a, b) if a.dtype.is_integer and n is not None and n <= _FEW else None
+        if known is not None:
+            return self.constant(np.full([d or 0 for d in dims], known))  # type: ignore[no-any-return]
+        return self.typed(kernel, [a, b], dims=dims, dtype=dtypes.bool_)  # type: ignore[no-any-return]
+
+    verb.__name__ = name
+    return folds(verb)
+
+
+def _less(xp: SizesOnnx, a: OnnxValue, b: OnnxValue) -> bool | None:
+    return False if _at_most(b, 0) and xp.natural(a) else None
+
+
+def _less_equal(xp: SizesOnnx, a: OnnxValue, b: OnnxValue) -> bool | None:
+    known = xp.terms(a)
+    same = known is not None and None not in known and known == xp.terms(b)
+    return True if same or (_at_most(a, 0) and xp.natural(b)) else None
+
+
+def _equal(xp: SizesOnnx, a: OnnxValue, b: OnnxValue) -> bool | None:
+    known = xp.terms(a)
+    if known is not None and None not in known and known == xp.terms(b):
+        return True
+    return False if (_at_most(b, -1) and xp.natural(a)) or (_at_most(a, -1) and xp.natural(b)) else None
+
+
+def _at_most(x: OnnxValue, most: int) -> bool:
+    return x.const is not None and bool((x.const <= most).all())
+
+
 def _missing(name: str, why: str) -> Any:
     def verb(self: Builder, *args: Any, **kwargs: Any) -> OnnxValue:
         raise Unlowerable(why)
@@ -83,6 +120,7 @@ def _missing(name: str, why: str) -> Any:
     return folds(verb)
 
 
+_FEW = 64  # elements of a comparison that is known before
 _CHAIN = 16  # how many multiplications a product of integers may become
 
 # erfc(x) = t * exp(-x * x + p(t)) with t = 1 / (1 + x / 2) and x >= 0, to 1.2e-7 relative: W. H. Press et al.,
@@ -93,7 +131,7 @@ _ERFC = (
 )  # fmt: skip
 
 
-class ElementwiseOnnx(LayoutOnnx):
+class ElementwiseOnnx(SizesOnnx):
     """Elementwise verbs."""
 
     neg = _unary("neg", "Neg")
@@ -122,15 +160,13 @@ class ElementwiseOnnx(LayoutOnnx):
     invert = _unary("invert", "BitwiseNot")
     erf = _unary("erf", "Erf")
 
-    add = _binary("add", "Add", modular=True)
     subtract = _binary("subtract", "Sub", modular=True)
     multiply = _binary("multiply", "Mul", modular=True)
-    equal = _binary("equal", "Equal", dtypes.bool_)
-    less = _binary("less", "Less", dtypes.bool_)
-    less_equal = _binary("less_equal", "LessOrEqual", dtypes.bool_)
-    greater = _binary("greater", "Greater", dtypes.bool_)
-    greater_equal = _binary("greater_equal", "GreaterOrEqual", dtypes.bool_)
-    logical_and = _binary("logical_and", "And", dtypes.bool_)
+    equal = _comparison("equal", "Equal", _equal)
+    less = _comparison("less", "Less", _less)
+    less_equal = _comparison("less_equal", "LessOrEqual", _less_equal)
+    greater = _comparison("greater", "Greater", lambda xp, a, b: _less(xp, b, a))
+    greater_equal = _comparison("greater_equal", "GreaterOrEqual", lambda xp, a, b: _less_equal(xp, b, a))
     logical_or = _binary("logical_or", "Or", dtypes.bool_)
     logical_xor = _binary("logical_xor", "Xor", dtypes.bool_)
     bitwise_and = _binary("bitwise_and", "BitwiseAnd")
@@ -138,6 +174,23 @@ class ElementwiseOnnx(LayoutOnnx):
     bitwise_xor = _binary("bitwise_xor", "BitwiseXor")
     maximum = _binary("maximum", "Max")
     minimum = _binary("minimum", "Min")
+
+    @folds
+    def add(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        for v, zero in ((a, b), (b, a)):
+            if v.dtype.is_integer and zero.const is not None and not zero.const.any() and joined(a, b) == v.dims:
+                return v
+        return self.typed("Add", [a, b], dims=joined(a, b), modular=True)
+
+    @folds
+    def logical_and(self, x: Any, y: Any) -> Any:
+        a, b = self.pair(x, y)
+        dims = joined(a, b)
+        for v, other in ((a, b), (b, a)):
+            if v is other or (v.name and v.name == other.name) or (_all(other, True) and dims == v.dims):
+                return v
+        return self.typed("And", [a, b], dims=dims, dtype=dtypes.bool_)
 
     def pair(self, x: Any, y: Any) -> tuple[OnnxValue, OnnxValue]:
         """Lift two operands; a Python scalar takes the other's dtype."""
@@ -278,6 +331,9 @@ class ElementwiseOnnx(LayoutOnnx):
         a, b = self.pair(x, y)
         work = carrier("Where", a.dtype, modular=True)
         dims = broadcast(Shape(c.dims), Shape(joined(a, b))).dims
+        chosen = a if _all(c, True) else b if _all(c, False) else None
+        if chosen is not None and chosen.dims == dims and None not in dims:
+            return chosen
         out = self.node("Where", [c, self.cast(a, work), self.cast(b, work)], dtype=work, dims=dims)
         return self.cast(out, a.dtype)
 
@@ -292,6 +348,10 @@ class ElementwiseOnnx(LayoutOnnx):
         if "c" in (x.dtype.kind, dtype.kind):
             raise Unlowerable("ONNX Runtime has no complex numbers")
         return super().cast(x, dtype)
+
+
+def _all(x: OnnxValue, value: bool) -> bool:
+    return x.const is not None and bool((x.const == value).all())
 
 
 def _safe_divisor(b: OnnxValue) -> None:

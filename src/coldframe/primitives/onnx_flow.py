@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -60,12 +60,8 @@ class FlowOnnx(ListsOnnx):
         super().__init__()
         self.functions: Functions | None = None
         self.promises: list[OnnxValue] = []
-        self._natural: set[str] = set()  # names of loop variables that are never negative
+        self.traps: set[str] = set()  # names of flags that are true, or computing them fails
         self._nested = 0  # in how many branches and loops what is traced is
-
-    def checked(self, i: OnnxValue, size: int | None) -> OnnxValue:
-        """Return indices that are refused where they are negative; those that count iterations never are."""
-        return self.indices(i) if i.name in self._natural else super().checked(i, size)
 
     def sees_to(self, what: str, x: OnnxValue) -> bool:
         """See `Origins.see_to`. Not in branches and loops: a run may not get to what needs it."""
@@ -112,6 +108,7 @@ class FlowOnnx(ListsOnnx):
             raise Unlowerable("each iteration refuses the run")
         beyond = self.cast(self.logical_not(held), dtypes.int64)
         yes = self.node("Gather", [self.constant(np.ones(1, bool)), beyond], dims=(), axis=0)
+        self.traps.add(yes.name)
         return self.node("And", [flag, yes], dims=())
 
     # --- branches ------------------------------------------------------------------------------------------------
@@ -161,10 +158,6 @@ class FlowOnnx(ListsOnnx):
         moving = [i for i, stays in enumerate(self._known().invariant(body)) if not stays]
         start = [self.plain(v) if i in moving and isinstance(v, OnnxList) else v for i, v in enumerate(values)]
         return _Loop(self, condition, body, start, moving).run(going)
-
-    def count(self, names: Collection[str]) -> None:
-        """Note loop variables that are never negative."""
-        self._natural.update(names)
 
     def traced(self, given: Sequence[OnnxValue], run: Callable[[], Values]) -> tuple[Any, Values]:
         """Return what `run` emits, as a subgraph of the inputs `given`, and the values it returns, the outputs."""
@@ -245,6 +238,7 @@ class _Loop:
         forms: of those that are tensors: the sizes.
         counters: those that count iterations, each one more than the last; whether from 0.
         stacked: the lists whose elements the Loop stacks; None before it was looked for them.
+        turned: of those whose elements are transposes: by which permutation. The Loop stacks what they are made of.
     """
 
     xp: FlowOnnx
@@ -255,6 +249,7 @@ class _Loop:
     forms: dict[int, Dims] = dataclasses.field(default_factory=dict)
     counters: dict[int, bool] = dataclasses.field(default_factory=dict)
     stacked: set[int] | None = None
+    turned: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     def run(self, going: OnnxValue) -> Values:
         """Emit the loop; `going` tells whether it begins at all."""
@@ -304,7 +299,16 @@ class _Loop:
             full[i] = made[i]
         going = self.xp.holds(self.xp.call(self.condition, full)[0])
         going = self.xp.or_fail(going)
-        return [going, *(made[i] for i in self._carried()), *(made[i] for i in self._stacks())]
+        return [going, *(made[i] for i in self._carried()), *(self._upright(i, made[i]) for i in self._stacks())]
+
+    def _upright(self, i: int, made: Any) -> Any:
+        """Return a stacked list whose element is what it was the transpose of."""
+        row = made.row if isinstance(made, OnnxList) else None
+        self.turned.pop(i, None)
+        if row is None or row.turned is None:
+            return made
+        source, self.turned[i] = row.turned
+        return dataclasses.replace(made, row=source)
 
     def _changed(self, args: Values, new: Mapping[int, Any], graph: Any) -> bool:
         """Take over what an iteration told of the variables; whether that was anything new."""
@@ -366,21 +370,72 @@ class _Loop:
                 starts.append(t)
                 forms.append((t.dtype, self.forms[i]))
         forms += [(row.dtype, (None, *row.dims)) for row in (new[i].row for i in self._stacks())]
-        made = iter(self.xp.nodes_out("Loop", [None, going, *starts], forms, body=graph))
+        trips = self._trips(graph)
+        begins = [None, going] if trips is None else [trips, None]
+        made = iter(self.xp.nodes_out("Loop", [*begins, *starts], forms, body=graph))
         out = list(self.values)
         for i in self._carried():
             if _tensor(self.values[i]) is not None:
                 out[i] = _with(self.values[i], next(made))
         for i in self._stacks():
-            rows = self._filled(next(made), self.values[i].length)
+            rows = self._filled(next(made), self.values[i].length, trips)
+            if i in self.turned:
+                rows = self.xp.transpose(rows, [0, *(1 + p for p in self.turned[i])])
             out[i] = dataclasses.replace(self.values[i], buffer=rows, length=None)
         return out
 
-    def _filled(self, rows: OnnxValue, length: OnnxValue) -> OnnxValue:
+    def _trips(self, graph: Any) -> OnnxValue | None:
+        """Return how often a loop goes round that ends when a counter from 0 reaches a limit; None of another loop.
+
+        The comparison is taken out of `graph`, its body.
+        """
+        xp, makers = self.xp, {o: n for n in graph.node for o in n.output}
+        carried = [i for i in self._carried() if _tensor(self.values[i]) is not None]
+        counters = {graph.output[1 + k].name for k, i in enumerate(carried) if self.counters.get(i)}
+        counters |= {makers[c].input[0] for c in counters if c in makers and makers[c].op_type == "Identity"}
+        inside = {*makers, *(v.name for v in graph.input)}
+        limits, traps, todo = set(), [], [graph.output[0].name]
+        while todo:
+            name = todo.pop()
+            maker = makers.get(name)
+            if name in xp.traps:
+                traps.append(name)
+            elif maker is not None and maker.op_type in ("And", "Identity"):
+                todo += maker.input
+            elif maker is not None and maker.op_type in ("Less", "Greater"):
+                count, limit = maker.input if maker.op_type == "Less" else maker.input[::-1]
+                if count not in counters or limit in inside:
+                    return None
+                limits.add(limit)
+            else:
+                return None
+        if len(limits) != 1 or len(traps) > 1:
+            return None
+        found = xp.named(limits.pop())
+        if found is None or found.ndim:
+            return None
+        if not traps:
+            traps = [xp.fresh("again")]
+            graph.node.append(messages.onnx.NodeProto(op_type="Identity", input=[graph.input[1].name], output=traps))
+        graph.output[0].name = traps[0]
+        nodes = live(graph.node, [o.name for o in graph.output])
+        del graph.node[:]
+        graph.node.extend(nodes)
+        told = xp.told(xp.terms(found), (), dtypes.int64)
+        return xp.cast(found, dtypes.int64) if told is None else told
+
+    def _filled(self, rows: OnnxValue, length: OnnxValue, trips: OnnxValue | None) -> OnnxValue:
         """Return the elements that a loop stacked, with zeros for those that it did not come to."""
         xp = self.xp
+        count = xp.terms(trips) if trips is not None and xp.natural(trips) else None
+        if count is not None and isinstance(count[0], int):
+            rows = dataclasses.replace(rows, dims=(count[0], *rows.dims[1:]))
+        elif count is not None:
+            xp.same_size(rows, 0, count[0])
         if None in rows.dims[1:]:  # of how large elements would be that no iteration made, numpy knows more
             xp.promise(xp.less(0, xp.lift(xp.dim(rows, 0), dtype=dtypes.int64)))
+        if count is not None and None not in count and count == xp.terms(length):
+            return rows
         missing = xp.subtract(length, xp.lift(xp.dim(rows, 0), dtype=dtypes.int64))
         none = xp.constant(np.zeros(rows.ndim, np.int64))
         more = xp.concat([none, xp.reshape(missing, [1]), xp.constant(np.zeros(rows.ndim - 1, np.int64))], 0)

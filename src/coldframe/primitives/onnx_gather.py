@@ -15,7 +15,9 @@ from coldframe import dtypes
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.onnx_builder import Dims, OnnxValue, carrier
 from coldframe.primitives.onnx_elementwise import folds, product
+from coldframe.primitives.onnx_layout import without
 from coldframe.primitives.onnx_shape import ShapeOnnx
+from coldframe.primitives.onnx_sizes import integers
 
 _SCATTERED_WIDER = (dtypes.bool_, dtypes.int8, dtypes.int16, dtypes.uint8, dtypes.uint16)
 
@@ -32,15 +34,23 @@ class GatherOnnx(ShapeOnnx):
         return self._take(x, i, at)
 
     def _take(self, x: OnnxValue, i: OnnxValue, at: int) -> Any:
+        if x.turned is not None and not i.ndim:
+            source, perm = x.turned
+            return self._turn(self._take(source, i, perm[at]), without(perm, [at]))
         dims = x.dims[:at] + i.dims + x.dims[at + 1 :]
-        picked = None
-        if x.partial is not None and x.ndim == 1 and i.const is not None and i.ndim < 2:
-            picked = tuple(x.partial[int(k)] for k in i.const.ravel())
+        n = self.counts(i)
+        if n is not None and n == self.axes(x)[at]:  # all, in order
+            return x
+        picked, terms = None, self.terms(x)
+        if terms is not None and x.ndim == 1 and i.const is not None and i.ndim < 2:
+            picked = tuple(terms[int(k)] for k in i.const.ravel())
         known = self.told(picked, dims, x.dtype)
         if known is not None:
             return known
+        if i.const is not None and i.dims == (1,) and (part := self.part(x, int(i.const[0]))) is not None:
+            return part
         out = self.typed("Gather", [x], dims=dims, more=[i], axis=at)
-        return dataclasses.replace(out, partial=picked)
+        return dataclasses.replace(out, partial=integers(picked))
 
     @folds
     def pick(self, x: OnnxValue, index: Any, axis: int) -> Any:
@@ -61,7 +71,7 @@ class GatherOnnx(ShapeOnnx):
                 raise Unlowerable("an index is out of range")
             return self.indices(i)
         wide = self.indices(i)
-        if i.dtype.kind == "u" or self.sees_to("natural", wide):
+        if self.natural(i) or self.sees_to("natural", wide):
             return wide
         beyond = self.constant(np.array(np.iinfo(wide.dtype.numpy).max, wide.dtype.numpy))
         return self.node("Where", [self.less(wide, 0), beyond, wide], dtype=wide.dtype, dims=wide.dims)

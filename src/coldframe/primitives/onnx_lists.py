@@ -176,6 +176,9 @@ class ListsOnnx(ComplexOnnx):
         whole = count is not None and tensor.dims[0] == count and indices.const is not None
         if whole and indices.const.tolist() == list(range(count or 0)):
             return self.list_from(tensor, element_shape, dtype)
+        rows = self.axes(tensor)[:1]
+        if rows == self.terms(n) == (self.counts(indices),):
+            return self.list_from(tensor, element_shape, dtype)
         buffer = self.room(OnnxList(dtype, Shape.unknown(), length=n), tensor.dims[1:], tensor)
         at = self.checked(self.expand_dims(self.cast(indices, dtypes.int64), (1,)), count)
         return OnnxList(dtype, Shape(tensor.dims[1:]), self._scattered(buffer, at, tensor))

@@ -20,6 +20,7 @@ from coldframe.primitives.numpy_shape import inferred
 from coldframe.primitives.onnx_builder import Dims, OnnxValue, carrier
 from coldframe.primitives.onnx_elementwise import ReduceOnnx, folds, product
 from coldframe.primitives.onnx_layout import without
+from coldframe.primitives.onnx_sizes import integers
 
 _END = np.iinfo(np.int64).max
 
@@ -64,18 +65,13 @@ class AskOnnx(ReduceOnnx):
         known = x.dims[axis]
         if known is not None:
             return known
-        at = self.constant(np.int64(axis % x.ndim))
-        return self.node("Gather", [self.shape(x), at], dtype=dtypes.int64, dims=(), axis=0)
+        return self.told((self.axes(x)[axis % x.ndim],), (), dtypes.int64)
 
     def size(self, x: OnnxValue) -> OnnxValue:
+        if x.ndim == 1:
+            return self.lift(self.dim(x, 0), dtype=dtypes.int64)
         n = product(x.dims)
         return self.constant(np.int64(n)) if n is not None else self.node("Size", [x], dtype=dtypes.int64, dims=())
-
-    def told(self, partial: Sequence[int | None] | None, dims: Dims, dtype: DType) -> OnnxValue | None:
-        """A constant where all elements of a shape vector are known, so that no node is needed."""
-        if partial is None or None in partial:
-            return None
-        return self.constant(np.array(partial, dtype.numpy).reshape([d or 0 for d in dims]), dtype)
 
     def vector(self, shape: Any) -> tuple[OnnxValue, Dims]:
         """Return a shape argument as an int64 vector and its elements as far as known (-1 stays)."""
@@ -87,15 +83,20 @@ class AskOnnx(ReduceOnnx):
         known = tuple(_known(i) for i in items)
         if None not in known:
             return self.constant(np.array(known, np.int64)), known
-        one = self.constant(np.array([1], np.int64))
         parts = [
-            self.node("Reshape", [self.cast(i, dtypes.int64), one], dims=(1,))
+            self._as_part(i)
             if isinstance(i, OnnxValue) and i.const is None
             else self.constant(np.array([int(i)], np.int64))
             for i in items
         ]
-        out = self.node("Concat", parts, dims=(len(parts),), axis=0)
+        out = parts[0] if len(parts) == 1 else self.node("Concat", parts, dims=(len(parts),), axis=0)
         return dataclasses.replace(out, partial=known), known
+
+    def _as_part(self, i: OnnxValue) -> OnnxValue:
+        """Return a scalar, or a vector of one element, as an int64 vector."""
+        found = self.told(self.terms(i), (1,), dtypes.int64)
+        one = self.constant(np.array([1], np.int64))
+        return self.node("Reshape", [self.cast(i, dtypes.int64), one], dims=(1,)) if found is None else found
 
 
 def _known(item: Any) -> int | None:
@@ -153,9 +154,25 @@ class ShapeOnnx(AskOnnx):
             raise Unlowerable(f"{total} elements do not fill {list(known)}")
         open_ = total // rest if total is not None and rest else None
         dims = tuple(open_ if k == -1 else k for k in known)
+        copied = self._copied(x, vector) if None in known else None
+        if copied is not None:
+            out = self.typed("Reshape", [x], dims=dims, more=[copied], allowzero=0)
+            for k, size in enumerate(self.terms(vector) or ()):
+                self.same_size(out, k, size)
+            return out
         zero = 1 if any(k is None or k == 0 for k in known) else 0  # 0 is a size in TensorFlow, "copy" in ONNX
         out = self.typed("Reshape", [x], dims=dims, more=[vector], allowzero=zero)
         return dataclasses.replace(out, partial=x.partial) if x.partial is not None and len(dims) <= 1 else out
+
+    def _copied(self, x: OnnxValue, shape: OnnxValue) -> OnnxValue | None:
+        """Return a constant for a shape whose open sizes are those that `x` has in their places: ONNX's 0."""
+        wanted, axes = self.terms(shape), self.axes(x)
+        if wanted is None or None in wanted or 0 in wanted:
+            return None
+        kept = [t if isinstance(t, int) else 0 for t in wanted]
+        if any(k == 0 and t not in axes[i : i + 1] for i, (k, t) in enumerate(zip(kept, wanted, strict=True))):
+            return None
+        return self.constant(np.array(kept, np.int64))
 
     @folds
     def transpose(self, x: OnnxValue, perm: Sequence[int]) -> Any:
@@ -168,6 +185,11 @@ class ShapeOnnx(AskOnnx):
     def expand_dims(self, x: OnnxValue, axes: Sequence[int]) -> Any:
         rank = x.ndim + len(axes)
         at = sorted(int(a) % rank for a in axes)
+        if not at:
+            return x
+        known = self.told(self.terms(x), (1,), x.dtype) if rank == 1 else None
+        if known is not None:
+            return known
         dims = list(x.dims)
         for a in at:
             dims.insert(a, 1)
@@ -183,6 +205,9 @@ class ShapeOnnx(AskOnnx):
             source, perm = x.turned
             return self._turn(self.squeeze(source, [perm[a] for a in at]), without(perm, at))
         dims = tuple(d for i, d in enumerate(x.dims) if i not in at)
+        known = None if dims else self.told(self.terms(x), dims, x.dtype)
+        if known is not None:
+            return known
         out = self.typed("Squeeze", [x], dims=dims, more=[self.constant(np.array(at, np.int64))])
         return dataclasses.replace(out, partial=x.partial) if not dims else out
 
@@ -217,6 +242,9 @@ class ShapeOnnx(AskOnnx):
     @folds
     def split(self, x: OnnxValue, sizes: Sequence[int], axis: int) -> list[Any]:
         at = int(axis) % x.ndim
+        if x.turned is not None:
+            source, perm = x.turned
+            return [self._turn(p, perm) for p in self.split(source, sizes, perm[at])]
         parts, known = self.vector(sizes)
         if len(known) == 1 and (known == (x.dims[at],) and None not in known):
             return [x]
@@ -277,15 +305,26 @@ class ShapeOnnx(AskOnnx):
         else:
             ends = begin + size
         dims = tuple(_box(d, b, k) for d, b, k in zip(x.dims, from_, n, strict=True))
-        picked = None
-        if x.partial is not None and x.ndim == 1 and dims[0] is not None and from_[0] is not None:
-            picked = x.partial[from_[0] : from_[0] + dims[0]]
+        picked, terms = None, self.terms(x)
+        if terms is not None and x.ndim == 1 and dims[0] is not None and from_[0] is not None:
+            picked = terms[from_[0] : from_[0] + dims[0]]
         known = self.told(picked, dims, x.dtype)
         if known is not None:
             return known
-        axes = self.constant(np.arange(x.ndim, dtype=np.int64))
-        out = self.typed("Slice", [x], dims=dims, more=[begin, ends, axes])
-        return dataclasses.replace(out, partial=picked)
+        cut = [k for k in range(x.ndim) if from_[k] != 0 or (n[k] != -1 and (n[k] is None or n[k] != x.dims[k]))]
+        if not cut:
+            return x
+        whole = len(cut) == x.ndim
+        begin, ends = (v if whole else self._chosen(v, cut) for v in (begin, ends))
+        out = self.typed("Slice", [x], dims=dims, more=[begin, ends, self.constant(np.array(cut, np.int64))])
+        return dataclasses.replace(out, partial=integers(picked))
+
+    def _chosen(self, v: OnnxValue, which: Sequence[int]) -> OnnxValue:
+        """Return some elements of a vector."""
+        at = np.array(which, np.int64)
+        if v.const is not None:
+            return self.constant(v.const[at])
+        return self.node("Gather", [v, self.constant(at)], dims=at.shape, axis=0)
 
     @folds
     def slice_axis(self, x: OnnxValue, axis: int, start: int, stop: int | None, step: int = 1) -> Any:
@@ -293,13 +332,14 @@ class ShapeOnnx(AskOnnx):
         end = (_END if step > 0 else -_END) if stop is None else int(stop)
         d = x.dims[at]
         n = None if d is None else len(range(*slice(start, stop, step).indices(d)))
-        picked = x.partial[start:stop:step] if x.partial is not None and x.ndim == 1 else None
+        terms = self.terms(x)
+        picked = terms[start:stop:step] if terms is not None and x.ndim == 1 else None
         known = self.told(picked, (n,), x.dtype)
         if known is not None:
             return known
         vectors = [self.constant(np.array([v], np.int64)) for v in (start, end, at, step)]
         out = self.typed("Slice", [x], dims=(*x.dims[:at], n, *x.dims[at + 1 :]), more=vectors)
-        return dataclasses.replace(out, partial=picked)
+        return dataclasses.replace(out, partial=integers(picked))
 
     @folds
     def strided(self, x: OnnxValue, cuts: Sequence[tuple[Any, Any, int]]) -> Any:
@@ -309,16 +349,16 @@ class ShapeOnnx(AskOnnx):
         dims = list(x.dims)
         for axis, *_, n in work:
             dims[axis] = n
-        picked = None
-        if x.partial is not None and x.ndim == 1 and all(isinstance(v, int) for v in work[0][1:4]):
-            picked = x.partial[slice(*cuts[0])]
+        picked, terms = None, self.terms(x)
+        if terms is not None and x.ndim == 1 and all(isinstance(v, int) for v in work[0][1:4]):
+            picked = terms[slice(*cuts[0])]
         known = self.told(picked, tuple(dims), x.dtype)
         if known is not None:
             return known
         axes, begins, ends, strides, _ = zip(*work, strict=True)
         vectors = [self.vector(v)[0] for v in (begins, ends, axes, strides)]
         out = self.typed("Slice", [x], dims=tuple(dims), more=vectors)
-        return dataclasses.replace(out, partial=picked)
+        return dataclasses.replace(out, partial=integers(picked))
 
     @folds
     def reverse(self, x: OnnxValue, axes: Sequence[int]) -> Any:
