@@ -60,6 +60,7 @@ MODELS: Final[Mapping[str, Model]] = {
     "mobilenet_v2": Model(),
     "resnet50": Model(),
     "wide_deep": Model(),
+    "columns": Model(),
     "lstm": Model(),
     "encoder": Model(),
     "detector": Model(),

@@ -218,8 +218,41 @@ def _detections(v1: Any, boxes: Any, scores: Any) -> None:
     v1.identity(found.stack(), name="out")
 
 
+def columns() -> Graph:
+    """A wide & deep model on feature columns, as estimators export it: Examples are parsed, strings hashed, crossed."""
+    words = {f"word{i}": 10 ** (2 + i % 3) for i in range(6)}
+    numbers = [f"number{i}" for i in range(5)]
+
+    def build(v1: Any) -> None:
+        fc = v1.feature_column
+        hashed = {k: fc.categorical_column_with_hash_bucket(k, n) for k, n in words.items()}
+        numeric = [fc.numeric_column(k) for k in numbers]
+        ages = fc.bucketized_column(numeric[0], [18, 25, 30, 35, 40, 45, 50, 55, 60, 65])
+        crossed = [fc.crossed_column(list(words)[i : i + 2], 10_000) for i in (0, 2)]
+        wide = [*hashed.values(), ages, fc.crossed_column([ages, "word0", "word1"], 10_000), *crossed]
+        deep = [*numeric, fc.indicator_column(hashed["word0"]), *(fc.embedding_column(c, 16) for c in hashed.values())]
+        serialized = v1.placeholder(v1.string, [None], name="examples")
+        features = v1.parse_example(serialized, fc.make_parse_example_spec(wide + deep))
+        h = fc.input_layer(features, deep)
+        for i, n in enumerate((100, 75, 50)):
+            h = v1.nn.relu(_dense(v1, h, n, f"layer{i}"))
+        v1.sigmoid(fc.linear_model(features, wide) + _dense(v1, h, 1, "last"), name="out")
+
+    def example() -> bytes:
+        import tensorflow as tf
+
+        made = tf.train.Example()
+        for k in numbers:
+            made.features.feature[k].float_list.value.append(_RNG.integers(17, 80))
+        for k, n in words.items():
+            made.features.feature[k].bytes_list.value.append(b"%s-%d" % (k.encode(), _RNG.integers(n)))
+        return bytes(made.SerializeToString())
+
+    return _frozen_v1(build), lambda batch: {"examples:0": np.array([example() for _ in range(batch)])}
+
+
 MODELS: dict[str, Callable[[], Graph]] = {
-    f.__name__: f for f in (mobilenet_v2, resnet50, wide_deep, lstm, encoder, detector)
+    f.__name__: f for f in (mobilenet_v2, resnet50, wide_deep, columns, lstm, encoder, detector)
 }
 
 

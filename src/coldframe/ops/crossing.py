@@ -50,10 +50,14 @@ def _columns(
     if len(sizes) != 1 or -1 in sizes:
         raise refuse("columns of matrices with equally many rows", found=f"{sorted(sizes)} rows")
     count = sizes.pop()
+    rows = np.arange(count)
     columns: list[list[list[Any]]] = []
     for at, held in zip(indices, values, strict=True):
         if at.ndim != 2 or at.shape != (len(held), 2):
             raise refuse("one place per value", expected=[len(held), 2], found=list(at.shape))
+        if len(held) == count and (at[:, 0] == rows).all():
+            columns.append([[v] for v in held.tolist()])
+            continue
         made: list[list[Any]] = [[] for _ in range(count)]
         for row, value in zip(at[:, 0].tolist(), held.tolist(), strict=True):
             if not 0 <= row < count:

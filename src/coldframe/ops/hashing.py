@@ -9,6 +9,7 @@ as Python's integers, or a matrix of bytes, a row for each string, and words as 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ _K0: Final = 0xC3A5C85C97CB3127
 _K1: Final = 0xB492B66FBE98F273
 _K2: Final = 0x9AE16A3B2F90404F
 _MANY: Final = 16  # strings of one length that are worth numpy's calls
+_BATCH: Final = 512  # strings; in fewer, most are categories that have come before
+_KEPT: Final = 1 << 14  # strings whose fingerprints are remembered
 _WORDS: Final = 64  # bytes; longer strings are hashed one by one
 
 Bytes = Any  # of one string, or a matrix of those of many
@@ -65,11 +68,18 @@ def _pair(u: Word, v: Word, mul: int) -> Word:
 def fingerprint64(s: bytes) -> int:
     """FarmHash's 64-bit fingerprint of `s`."""
     n = len(s)
-    return int(_short(s, n)) if n <= _WORDS else _long(s, n)
+    return _remembered(s) if n <= _WORDS else _long(s, n)
+
+
+@functools.lru_cache(_KEPT)
+def _remembered(s: bytes) -> int:
+    return int(_short(s, len(s)))
 
 
 def fingerprints64(strings: Sequence[bytes]) -> npt.NDArray[np.uint64]:
     """FarmHash's 64-bit fingerprints of `strings`."""
+    if len(strings) < _BATCH:
+        return np.array([fingerprint64(s) for s in strings], np.uint64)
     out = np.empty(len(strings), np.uint64)
     lengths = np.fromiter(map(len, strings), np.int64, len(strings))
     for n in set(lengths.tolist()):
@@ -205,7 +215,7 @@ def _buckets(strings: Any, count: int, hashed: Callable[[bytes], int]) -> Any:
 @op("StringToHashBucketFast", shape="x -> x", host="strings")
 def string_to_hash_bucket_fast(xp: Any, input: Any, *, num_buckets: int) -> Any:
     """The fingerprint of each string, modulo the number of buckets."""
-    if np.size(input) < _MANY:
+    if np.size(input) < _BATCH:
         return _buckets(input, num_buckets, fingerprint64)
     found = fingerprints64(input.ravel().tolist()) % np.uint64(num_buckets)
     return found.astype(np.int64).reshape(input.shape)

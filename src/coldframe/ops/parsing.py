@@ -13,6 +13,7 @@ dimension. TensorFlow's keys are bytes; in the format they are UTF-8.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ Array = npt.NDArray[Any]
 Column = list[Any]  # per example: a list of values, or None where the example lacks the key
 _HOST: Final = "protocol buffers"
 _FIELDS: Final = {dtypes.float32: "float_list", dtypes.int64: "int64_list", dtypes.string: "bytes_list"}
+_VALUES: Final = {field: operator.attrgetter(f"{field}.value") for field in _FIELDS.values()}
 
 
 # --- from bytes to columns ---
@@ -62,21 +64,22 @@ def _keys(keys: Any, count: int, what: str) -> list[str]:
 
 def _values(feature: Any, field: str, key: str, index: int) -> Any:
     """Return the values of a feature in a field, or None where it has none of any kind."""
-    values = getattr(feature, field).value
-    if values:
-        return values
     kind = feature.WhichOneof("kind")
     if kind is None:
         return None
     if kind != field:
         raise refuse(f"feature `{key}` of example {index} has another data type", expected=field, found=kind)
-    return ()
+    return getattr(feature, field).value
 
 
 def _column(maps: Sequence[Any], key: str, dtype: DType) -> Column:
+    """Return the values of a key; a key that is missing counts as a feature of no kind, which maps hand out for it."""
     field = _FIELDS[dtype]
-    found = [m.get(key) for m in maps]
-    return [None if f is None else _values(f, field, key, i) for i, f in enumerate(found)]
+    column: Column = list(map(_VALUES[field], map(operator.itemgetter(key), maps)))
+    for i, values in enumerate(column):
+        if not values:
+            column[i] = _values(maps[i][key], field, key, i)
+    return column
 
 
 def _columns(maps: Sequence[Any], keys: Sequence[str], kinds: Sequence[DType]) -> list[Column]:
@@ -109,6 +112,11 @@ def _lengths(column: Column) -> Array:
     return np.array([len(v or ()) for v in column], np.int64)
 
 
+def _single(column: Column) -> list[Any]:
+    """Return the values of a column where each example has one, as most columns do; else nothing."""
+    return [v[0] for v in column] if all(v is not None and len(v) == 1 for v in column) else []
+
+
 def _within(lengths: Array) -> Array:
     """Return 0, 1, ... within each run of the given lengths."""
     starts = np.cumsum(lengths) - lengths
@@ -118,11 +126,11 @@ def _within(lengths: Array) -> Array:
 
 # --- from columns to tensors ---
 def _sparse(column: Column, dtype: DType, batched: bool) -> tuple[Array, Array, Array]:
+    if batched and (single := _single(column)):
+        indices = np.zeros((len(single), 2), np.int64)
+        indices[:, 0] = np.arange(len(single))
+        return indices, _array(single, dtype), np.array([len(single), 1], np.int64)
     lengths = _lengths(column)
-    if batched and (lengths == 1).all():  # most columns are like this
-        indices = np.zeros((len(lengths), 2), np.int64)
-        indices[:, 0] = np.arange(len(lengths))
-        return indices, _array([v[0] for v in column], dtype), np.array([len(lengths), min(len(lengths), 1)], np.int64)
     at, most = _within(lengths), int(lengths.max(initial=0))
     if not batched:
         return at[:, None], _joined(column, dtype), np.array([most], np.int64)
@@ -162,8 +170,8 @@ def _dense(column: Column, key: str, dtype: DType, shape: Shape, default: Array,
     if default.size and default.shape != fixed:
         raise refuse(f"the default of `{key}`", expected=f"shape {list(fixed)}", found=list(default.shape))
     out = np.empty((len(column), size), dtype.numpy)
-    if size == 1 and (_lengths(column) == 1).all():
-        out[:, 0] = [v[0] for v in column]
+    if size == 1 and (single := _single(column)):
+        out[:, 0] = single
         return out.reshape(((len(column),) if batched else ()) + fixed)
     for i, values in enumerate(column):
         if values is None:

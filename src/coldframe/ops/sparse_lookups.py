@@ -36,6 +36,8 @@ FILL: Final = Any_("fill")
 ROWS: Final = Any_("rows")
 NEW: Final = Any_("new")
 _AXIS: Final = Constant((0,))
+_INT64: Final = np.dtype(np.int64)
+_UNSIGNED: Final[dict[Any, Any]] = {_INT64: np.dtype(np.uint64), np.dtype(np.int32): np.dtype(np.uint32)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,45 +63,42 @@ class Lookup:
         Args:
             table: the rows, float32 or float64, [n, ...].
             indices: coordinates, int64 [k, 2], in the order of examples.
-            values: ids, int64 [k].
+            values: ids, int32 or int64 [k].
             shape: the shape of the sparse tensor, int64 [2].
             fill: an id, a scalar.
         """
-        if indices.ndim != 2 or shape.shape != (2,) or values.shape != indices.shape[:1] or not table.ndim:
+        if indices.ndim != 2 or shape.shape != (2,) or values.shape != indices.shape[:1] or fill.ndim:
+            return None
+        if not table.ndim or table.dtype.kind != "f" or table.itemsize < 4 or not 0 <= int(fill) < len(table):
             return None
         examples, at = int(shape[0]), indices[:, 0]
-        if examples < 1 or examples > _most(len(values)) or fill.ndim or table.dtype.kind != "f" or table.itemsize < 4:
+        if not 1 <= examples <= 1024 + 64 * len(values):  # for more, the nodes are to say what they think of it
             return None
-        if self.filters and len(values) and values.min() < 0:
+        if not _inside(values, len(table)):
+            if not self.filters:
+                return None
             kept = values >= 0
             at, values = at[kept], values[kept]
-        if not _in_order(at, examples) or not _inside(values, len(table)) or not _inside(fill, len(table)):
-            return None
-        return self._combined(table[values], at, examples, table, fill)
+            if not _inside(values, len(table)):
+                return None
+        if len(at) == examples and at.tobytes() == np.arange(examples, dtype=_INT64).tobytes():
+            return table[values]
+        return self._combined(table, at, values, examples, int(fill)) if _in_order(at, examples) else None
 
-    def _combined(self, rows: Array, at: Array, examples: int, table: Array, fill: Array) -> Array:
-        if len(at) == examples and (at == np.arange(examples)).all():
-            return rows
-        out: Array = FOLDS[self.combiner].over(rows, at, examples)
+    def _combined(self, table: Array, at: Array, values: Array, examples: int, fill: int) -> Array:
+        out: Array = FOLDS[self.combiner].over(table[values], at, examples)
         empty = np.bincount(at, minlength=examples) == 0
         if empty.any():
-            out[empty] = 0 if self.zeros else table[int(fill)]
+            out[empty] = 0 if self.zeros else table[fill]
         return out
 
 
-def _most(values: int) -> int:
-    """How many examples are believed of so many values; for more, the nodes are to say what they think of it."""
-    return 1024 + 64 * values
+def _inside(values: Array, rows: int) -> bool:
+    return bool((values.view(_UNSIGNED[values.dtype]) < rows).all())  # those below 0 are large
 
 
 def _in_order(at: Array, examples: int) -> bool:
-    if not len(at):
-        return True
-    return bool(at[0] >= 0 and at[-1] < examples and (len(at) == 1 or (at[1:] >= at[:-1]).all()))
-
-
-def _inside(ids: Array, rows: int) -> bool:
-    return not ids.size or (int(ids.min()) >= 0 and int(ids.max()) < rows)
+    return not len(at) or bool(at[0] >= 0 and at[-1] < examples and (at[1:] >= at[:-1]).all())
 
 
 def _gathered(table: Pattern, ids: Pattern) -> Either:

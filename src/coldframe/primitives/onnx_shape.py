@@ -152,6 +152,9 @@ class ShapeOnnx(AskOnnx):
         total, rest = product(x.dims), product([k for k in known if k != -1])
         if total is not None and rest is not None and (total % rest if -1 in known and rest else total != rest):
             raise Unlowerable(f"{total} elements do not fill {list(known)}")
+        same = ((k == d and k is not None) or (k == -1 and rest) for k, d in zip(known, x.dims, strict=False))
+        if len(known) == x.ndim and all(same):
+            return x  # the shape that it has
         open_ = total // rest if total is not None and rest else None
         dims = tuple(open_ if k == -1 else k for k in known)
         copied = self._copied(x, vector) if None in known else None
