@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import composite_tensor_variant_pb2
+from tensorflow.python.ops import composite_tensor_ops
+from tensorflow.python.saved_model import nested_structure_coder
 
 from graph_oracle import OldGraph, check
 
@@ -122,3 +125,46 @@ def test_optionals_without_the_value_asked_for(message: str, make: Any, shape: A
         return r.OptionalGetValue(optional=make(), output_types=[tf.float32], output_shapes=[tf.TensorShape(shape)])
 
     check(build, refused=message)
+
+
+def _variant(value: Any) -> Any:
+    return composite_tensor_ops.composite_tensor_to_variants(value)
+
+
+def test_composite_tensors() -> None:
+    def build() -> Any:
+        ragged = tf.ragged.constant([[1, 2], [3]], dtype=tf.int64)
+        sparse = tf.sparse.from_dense([[0.0, 2.0], [3.0, 0.0]])
+        back = [composite_tensor_ops.composite_tensor_from_variant(_variant(v), v._type_spec) for v in (ragged, sparse)]
+        return tf.nest.flatten(back, expand_composites=True)
+
+    check(build, runs=2)
+
+
+RAGGED = tf.RaggedTensorSpec([2, None], tf.int64)
+
+
+@pytest.mark.parametrize(
+    ("message", "spec", "kinds"),
+    [
+        ("the kind of the composite tensor", tf.SparseTensorSpec([2, 2], tf.int64), [tf.int64] * 3),
+        ("the composite tensor has other dtypes", RAGGED, [tf.int32, tf.int64]),
+        ("the composite tensor has other dtypes", RAGGED, [tf.int64]),
+    ],
+)
+def test_a_composite_tensor_is_not_another(message: str, spec: Any, kinds: list[Any]) -> None:
+    metadata = composite_tensor_variant_pb2.CompositeTensorVariantMetadata()
+    metadata.type_spec_proto.CopyFrom(nested_structure_coder.encode_structure(spec).type_spec_value)
+
+    def build() -> Any:
+        made = _variant(tf.ragged.constant([[1, 2], [3]], dtype=tf.int64))
+        return r.CompositeTensorVariantToComponents(
+            encoded=made, metadata=metadata.SerializeToString(), Tcomponents=kinds
+        )
+
+    check(build, refused=message)
+
+
+@pytest.mark.parametrize("names", [["CPU", "GPU"], ["GPU", "CPU"], ["GPU"], [], ["cpu"]])
+def test_the_number_of_the_device(names: list[str]) -> None:
+    check(lambda: [r.DeviceIndex(device_names=names)])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import UnsupportedError
 from coldframe.graph.values import TensorValue
@@ -80,6 +81,13 @@ def no_op(xp: Any) -> None:
 
 
 control_trigger = alias("ControlTrigger", no_op, control="trigger")
+
+
+@op("DeviceIndex", no_gradient=True, shape="-> []")
+def device_index(xp: Any, *, device_names: tuple[str, ...]) -> Any:
+    """Where CPUs are among kinds of devices; their number where they are not: branches are chosen by it."""
+    found = [i for i, name in enumerate(device_names) if name == "CPU"]
+    return xp.asarray(found[0] if found else len(device_names), dtypes.int32)
 
 
 @op("Assert", no_gradient=True, effect=True, host="it may refuse the run", role="assert")

@@ -1,4 +1,4 @@
-"""Stacks, which the gradients of V1 loops keep their tensors on, and optionals, tensors that may be absent.
+"""Stacks, which the gradients of V1 loops keep their tensors on; optionals, tensors that may be absent; composites.
 
 A stack belongs to the run that made it, like a tensor array: the object itself flows along the edges.
 """
@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldframe.dtypes import DType
+from coldframe.formats import wire
 from coldframe.ops import inference_state
 from coldframe.ops.state import State
 from coldframe.ops.table import alias, op
@@ -170,3 +171,42 @@ def optional_get_value(
 @optional_get_value.gradient
 def _(g: Any, op: Any, *dys: Any) -> Any:
     return g.OptionalFromValue(list(dys))
+
+
+# --- composite tensors ------------------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Composite:
+    """The tensors that a composite one is made of, and the number of its kind in TensorFlow's list of type specs."""
+
+    components: tuple[Any, ...]
+    dtypes: tuple[DType, ...]
+    kind: int
+
+
+def _kind(metadata: str) -> int:
+    """Return the kind of type spec that a CompositeTensorVariantMetadata holds; 0 where it holds none."""
+    try:
+        fields = wire.fields(metadata.encode("utf-8", "surrogateescape"))
+        spec = next((v for n, v in fields if n == 1 and isinstance(v, bytes)), b"")
+        return next((int(v) for n, v in wire.fields(spec) if n == 1), 0)
+    except (ValueError, TypeError):
+        raise refuse("`metadata` is no CompositeTensorVariantMetadata") from None
+
+
+@op("CompositeTensorVariantFromComponents", shape="-> []", host=_HOST)
+def composite_from_components(xp: Any, components: list[Any], *, metadata: str, Tcomponents: tuple[DType, ...]) -> Any:
+    """A composite tensor, such as a sparse or a ragged one, as one value."""
+    return Composite(tuple(components), Tcomponents, _kind(metadata))
+
+
+@op("CompositeTensorVariantToComponents", host=_HOST)
+def composite_to_components(xp: Any, encoded: Any, *, metadata: str, Tcomponents: tuple[DType, ...]) -> list[Any]:
+    """The tensors that a composite one is made of; refused where it is of another kind or other dtypes."""
+    found = encoded.item() if isinstance(encoded, np.ndarray) and encoded.ndim == 0 else encoded
+    if not isinstance(found, Composite):
+        raise refuse("not a composite tensor", found=type(encoded).__name__)
+    if found.kind != _kind(metadata):
+        raise refuse("the kind of the composite tensor", expected=_kind(metadata), found=found.kind)
+    if found.dtypes != Tcomponents:
+        raise refuse("the composite tensor has other dtypes", expected=list(Tcomponents), found=list(found.dtypes))
+    return list(found.components)
