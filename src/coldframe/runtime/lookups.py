@@ -39,7 +39,7 @@ from coldframe.ops.sparse_lookups import (
 from coldframe.ops.state import Handle
 from coldframe.ops.table import Op
 
-_ROWS: Final = ((1, 1), (3, 5), (7, 2), (2**31 - 1, 1), (4, 2**31 - 1))
+_SHAPES: Final = ((1, 1), (3, 5), (7, 2))
 _WHY: Final = "rows that sparse ids name are looked up in one step"
 
 
@@ -111,7 +111,7 @@ class _Joining:
 
     def _same(self, found: Found) -> bool:
         """Whether a sparse tensor of two dimensions gets the shape that it has: rows, and columns or -1."""
-        for rows, columns in _ROWS:
+        for rows, columns in _SHAPES:
             new = self._computed(found[NEW.name], {found[SHAPE.name]: np.array([rows, columns], np.int64)})
             if new is None or new.tolist() not in ([rows, columns], [rows, -1]):
                 return False
@@ -126,7 +126,7 @@ class _Joining:
         return None
 
     def _returns(self, found: Found, last: BoundNode, starts: Sequence[dict[Any_, TensorRef]]) -> bool:
-        for rows, columns in _ROWS[:3]:
+        for rows, columns in _SHAPES:
             given = {s[SHAPE]: np.array([rows, columns], np.int64) for s in starts}
             result = np.zeros((rows, 6), last.call.outputs[0][1].numpy)
             new = self._computed(found[NEW.name], {**given, last.node.out(): result})
