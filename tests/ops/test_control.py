@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 import coldframe as cf
+from coldframe import dtypes
+from graph_builder import graph, node, placeholder
 from graphs import case, same, tf1
 from op_harness import COMPLEX, FLOATS, INTS, Row, check, each, rows, sample
 
@@ -24,6 +26,35 @@ IDENTITIES = ("Identity", "StopGradient", "PreventGradient", "GuaranteeConst")
 )
 def test_identities(row: Row) -> None:
     check(row)
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs"),
+    [
+        ("Copy", {"tensor_name": b"x:0", "debug_ops_spec": (b"DebugIdentity;file:///nowhere;0",)}),
+        ("DebugIdentity", {"tensor_name": b"x:0", "debug_urls": (b"file:///nowhere",)}),
+        ("DebugIdentityV2", {"tensor_debug_mode": 8, "debug_urls": (b"file:///nowhere",)}),
+        ("DebugGradientIdentity", {}),
+        ("_HostCast", {"SrcT": dtypes.float32, "DstT": dtypes.float32}),
+    ],
+)
+def test_what_debuggers_and_optimizers_put_in_hands_tensors_on(op: str, attrs: dict[str, Any]) -> None:
+    kind = {} if op == "_HostCast" else {"T": dtypes.float32}
+    g = graph([placeholder("x"), node(f"y = {op}(x)", **kind, **attrs), node("z = Neg(y)", T=dtypes.float32)])
+    assert cf.Session(g).run("z:0", {"x:0": [1.0, 2.0]}).tolist() == [-1, -2]
+
+
+def test_lists_become_arrays_and_arrays_lists() -> None:
+    f = dtypes.float32
+    g = graph(
+        [
+            placeholder("x"),
+            node("a = _ListToArray(x, x)", Tin=(f, f), T=f, N=2),
+            node("l = _ArrayToList(a, a:1)", T=f, N=2, out_types=(f, f)),
+            node("y = Add(l, l:1)", T=f),
+        ]
+    )
+    assert cf.Session(g).run("y:0", {"x:0": [1.0, 2.0]}).tolist() == [2, 4]
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, *INTS, *COMPLEX, "bool"])

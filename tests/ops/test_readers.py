@@ -86,6 +86,42 @@ def test_several_lines_at_once(texts: list[Path]) -> None:
     both(build, ends=1)
 
 
+@pytest.mark.parametrize("kind", ["WholeFileReader", "IdentityReader"])
+def test_readers_of_whole_files_go_back_to_where_they_were(texts: list[Path], kind: str) -> None:
+    def build() -> list[Any]:
+        q, fill = names_queue(texts)
+        reader = getattr(v1, kind)()
+        kept = v1.get_variable(f"kept_{kind}", initializer=b"", use_resource=True, dtype=tf.string)
+        state, counts = reader.serialize_state(), [reader.num_records_produced(), reader.num_work_units_completed()]
+        return [
+            kept.initializer, *fill, state, *pairs(reader, q, 1), state, *counts, kept.assign(state),
+            *pairs(reader, q, 1), state, *counts, reader.restore_state(kept), *counts, state,
+        ]  # fmt: skip
+
+    both(build)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (b"zz", "expected a message"),
+        (b"\x08\x02\x10\x01", "expected between two files"),
+        (b"\x08" + b"\xff" * 9 + b"\x01", "expected counts from 0"),
+    ],
+)
+def test_states_that_are_none_are_refused(state: bytes, message: str) -> None:
+    with tf.Graph().as_default() as g:
+        reader, lines = v1.IdentityReader(), v1.TextLineReader()
+        restore, other = reader.restore_state(state), lines.serialize_state()
+        with v1.Session(graph=g) as session, pytest.raises(tf.errors.InvalidArgumentError):
+            session.run(restore)
+    ours = Session(g.as_graph_def())
+    with pytest.raises(ExecutionError, match=message):
+        ours.run(restore.name)
+    with pytest.raises(ExecutionError, match="expected a reader of whole files or of names"):
+        ours.run(other.name)
+
+
 def test_whole_files_and_identities(texts: list[Path]) -> None:
     def build() -> list[Any]:
         q, fill = names_queue(texts)

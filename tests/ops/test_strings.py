@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from coldframe.errors import ExecutionError, UnsupportedAttributeError
+from coldframe.ops import regex
+from coldframe.ops.unicode import script_runs
 from op_harness import COMPLEX, FLOATS, INTS, NUMPY, Row, bound, check, rows, sample
 
 WORDS = np.array([["Hello World", "", " \t strip me\n"], ["ÄÖ straße", "日本語", "a,b,,c"]])
@@ -149,10 +151,26 @@ def test_regex(row: Row) -> None:
     check(row)
 
 
+LETTERS = "aZ1 \u00e9\u03b1\u0416\u05d0\u0627\u0905\u0e01\u10d0\u1200\u13a0\u1780\u3042\u30a2\u4e2d\uac00\U00020000"
+
+
+@pytest.mark.parametrize("name", regex._SCRIPTS)
+def test_scripts(name: str) -> None:
+    """Of each script, the first ten characters of its longest run, and letters of many."""
+    starts, scripts = script_runs()
+    of = regex._SCRIPTS[name]
+    lengths = np.diff(np.append(starts, 0x110000))
+    longest = int(starts[np.argmax(np.where(scripts == of, lengths, 0))])
+    own = "".join(map(chr, range(longest, longest + 10)))
+    texts = s(*LETTERS, *own)
+    check(Row("StaticRegexFullMatch", [texts], {"pattern": f"\\p{{{name}}}"}))
+    check(Row("StaticRegexReplace", [s(LETTERS + own)], {"pattern": f"[\\P{{{name}}}a]+", "rewrite": "-"}))
+
+
 def test_messages() -> None:
     call, flat = bound(Row("StringToNumber", [s("seven")]))
     with pytest.raises(ExecutionError, match="a string is not a number: expected a float, found seven"):
         call.run(NUMPY, flat)
-    call, flat = bound(Row("StaticRegexFullMatch", [s("x")], {"pattern": "\\p{Han}"}))
-    with pytest.raises(UnsupportedAttributeError, match=r"`\\p{Han}`: `\\p{Han}` is not supported"):
+    call, flat = bound(Row("StaticRegexFullMatch", [s("x")], {"pattern": "\\p{Klingon}"}))
+    with pytest.raises(UnsupportedAttributeError, match=r"`\\p{Klingon}`: `\\p{Klingon}` is not supported"):
         call.run(NUMPY, flat)

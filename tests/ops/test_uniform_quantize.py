@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from tensorflow.core.util.quantization import uniform_quant_ops_attr_pb2
 
 from op_harness import Row, check, rows, sample
 
@@ -139,4 +140,77 @@ def test_products(row: Row) -> None:
     ],
 )  # fmt: skip
 def test_products_with_floats(row: Row) -> None:
+    check(row)
+
+
+# --- convolutions -----------------------------------------------------------------------------------------------
+IMAGES: Any = sample("int8", 2, 3, 6, 5, low=-127, high=127)
+KERNEL: Any = sample("int8", 4, 3, 3, 2, seed=1, low=-127, high=127)
+FLOATS: Any = sample("float32", 2, 3, 6, 5, low=-3, high=5)
+INTO: Any = [HALF, I32(3), F32(0.25), I32(-2), F32(100), I32(7)]
+
+
+def numbers(inputs: str, kernel: str, outputs: str) -> bytes:
+    """The message that says where dimensions lie."""
+    made = uniform_quant_ops_attr_pb2.UniformQuantizedConvolutionDimensionNumbersAttr(
+        input_batch_dimension=inputs.index("N"),
+        input_feature_dimension=inputs.index("C"),
+        input_spatial_dimensions=[inputs.index(c) for c in "HW"],
+        kernel_input_feature_dimension=kernel.index("I"),
+        kernel_output_feature_dimension=kernel.index("O"),
+        kernel_spatial_dimensions=[kernel.index(c) for c in "HW"],
+        output_batch_dimension=outputs.index("N"),
+        output_feature_dimension=outputs.index("C"),
+        output_spatial_dimensions=[outputs.index(c) for c in "HW"],
+    )
+    return bytes(made.SerializeToString())
+
+
+def conv(lhs: Any = IMAGES, rhs: Any = KERNEL, scales: Any = None, **attrs: Any) -> Row:
+    refused = attrs.pop("refused", False)
+    attrs = {"Tin": "qint8", "Tout": "qint32", "padding": "VALID"} | ends("lhs", "rhs", low=-128, high=127) | attrs
+    return Row("UniformQuantizedConvolution", [lhs, rhs, *(scales or INTO)], attrs | ends("output"), refused=refused)
+
+
+def hybrid(lhs: Any = FLOATS, rhs: Any = KERNEL, scales: Any = None, **attrs: Any) -> Row:
+    attrs = {"Trhs": "qint8", "Tout": "float32", "padding": "VALID"} | ends("rhs", low=-128, high=127) | attrs
+    return Row("UniformQuantizedConvolutionHybrid", [lhs, rhs, *(scales or INTO[2:4])], attrs)
+
+
+NHWC: Any = {"dimension_numbers": numbers("NHWC", "HWIO", "NHWC")}
+TURNED: Any = [IMAGES.transpose(0, 2, 3, 1).copy(), KERNEL.transpose(2, 3, 1, 0).copy()]
+GROUPED: Any = [sample("int8", 2, 6, 6, 5, low=-127, high=127), KERNEL]
+
+
+@rows(
+    *[conv(padding=p) for p in ("VALID", "SAME")],
+    conv(padding="EXPLICIT", explicit_padding=[1, 0, 2, 1]),
+    conv(window_strides=[2, 1], padding="SAME"),
+    conv(rhs_dilation=[2, 2]),
+    conv(lhs_dilation=[2, 3], padding="SAME"),
+    conv(*GROUPED, feature_group_count=2),
+    conv(batch_group_count=2),
+    conv(*TURNED, **NHWC),
+    conv(dimension_numbers=numbers("NCHW", "OIHW", "HWNC")),
+    conv(scales=[HALF, I32(3), FOUR, ZEROS, F32(100), I32(7)], rhs_quantization_axis=0),
+    conv(scales=[HALF, I32(3), FOUR, ZEROS, FOUR * 70, ZEROS], rhs_quantization_axis=0, output_quantization_axis=1),
+    conv(*TURNED, scales=[HALF, I32(3), FOUR, ZEROS, F32(100), I32(7)], rhs_quantization_axis=3, **NHWC),
+    conv(scales=[HALF, I32(3), FOUR[:3], ZEROS[:3], F32(100), I32(7)], rhs_quantization_axis=1, refused=True),
+    conv(rhs=KERNEL[:, :2], refused=True),
+    conv(rhs=KERNEL[0], refused=True),
+    conv(window_strides=[2], refused=True),
+    conv(rhs_dilation=[0, 1], refused=True),
+    conv(padding="EXPLICIT", explicit_padding=[1, 0], refused=True),
+    conv(padding="EXPLICIT", explicit_padding=[1, 0, -1, 0], refused=True),
+    conv(padding="ODD", refused=True),
+    conv(feature_group_count=2, refused=True),
+    conv(dimension_numbers=b"zz", refused=True),
+    *[hybrid(padding=p) for p in ("VALID", "SAME")],
+    hybrid(padding="EXPLICIT", explicit_padding=[1, 0, 2, 1]),
+    hybrid(window_strides=[2, 1], rhs_dilation=[1, 2]),
+    hybrid(scales=[FOUR, ZEROS], rhs_quantization_axis=0),
+    hybrid(FLOATS.transpose(0, 2, 3, 1).copy(), TURNED[1], **NHWC),
+    hybrid(sample("float32", 2, 6, 6, 5), KERNEL, feature_group_count=2),
+)
+def test_convolutions(row: Row) -> None:
     check(row)

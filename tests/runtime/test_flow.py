@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 import tensorflow as tf
 
 import coldframe as cf
+from coldframe import dtypes
+from coldframe.graph.ir import FunctionArg
 from coldframe.runtime.session import ENGINES, Session
+from graph_builder import FuncRef, const, function, graph, node, placeholder
 from graphs import case, same, tf1
 
 
@@ -115,10 +119,30 @@ def test_endless_recursion_is_refused() -> None:
 
     c = case(build, {"x:0": 1.0}, v2=True)
     for f in list(c.graph.functions):
-        for node in c.graph.function(f).body:
-            for key, value in node.attrs.items():
+        for inner in c.graph.function(f).body:
+            for key, value in inner.attrs.items():
                 if key in ("then_branch", "else_branch"):
-                    node.attrs[key] = type(value)(f, value.attrs)
+                    inner.attrs[key] = type(value)(f, value.attrs)
     session = Session(c.graph)
     with pytest.raises(cf.ColdframeError):
         session.run(c.fetches, {"x:0": 1.0})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_branches_and_loops_as_the_runtime_lowers_them(engine: str) -> None:
+    f = dtypes.float32
+    double = function("double", "v", [node("y = Add(v, v)", T=f)], "y:0")
+    negate = function("negate", "v", [node("y = Neg(v)", T=f)], "y:0")
+    small = function("small", "v", [const("ten", np.float32(10)), node("y = Less(v, ten)", T=f)], "y:0")
+    small = dataclasses.replace(small, results=(FunctionArg("out0", dtypes.bool_),))
+    branches = {"Tcond": dtypes.bool_, "then_branch": FuncRef("double", {}), "else_branch": FuncRef("negate", {})}
+    loop = {"cond": FuncRef("small", {}), "body": FuncRef("double", {})}
+    nodes = [
+        placeholder("x"),
+        placeholder("p", dtypes.bool_),
+        node("i = _If(p, x)", Tin=(f,), Tout=(f,), **branches),
+        node("w = _While(x)", T=(f,), **loop),
+    ]
+    session = Session(graph(nodes, double, negate, small), engine=engine)
+    assert session.run(["i:0", "w:0"], {"x:0": 3.0, "p:0": True}) == [6, 12]
+    assert session.run("i:0", {"x:0": 3.0, "p:0": False}) == -3

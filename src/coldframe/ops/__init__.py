@@ -94,6 +94,7 @@ FAMILIES = (
     "quantized_fused",
     "requantize",
     "uniform_quantize",
+    "uniform_convolution",
     "regex",
     "hashing",
     "strings",

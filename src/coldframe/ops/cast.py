@@ -11,7 +11,7 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops import inference_array, inference_math
 from coldframe.ops.backward import array as back
-from coldframe.ops.table import op
+from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
 
 # Bits of the mantissa that `Truncate` keeps, by the dtype converted to; other conversions do not look at it.
@@ -115,3 +115,6 @@ def _checked(x: Any, message: str, tests: list[tuple[str, Any]]) -> Any:
 def to_bool(xp: Any, x: Any) -> Any:
     """Whether a scalar is not 0 and no empty string; of other shapes, whether there are elements."""
     return np.bool_(x.size > 0 if x.ndim else x.item() not in (0, b""))
+
+
+host_cast = alias("_HostCast", cast)

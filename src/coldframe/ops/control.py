@@ -66,13 +66,31 @@ IDENTITIES = [
     alias("PreventGradient", identity, gradient=back.prevent_gradient, ignores=("message",)),
     alias("StopGradient", identity, no_gradient=True),
     alias("GuaranteeConst", identity),
-]
+    # What TensorFlow's debugger puts in: where it would send the tensor, nobody listens.
+    *[alias(name, identity, ignores=("tensor_name", "debug_ops_spec")) for name in ("Copy", "CopyHost")],
+    alias("DebugIdentity", identity, ignores=("device_name", "tensor_name", "debug_urls", "gated_grpc")),
+    alias(
+        "DebugIdentityV2", identity,
+        ignores=(
+            "tfdbg_context_id", "op_name", "output_slot", "tensor_debug_mode", "debug_urls", "circular_buffer_size",
+            "tfdbg_run_id",
+        ),
+    ),
+    alias("DebugGradientIdentity", identity),
+    alias("DebugGradientRefIdentity", identity),
+]  # fmt: skip
 
 
 @op("IdentityN", gradient=back.identity_n, shape=inference_array.identities, role="identity_n")
 def identity_n(xp: Any, input: list[Any]) -> list[Any]:
     """Its inputs."""
     return list(input)
+
+
+LISTS = [
+    alias("_ListToArray", identity_n, shape=None, no_gradient=True),
+    alias("_ArrayToList", identity_n, shape=None, no_gradient=True),
+]
 
 
 @op("NoOp", role="noop")

@@ -44,6 +44,7 @@ def _(xp: Any, state: State, cond: Any, input: list[Any], *, then_branch: Branch
 
 
 stateless_if = alias("StatelessIf", if_)
+lowered_if = alias("_If", if_)
 
 
 @op("Case", shape=inference_state.of_function, stateful=True, role="case", ignores=_SHAPES)
@@ -85,6 +86,7 @@ def _(xp: Any, state: State, input: list[Any], *, cond: Branch, body: Branch) ->
 
 
 stateless_while = alias("StatelessWhile", while_)
+lowered_while = alias("_While", while_)
 
 
 @op("PartitionedCall", stateful=True, role="call", ignores=("config", "config_proto", "executor_type"))

@@ -19,6 +19,7 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.formats.tf_record import RecordReader
+from coldframe.formats.wire import bytes_field, fields, integer_field, signed
 from coldframe.ops.queue_core import Queue
 from coldframe.ops.queues import queue_of
 from coldframe.ops.record_files import fixed_length, lines
@@ -32,11 +33,42 @@ Opened = Callable[[State, bytes], Iterator[Record]]
 _IGNORES: Final = ("container",)
 
 
-class Reader:
-    """Records of one file after the other."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Saved:
+    """Where a reader is: TensorFlow's message ReaderBaseState."""
 
-    def __init__(self, open_: Opened) -> None:
+    started: int = 0
+    finished: int = 0
+    produced: int = 0
+    name: bytes = b""
+
+    def data(self) -> bytes:
+        counts = (integer_field(k, v) for k, v in enumerate((self.started, self.finished, self.produced), 1))
+        return b"".join(counts) + (bytes_field(4, self.name) if self.name else b"")
+
+    @classmethod
+    def of(cls, data: bytes) -> _Saved:
+        try:  # what has another wire type is a field that nobody knows
+            found: dict[int, Any] = {n: p for n, p in fields(data) if isinstance(p, bytes) == (n == 4)}
+        except ValueError as e:
+            raise refuse("the state of a reader", expected="a message", found=f"{len(data)} bytes") from e
+        started, finished, produced = counts = tuple(signed(found.get(k, 0)) for k in (1, 2, 3))
+        if min(counts) < 0:
+            raise refuse("the state of a reader", expected="counts from 0", found=list(counts))
+        return cls(started, finished, produced, found.get(4, b""))
+
+
+_NOTHING: Final = _Saved()
+
+
+class Reader:
+    """Records of one file after the other; of `whole` files one each."""
+
+    def __init__(self, open_: Opened, *, whole: bool = False) -> None:
         self._open = open_
+        self._whole = whole
+        self._started = 0
+        self._name = b""
         self._lock = threading.Lock()
         self._records: Iterator[Record] | None = None
         self.produced = 0
@@ -52,11 +84,13 @@ class Reader:
         with self._lock:
             while True:
                 if self._records is None:
-                    self._records = self._open(state, bytes(queue.dequeue(1)[0][0].item()))
+                    self._name = bytes(queue.dequeue(1)[0][0].item())
+                    self._started += 1
+                    self._records = self._open(state, self._name)
                 found: list[Record] = []
                 for record in self._records:
                     found.append(record)
-                    if len(found) == most:
+                    if len(found) == most and not self._whole:
                         break
                 else:
                     self._records = None
@@ -68,7 +102,38 @@ class Reader:
     def reset(self) -> None:
         """Forget the file that is being read, and the counts."""
         with self._lock:
-            self._records, self.produced, self.completed = None, 0, 0
+            self._restart(_NOTHING)
+
+    def _restart(self, saved: _Saved) -> None:
+        self._records, self._name = None, saved.name
+        self._started, self.completed, self.produced = saved.started, saved.finished, saved.produced
+
+    def saved(self) -> bytes:
+        """Return where the reader is.
+
+        Raises:
+            ExecutionError: it may be in the middle of a file.
+        """
+        self._only_whole()
+        with self._lock:
+            return _Saved(self._started, self.completed, self.produced, self._name).data()
+
+    def restore(self, data: bytes) -> None:
+        """Go to where a reader was that `saved`.
+
+        Raises:
+            ExecutionError: the bytes are not what it returned, or were in the middle of a file.
+        """
+        self._only_whole()
+        saved = _Saved.of(data)
+        if saved.started > saved.finished:
+            raise refuse("the state of a reader", expected="between two files", found="in the middle of one")
+        with self._lock:
+            self._restart(saved)
+
+    def _only_whole(self) -> None:
+        if not self._whole:
+            raise refuse("the state of a reader", expected="a reader of whole files or of names", found="another one")
 
     def cancel(self) -> None:
         """Nothing waits here: the queue wakes whoever waits for a name."""
@@ -81,9 +146,9 @@ class ReaderHandle(Handle):
     reader: Reader
 
 
-def _handle(state: State, shared_name: str, open_: Opened) -> ReaderHandle:
+def _handle(state: State, shared_name: str, open_: Opened, *, whole: bool = False) -> ReaderHandle:
     name = shared_name or state.node
-    reader = state.live(f"reader/{name}", lambda: Reader(open_))
+    reader = state.live(f"reader/{name}", lambda: Reader(open_, whole=whole))
     return ReaderHandle(name, "reader", dtypes.resource, Shape(()), reader)
 
 
@@ -95,13 +160,13 @@ def whole_file_reader_v2(xp: Any, state: State, *, shared_name: str) -> Any:
     def open_(state: State, name: bytes) -> Iterator[Record]:
         yield name, state.read_file(name)
 
-    return _handle(state, shared_name, open_)
+    return _handle(state, shared_name, open_, whole=True)
 
 
 @op("IdentityReaderV2", shape="-> []", stateful=True, ignores=_IGNORES)
 def identity_reader_v2(xp: Any, state: State, *, shared_name: str) -> Any:
     """A reader whose records are what the queue hands out."""
-    return _handle(state, shared_name, lambda state, name: iter([(name, name)]))
+    return _handle(state, shared_name, lambda state, name: iter([(name, name)]), whole=True)
 
 
 @op("TextLineReaderV2", shape="-> []", stateful=True, ignores=_IGNORES)
@@ -202,11 +267,24 @@ def reader_reset_v2(xp: Any, state: State, reader_handle: Any) -> None:
     _reader(reader_handle).reset()
 
 
+@op("ReaderSerializeStateV2", shape="-> []", stateful=True)
+def reader_serialize_state_v2(xp: Any, state: State, reader_handle: Any) -> Any:
+    """Where a reader of whole files, or of names, is."""
+    return np.array(_reader(reader_handle).saved(), object)
+
+
+@op("ReaderRestoreStateV2", stateful=True, effect=True)
+def reader_restore_state_v2(xp: Any, own: State, reader_handle: Any, state: Any) -> None:
+    """Go to where a reader was."""
+    _reader(reader_handle).restore(_scalar("state", state))
+
+
 OLD: list[Op] = [
     alias(o.name.removesuffix("V2"), o, shape="-> [2]" if o.name.endswith("ReaderV2") else o.shape)
     for o in (
         whole_file_reader_v2, identity_reader_v2, text_line_reader_v2, tf_record_reader_v2, reader_read_v2,
         reader_read_up_to_v2, reader_num_records_produced_v2, reader_num_work_units_completed_v2, reader_reset_v2,
+        reader_serialize_state_v2, reader_restore_state_v2,
     )
 ]  # fmt: skip
 

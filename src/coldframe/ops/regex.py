@@ -1,7 +1,8 @@
 r"""Regular expressions of RE2 on Python's engine: translation of the syntax, and RE2's rules of replacement.
 
 RE2 knows ASCII classes, and ``$`` as the end of the text; its Unicode classes (``\p{Lu}``) become ranges of characters.
-What Python's engine lacks (single bytes, scripts) is refused rather than read otherwise. Text is UTF-8; bytes that are
+So do its scripts (``\p{Han}``), the older ones.
+What Python's engine lacks (single bytes) is refused rather than read otherwise. Text is UTF-8; bytes that are
 not are matched one by one.
 """
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from coldframe.errors import UnsupportedAttributeError
 from coldframe.ops.table import op
+from coldframe.ops.unicode import script_runs
 from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
@@ -27,6 +29,17 @@ _POSIX = {
     "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~", "punct": "!-/:-@\\[-`{-~",
     "space": "\\t\\n\\v\\f\\r ", "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f",
 }  # fmt: skip
+# Scripts by RE2's names, in the order of ICU's numbers; None where RE2 has no name.
+_NAMES = (
+    "Common", "Inherited", "Arabic", "Armenian", "Bengali", "Bopomofo", "Cherokee", "Coptic", "Cyrillic", "Deseret",
+    "Devanagari", "Ethiopic", "Georgian", "Gothic", "Greek", "Gujarati", "Gurmukhi", "Han", "Hangul", "Hebrew",
+    "Hiragana", "Kannada", "Katakana", "Khmer", "Lao", "Latin", "Malayalam", "Mongolian", "Myanmar", "Ogham",
+    "Old_Italic", "Oriya", "Runic", "Sinhala", "Syriac", "Tamil", "Telugu", "Thaana", "Thai", "Tibetan",
+    "Canadian_Aboriginal", "Yi", "Tagalog", "Hanunoo", "Buhid", "Tagbanwa", "Braille", "Cypriot", "Limbu", "Linear_B",
+    "Osmanya", "Shavian", "Tai_Le", "Ugaritic", None, "Buginese", "Glagolitic", "Kharoshthi", "Syloti_Nagri",
+    "New_Tai_Lue", "Tifinagh", "Old_Persian",
+)  # fmt: skip
+_SCRIPTS = {name: number for number, name in enumerate(_NAMES) if name}
 _TOKEN = re.compile(r"\\Q(.*?)(?:\\E|\Z)|\\([pP])(?:\{(\^?)(\w+)\}|(\w))|\\(.)|\[:(\^?)(\w+):\]|(.)", re.DOTALL)
 
 
@@ -78,9 +91,14 @@ def _categories() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _ranges(name: str, negated: bool, pattern: str) -> str:
-    """Return the characters of a general category, or of one of its groups, or all others, as ranges of a class."""
-    held = [name == "Any" or c.startswith(name) for c in _categories()]
-    if (len(name) > 2 and name != "Any") or not any(held):
+    """Return the characters of a script or (group of) general category, or all others, as ranges of a class."""
+    if name in _SCRIPTS:
+        starts, scripts = script_runs()
+        lengths = np.diff(np.append(starts, sys.maxunicode + 1))
+        held: Any = np.repeat(scripts == _SCRIPTS[name], lengths).tolist()
+    else:
+        held = [name == "Any" or (len(name) <= 2 and c.startswith(name)) for c in _categories()]
+    if not any(held):
         raise UnsupportedAttributeError(f"regular expression `{pattern}`: `\\p{{{name}}}` is not supported")
     edges = np.flatnonzero(np.diff(np.array([False, *(h != negated for h in held), False], np.int8)))
     return "".join(f"\\U{a:08x}-\\U{b - 1:08x}" for a, b in zip(*[iter(edges.tolist())] * 2, strict=True))

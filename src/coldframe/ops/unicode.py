@@ -179,7 +179,7 @@ def encode(
 
 
 @functools.cache
-def _scripts() -> tuple[Array, Array]:
+def script_runs() -> tuple[Array, Array]:
     """Where runs of code points with one script begin, and which script it is (tools/dump_unicode_scripts.py)."""
     runs = np.array(json.loads(Path(__file__).with_name("scripts.json").read_bytes()), np.int64)
     return np.cumsum(np.concatenate([[0], runs[:-1, 0]])), runs[:, 1].astype(np.int32)
@@ -188,6 +188,6 @@ def _scripts() -> tuple[Array, Array]:
 @op("UnicodeScript", shape="x -> x", host=_HOST)
 def script(xp: Any, input: Array) -> Any:
     """The number of each code point's script, in ICU's count; -1 for what is no code point."""
-    starts, scripts = _scripts()
+    starts, scripts = script_runs()
     found = scripts[np.searchsorted(starts, np.maximum(input, 0), side="right") - 1]
     return np.asarray(np.where((input >= 0) & (input <= _LAST), found, -1), np.int32)

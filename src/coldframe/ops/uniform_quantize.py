@@ -22,14 +22,15 @@ _HOST: Final = "ONNX Runtime has no quantized integers in TensorFlow's ranges"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Scheme:
+class Scheme:
     """Scales and zero points, in a shape that broadcasts over the tensor."""
 
     scales: Array
     zeros: Array
 
 
-def _scheme(name: str, scales: Array, zeros: Array, axis: int, dims: tuple[int, ...]) -> _Scheme:
+def scheme(name: str, scales: Array, zeros: Array, axis: int, dims: tuple[int, ...]) -> Scheme:
+    """Check scales and zero points: scalars where `axis` is -1, else as many as the tensor of `dims` has there."""
     if scales.shape != zeros.shape:
         raise refuse(f"scales and zero points of {name}", expected=list(scales.shape), found=list(zeros.shape))
     if not (scales > 0).all():
@@ -37,14 +38,14 @@ def _scheme(name: str, scales: Array, zeros: Array, axis: int, dims: tuple[int, 
     if axis == -1:
         if scales.ndim:
             raise refuse(f"scales of {name}", expected="a scalar", found=f"shape {list(scales.shape)}")
-        return _Scheme(scales, zeros)
+        return Scheme(scales, zeros)
     if not 0 <= axis < len(dims):
         raise refuse(f"the quantization axis of {name}", expected=f"below {len(dims)}", found=axis)
     if scales.shape != (dims[axis],):
         raise refuse(f"scales of {name}", expected=[dims[axis]], found=list(scales.shape))
     shape = [1] * len(dims)
     shape[axis] = dims[axis]
-    return _Scheme(scales.reshape(shape), zeros.reshape(shape))
+    return Scheme(scales.reshape(shape), zeros.reshape(shape))
 
 
 def _fraction(ratio: float) -> tuple[int, int]:
@@ -56,18 +57,19 @@ def _fraction(ratio: float) -> tuple[int, int]:
     return (fixed, shift) if shift >= -31 else (0, 0)
 
 
-def _moved(x: Array, ratios: Array, zeros: Array, low: int, high: int) -> Array:
+def moved(x: Array, ratio: Array, zeros: Array, low: int, high: int) -> Array:
     """Whole numbers (zero points taken off) times ratios of scales, in the new range; int64."""
-    pairs = [_fraction(float(r)) for r in ratios.ravel().tolist()]
-    fixed = np.array([p[0] for p in pairs], np.int64).reshape(ratios.shape)
-    shift = np.array([p[1] for p in pairs], np.int64).reshape(ratios.shape)
+    pairs = [_fraction(float(r)) for r in ratio.ravel().tolist()]
+    fixed = np.array([p[0] for p in pairs], np.int64).reshape(ratio.shape)
+    shift = np.array([p[1] for p in pairs], np.int64).reshape(ratio.shape)
     total = 31 - shift
     out = (x.astype(np.int64) * fixed + (np.int64(1) << (total - 1))) >> total
     clipped: Array = np.clip(out + zeros, low, high)
     return clipped
 
 
-def _ratios(old: Array, new: Array) -> Array:
+def ratios(old: Array, new: Array) -> Array:
+    """Return scales as multiples of others."""
     return old.astype(np.float64) / new.astype(np.float64)
 
 
@@ -77,7 +79,7 @@ def uniform_quantize(
     quantization_min_val: int, quantization_max_val: int,
 ) -> Any:  # fmt: skip
     """Floats as integers."""
-    s = _scheme("the output", scales, zero_points, quantization_axis, input.shape)
+    s = scheme("the output", scales, zero_points, quantization_axis, input.shape)
     out = np.floor(input * (np.float32(1) / s.scales) + s.zeros.astype(np.float32) + np.float32(0.5))
     return np.clip(out.astype(np.float64), quantization_min_val, quantization_max_val).astype(Tout.numpy)
 
@@ -87,7 +89,7 @@ def uniform_dequantize(
     xp: Any, input: Array, scales: Array, zero_points: Array, *, Tout: DType, quantization_axis: int
 ) -> Any:
     """The floats that integers stand for."""
-    s = _scheme("the input", scales, zero_points, quantization_axis, input.shape)
+    s = scheme("the input", scales, zero_points, quantization_axis, input.shape)
     return (input.astype(np.int64) - s.zeros).astype(np.float32) * s.scales
 
 
@@ -105,11 +107,11 @@ def uniform_requantize(
         input_quantization_axis != output_quantization_axis
     ):
         raise refuse("quantization axes", expected=input_quantization_axis, found=output_quantization_axis)
-    old = _scheme("the input", input_scales, input_zero_points, input_quantization_axis, input.shape)
-    new = _scheme("the output", output_scales, output_zero_points, output_quantization_axis, input.shape)
+    old = scheme("the input", input_scales, input_zero_points, input_quantization_axis, input.shape)
+    new = scheme("the output", output_scales, output_zero_points, output_quantization_axis, input.shape)
     x = input.astype(np.int64) - old.zeros
     low, high = output_quantization_min_val, output_quantization_max_val
-    return _moved(x, _ratios(old.scales, new.scales), new.zeros, low, high).astype(Tout.numpy)
+    return moved(x, ratios(old.scales, new.scales), new.zeros, low, high).astype(Tout.numpy)
 
 
 _SIDES: Final = tuple(f"{side}_quantization_{end}_val" for side in ("lhs", "rhs") for end in ("min", "max"))
@@ -127,15 +129,15 @@ def uniform_quantized_add(
         dims = np.broadcast_shapes(lhs.shape, rhs.shape)
     except ValueError as e:
         raise refuse("the tensors do not broadcast", found=f"{list(lhs.shape)} and {list(rhs.shape)}") from e
-    new = _scheme("the output", output_scales, output_zero_points, output_quantization_axis, dims)
+    new = scheme("the output", output_scales, output_zero_points, output_quantization_axis, dims)
     low, high = output_quantization_min_val, output_quantization_max_val
     parts = []
     for name, x, scales, zeros, axis in (
         ("the first", lhs, lhs_scales, lhs_zero_points, lhs_quantization_axis),
         ("the second", rhs, rhs_scales, rhs_zero_points, rhs_quantization_axis),
     ):
-        old = _scheme(name, scales, zeros, axis, x.shape)
-        parts.append(_moved(x.astype(np.int64) - old.zeros, _ratios(old.scales, new.scales), new.zeros, low, high))
+        old = scheme(name, scales, zeros, axis, x.shape)
+        parts.append(moved(x.astype(np.int64) - old.zeros, ratios(old.scales, new.scales), new.zeros, low, high))
     return np.clip(parts[0] + parts[1] - new.zeros, low, high).astype(T.numpy)
 
 
@@ -147,7 +149,7 @@ def uniform_quantized_clip_by_value(
     xp: Any, operand: Array, min: Array, max: Array, scales: Array, zero_points: Array, *, quantization_axis: int
 ) -> Any:
     """Quantized numbers, none below `min` or above `max`, which are quantized likewise."""
-    _scheme("the tensor", scales, zero_points, quantization_axis, operand.shape)
+    scheme("the tensor", scales, zero_points, quantization_axis, operand.shape)
     low, high = (_scheme_like(v, scales, quantization_axis, operand.ndim) for v in (min, max))
     return np.minimum(np.maximum(operand, low), high)
 
@@ -173,13 +175,13 @@ def uniform_quantized_dot(
     """The product of two matrices of quantized numbers."""
     _check_matrices(lhs, rhs)
     dims = (lhs.shape[0], rhs.shape[1])
-    a = _scheme("the first", lhs_scales, lhs_zero_points, lhs_quantization_axis, lhs.shape)
-    b = _scheme("the second", rhs_scales, rhs_zero_points, rhs_quantization_axis, rhs.shape)
-    new = _scheme("the output", output_scales, output_zero_points, output_quantization_axis, dims)
+    a = scheme("the first", lhs_scales, lhs_zero_points, lhs_quantization_axis, lhs.shape)
+    b = scheme("the second", rhs_scales, rhs_zero_points, rhs_quantization_axis, rhs.shape)
+    new = scheme("the output", output_scales, output_zero_points, output_quantization_axis, dims)
     sums = (lhs.astype(np.float64) - a.zeros) @ (rhs.astype(np.float64) - b.zeros)  # whole numbers, exact
-    ratios = _ratios(a.scales.astype(np.float64) * b.scales, new.scales)
+    ratio = ratios(a.scales.astype(np.float64) * b.scales, new.scales)
     low, high = output_quantization_min_val, output_quantization_max_val
-    return _moved(sums.astype(np.int64), ratios, new.zeros, low, high).astype(Tout.numpy)
+    return moved(sums.astype(np.int64), ratio, new.zeros, low, high).astype(Tout.numpy)
 
 
 @op(
@@ -191,13 +193,13 @@ def uniform_quantized_dot_hybrid(
 ) -> Any:
     """The product of a matrix of floats, quantized on the way row by row, and one of quantized numbers."""
     _check_matrices(lhs, rhs)
-    s = _scheme("the second", rhs_scales, rhs_zero_points, rhs_quantization_axis, rhs.shape)
-    q, scales, zeros = _by_rows(lhs)
+    s = scheme("the second", rhs_scales, rhs_zero_points, rhs_quantization_axis, rhs.shape)
+    q, scales, zeros = by_rows(lhs)
     sums = (q - zeros) @ (rhs.astype(np.float64) - s.zeros)
     return (sums * scales * np.asarray(s.scales, np.float64).reshape(1, -1)).astype(np.float32)
 
 
-def _by_rows(x: Array) -> tuple[Array, Array, Array]:
+def by_rows(x: Array) -> tuple[Array, Array, Array]:
     """Each row as whole numbers of 8 bits over its own range, with its scale and zero point."""
     flat = x.reshape(len(x), -1)
     low = np.minimum(flat.min(axis=1, initial=0), 0).astype(np.float64)
