@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -36,6 +37,7 @@ from coldframe.serve.config import (
     read_tls_options,
     read_tokens,
 )
+from coldframe.serve.naming import host_and_port
 from serving import Running, one_model, running, until
 
 BODY = {"instances": [1.0]}
@@ -274,6 +276,18 @@ def test_the_command_and_its_graceful_end(base: Path, tmp_path: Path) -> None:
     finally:
         process.kill()
     assert "serving m\n" in out.read_text()
+
+
+def test_addresses_of_ipv6(base: Path) -> None:
+    assert (host_and_port("::1", 8), host_and_port("localhost", 8)) == ("[::1]:8", "localhost:8")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with running(one_model(base, host="::1")) as server:
+        reply = httpx.post(f"http://[::1]:{server.server.rest_port}{PREDICT}", json=BODY)
+        assert reply.json() == {"predictions": [2.5]}
+        assert live(f"[::1]:{server.server.grpc_port}")
 
 
 def test_the_end_loses_no_request(base: Path) -> None:

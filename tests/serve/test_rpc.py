@@ -222,6 +222,15 @@ def test_deadlines(prediction: Any) -> None:
     assert refused(prediction.Predict, large, timeout=1e-6)[0] is CODES.DEADLINE_EXCEEDED
 
 
+def test_the_clients_deadline_counts_before_the_servers(base: Path) -> None:
+    large = predict(x=[1.0] * 1_000_000)
+    with running(one_model(base, timeout=1e-6)) as server, grpc.insecure_channel(server.rpc) as channel:
+        prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        assert refused(prediction.Predict, large)[0] is CODES.DEADLINE_EXCEEDED
+        for timeout in (60, 1e8):
+            assert len(prediction.Predict(large, timeout=timeout).outputs["y"].float_val) == 1_000_000
+
+
 def test_reload_by_rpc(tmp_path: Path) -> None:
     for name, offset in (("a", 1.0), ("b", 5.0)):
         (tmp_path / name).mkdir()

@@ -123,7 +123,7 @@ def _network(group: argparse._ArgumentGroup) -> None:
         nargs="?",
         const=True,
     )
-    _flag(group, "rest_api_timeout_in_ms", "how long a request may take", metavar="MS", type=float, default=30000.0)
+    _flag(group, "rest_api_timeout_in_ms", "how long a request may take that sets no deadline", metavar="MS", type=float, default=30000.0)
     _flag(group, "token_file", "tokens of who may ask, one a line; clients send Authorization: Bearer", metavar="FILE")
     _flag(group, "max_requests_in_flight", "HTTP requests at the same time; 0: any", metavar="N", type=int, default=0)
     _flag(
@@ -320,9 +320,11 @@ def command(args: argparse.Namespace) -> None:
 
 
 def _say_where(options: ServeOptions, rest: int | None, rpc: int | None) -> None:
+    from coldframe.serve.naming import host_and_port
+
     for model in options.models:
         say(f"serving {model.name}")
     if rest is not None:
-        say(f"REST  {'http' if options.tls is None else 'https'}://{options.host}:{rest}/v1/models")
+        say(f"REST  {'http' if options.tls is None else 'https'}://{host_and_port(options.host, rest)}/v1/models")
     if rpc is not None:
-        say(f"gRPC  {options.host}:{rpc}")
+        say(f"gRPC  {host_and_port(options.host, rpc)}")

@@ -46,6 +46,7 @@ CLASSIFY: Final = "tensorflow/serving/classify"
 REGRESS: Final = "tensorflow/serving/regress"
 NO_SIGNATURE: Final[Absent] = (Code.INVALID_ARGUMENT, "No signature was found with the name: {}")
 
+_LONGEST: Final = 86400.0  # seconds: what no client waits for; clocks of event loops end somewhere
 _QUICK: Final = 0.25e-3  # seconds that may be spent in the event loop
 _SMALL: Final = 1 << 16  # bytes of inputs; larger ones take longer than those before them did
 _RECENT: Final = 8  # runs with inputs of like size, the quickest of which counts: others waited for the processor
@@ -210,7 +211,7 @@ class Core:
     Args:
         catalog: the models.
         runner: what runs them.
-        timeout: seconds that a request may take, unless it says less itself.
+        timeout: seconds that a request may take whose client does not say.
         metrics: where it notes what it does.
         recorder: records some of the requests.
         budget: how many bytes of requests there may be at the same time.
@@ -242,8 +243,12 @@ class Core:
         await asyncio.to_thread(self.catalog.replace, configs, timeout=timeout)
 
     def deadline(self, seconds: float | None = None) -> float:
-        """Return the monotonic time until which a request that arrived now may take."""
-        return time.monotonic() + (self.timeout if seconds is None else min(seconds, self.timeout))
+        """Return the monotonic time until which a request that arrived now may take.
+
+        Args:
+            seconds: the time that its client gives it; None where that says nothing, as over HTTP.
+        """
+        return time.monotonic() + (self.timeout if seconds is None else min(seconds, _LONGEST))
 
     async def predict(
         self,

@@ -27,6 +27,11 @@ class ModelSpec:
         return f"version `{self.label}` of model `{self.name}`" if self.label is not None else f"model `{self.name}`"
 
 
+def host_and_port(host: str, port: int) -> str:
+    """Return an address as URLs and gRPC have it: those of IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def check_model_name(name: str, *, where: str = "") -> None:
     """Refuse names that cannot be part of a URL as TensorFlow Serving writes them."""
     if not name or "/" in name or ":" in name:

@@ -46,7 +46,7 @@ from coldframe.serve.config import METRICS_PATH, BatchingOptions, ModelConfig, T
 from coldframe.serve.core import Core, DirectRunner, Runner
 from coldframe.serve.lifecycle import Catalog, CatalogOptions, Phase, VersionStatus
 from coldframe.serve.metrics import Metrics
-from coldframe.serve.naming import ModelSpec
+from coldframe.serve.naming import ModelSpec, host_and_port
 from coldframe.serve.open_inference import SERVICE, OpenInference
 from coldframe.serve.recording import Recorder
 from coldframe.serve.rpc import SERVICES, TensorFlowServing
@@ -319,7 +319,7 @@ class Server:
         )
         try:
             if self.options.grpc_port is not None:
-                address, keys = f"{self.options.host}:{self.options.grpc_port}", self._credentials()
+                address, keys = host_and_port(self.options.host, self.options.grpc_port), self._credentials()
                 self.grpc_port = (
                     self._rpc.add_insecure_port(address) if keys is None else self._rpc.add_secure_port(address, keys)
                 )
