@@ -21,6 +21,7 @@ from coldframe.primitives.base import Unlowerable, refuse
 
 Array = npt.NDArray[Any]
 _LOWEST = float(np.finfo(np.float32).min)
+_BLOCK = 32
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def _check(xp: Any, boxes: Any, scores: Any) -> None:
 
 
 class Overlaps:
-    """Intersection over union of boxes [n, 4], one against many."""
+    """Intersection over union of boxes [n, 4]; boxes without area overlap nothing."""
 
     def __init__(self, boxes: Array) -> None:
         b = boxes.astype(np.float32)
@@ -73,28 +74,55 @@ class Overlaps:
         self.area = np.prod(self.high - self.low, axis=1, dtype=np.float32)
 
     def of(self, i: int, others: Array) -> Array:
-        """Overlap of box `i` with each of `others`; boxes without area overlap nothing."""
-        side = np.minimum(self.high[i], self.high[others]) - np.maximum(self.low[i], self.low[others])
-        inner = np.prod(np.maximum(side, 0), axis=1, dtype=np.float32)
-        union = self.area[i] + self.area[others] - inner
-        solid = (self.area[i] > 0) & (self.area[others] > 0)
+        """Overlap of box `i` with each of `others`."""
+        return self.between(np.array([i]), others)[0]
+
+    def between(self, some: Array, others: Array) -> Array:
+        """Overlap of each of `some` boxes with each of `others`: a matrix."""
+        high, low = self.high[some].T[:, :, None], self.low[some].T[:, :, None]
+        side = np.minimum(high, self.high[others].T[:, None]) - np.maximum(low, self.low[others].T[:, None])
+        np.maximum(side, 0, out=side)
+        inner = side[0] * side[1]
+        own, area = self.area[some][:, None], self.area[others]
+        union = own + area - inner
+        solid = (own > 0) & (area > 0)
         return np.where(solid, inner / np.where(solid, union, 1), 0)
 
 
-def suppress(boxes: Array, scores: Array, limits: Limits) -> tuple[Array, Array]:
-    """Return the indices of the selected boxes, int32, and their scores."""
+def suppress(boxes: Array, scores: Array, limits: Limits, overlaps: Overlaps | None = None) -> tuple[Array, Array]:
+    """Return the indices of the selected boxes, int32, and their scores.
+
+    Candidates are looked at a block at a time: who overlaps whom in it is one matrix, which numpy makes as fast as a
+    few of its rows. `overlaps` are those of the boxes, where they are known.
+    """
     if limits.sigma > 0:
         return _suppress_softly(boxes, scores, limits)
     candidates = np.flatnonzero(scores > limits.score)
     rest = candidates[np.argsort(-scores[candidates], kind="stable")]
-    overlaps = Overlaps(boxes)
-    selected: list[int] = []
-    while len(rest) and len(selected) < limits.count:
-        best, rest = rest[0], rest[1:]
-        selected.append(int(best))
-        rest = rest[~(overlaps.of(best, rest) > np.float32(limits.iou))]
-    index = np.array(selected, np.int32)
-    return index, scores[index]
+    overlaps = overlaps or Overlaps(boxes)
+    most = np.float32(limits.iou)
+    index = np.zeros(0, np.int64)
+    while len(rest) and len(index) < limits.count:
+        wanted = limits.count - len(index)
+        size = min(max(_BLOCK, wanted + wanted // 2), 8 * _BLOCK)
+        block, rest = rest[:size], rest[size:]
+        if len(index):
+            block = block[~(overlaps.between(index, block) > most).any(axis=0)]
+        index = np.concatenate([index, block[_greedy(overlaps.between(block, block) > most, wanted)]])
+    return index.astype(np.int32), scores[index]
+
+
+def _greedy(drops: Array, wanted: int) -> list[int]:
+    """Return the first `wanted` that none before them drops; `drops` [n, n] tells which drops which."""
+    gone = np.zeros(len(drops), bool)
+    taken: list[int] = []
+    for i in range(len(drops)):
+        if not gone[i]:
+            taken.append(i)
+            if len(taken) == wanted:
+                break
+            gone |= drops[i]
+    return taken
 
 
 def _suppress_softly(boxes: Array, scores: Array, limits: Limits) -> tuple[Array, Array]:
@@ -275,9 +303,10 @@ def _no_detections(total: int) -> tuple[Array, ...]:
 def _best(boxes: Array, scores: Array, limits: Limits, total: int, clip: bool) -> tuple[Any, ...]:
     """Boxes [total, 4], scores, classes and the number of one image's detections."""
     found: list[tuple[Array, Array, Array]] = []
+    shared = Overlaps(boxes[:, 0]) if boxes.shape[1] == 1 else None
     for c in range(scores.shape[1]):
         own = boxes[:, c if boxes.shape[1] > 1 else 0]
-        index, left = suppress(own, scores[:, c], limits)
+        index, left = suppress(own, scores[:, c], limits, shared)
         found.append((own[index], left, np.full(len(index), c, np.float32)))
     coordinates, values, classes = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(-values, kind="stable")[:total]
