@@ -127,3 +127,18 @@ def test_a_function_that_returns_an_output_that_does_not_exist(engine: str) -> N
         cf.GraphError, match=r"tensor `.*n:4` does not exist: expected an output of Neg below 1, found 4"
     ):
         cf.Session(graph, engine).run("y:0")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_array_where_a_branch_reads_a_variable(engine: str) -> None:
+    """What is left where a tool made constants of the variables, but not of what reads them in functions."""
+    read = Graph([Node("read", "ReadVariableOp", [TensorRef("v")], attrs={"dtype": dtypes.float32})])
+    args, results = (FunctionArg("v", dtypes.resource),), (FunctionArg("r", dtypes.float32),)
+    f = Function("f", args, results, (TensorRef("read"),), read)
+    attrs: dict[str, Any] = {"Tcond": dtypes.bool_, "Tin": (dtypes.float32,), "Tout": (dtypes.float32,),
+                             "then_branch": FuncRef("f", {}), "else_branch": FuncRef("f", {})}  # fmt: skip
+    y = Node("y", "If", [TensorRef("p"), TensorRef("x")], attrs=attrs)
+    p = Node("p", "Placeholder", attrs={"dtype": dtypes.bool_, "shape": Shape(())})
+    graph = Graph([p, const("x", np.float32(1)), y], {"f": f})
+    with pytest.raises(cf.GraphError, match=r"is no resource .*ReadVariableOp.*found a tensor of float32"):
+        cf.Session(graph, engine).run("y:0", {"p": True})

@@ -75,7 +75,8 @@ class Overlaps:
 
     def of(self, i: int, others: Array) -> Array:
         """Overlap of box `i` with each of `others`."""
-        return self.between(np.array([i]), others)[0]
+        row: Array = self.between(np.array([i]), others)[0]
+        return row
 
     def between(self, some: Array, others: Array) -> Array:
         """Overlap of each of `some` boxes with each of `others`: a matrix."""

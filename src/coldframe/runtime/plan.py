@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from coldframe.dtypes import from_numpy
+from coldframe.dtypes import from_numpy, resource
 from coldframe.engines.base import NOT_COMPILED, BoundNode, Compiled, Engine, EngineFailure, Guard, Island
 from coldframe.engines.reference import read_only
+from coldframe.errors import GraphError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
 from coldframe.runtime.choice import Trial, varying
@@ -200,6 +201,7 @@ class PlanBuilder:
         # What may wait for another thread comes last: the same run may have something to hand to that thread.
         for bound in sorted(self._left.values(), key=lambda b: b.call.op.role == "waits"):
             if bound.name in self._host and self._ready(bound.node.inputs, bound.node.controls, set()):
+                self._require_handles(bound)
                 self._do(HostStep(bound, self._host[bound.name], bound.outputs()), [bound])
         for region in list(self._regions):
             if self._ready(region.sources, region.controls, set()):
@@ -209,6 +211,21 @@ class PlanBuilder:
                 outputs = tuple(r for b in region.members for r in b.outputs() if self._needed(r, names))
                 self._do(RegionStep(RegionPlan(region), outputs), region.members)
                 self._regions.remove(region)
+
+    def _require_handles(self, bound: BoundNode) -> None:
+        """Refuse arrays where an op takes resources, as where variables were made constants but not what reads them.
+
+        Raises:
+            GraphError: the node has one.
+        """
+        for i in bound.call.handles():
+            ref = bound.node.inputs[i]
+            if bound.call.inputs[i][1] is resource and isinstance(self._env.get(ref), np.ndarray | np.generic):
+                raise GraphError(
+                    f"`{ref}` is no resource",
+                    where=f"at node `{bound.name}` ({bound.call.op.name})", expected="a handle of a variable or table",
+                    found=f"a tensor of {from_numpy(self._env[ref].dtype)}",
+                )  # fmt: skip
 
     def _do(self, step: Step, nodes: Sequence[BoundNode]) -> None:
         step.run(self._env, self._state)
