@@ -123,7 +123,14 @@ def _network(group: argparse._ArgumentGroup) -> None:
         nargs="?",
         const=True,
     )
-    _flag(group, "rest_api_timeout_in_ms", "how long a request may take that sets no deadline", metavar="MS", type=float, default=30000.0)
+    _flag(
+        group,
+        "rest_api_timeout_in_ms",
+        "how long a request may take that sets no deadline",
+        metavar="MS",
+        type=float,
+        default=30000.0,
+    )
     _flag(group, "token_file", "tokens of who may ask, one a line; clients send Authorization: Bearer", metavar="FILE")
     _flag(group, "max_requests_in_flight", "HTTP requests at the same time; 0: any", metavar="N", type=int, default=0)
     _flag(
