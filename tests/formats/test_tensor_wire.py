@@ -1,17 +1,18 @@
-"""Large contents are cut out of messages; what is left, and what was cut, is what was sent."""
+"""Tensors to bytes; and large contents are cut out of messages: what is left, and what was cut, is what was sent."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldframe.formats import messages
-from coldframe.formats.tensor_wire import LARGE, blobs_apart, contents_apart
+from coldframe.formats import messages, tensor_proto
+from coldframe.formats.tensor_wire import LARGE, blobs_apart, contents_apart, encode_tensor, tensor_entry
 from coldframe.formats.wire import bytes_field, integer_field
 
 INPUTS, RAW = 2, 7
@@ -134,3 +135,24 @@ def test_blobs_that_are_none() -> None:
     data = _infer(BULK).SerializeToString()
     assert blobs_apart(data[:-1], RAW) == (data[:-1], [])
     assert blobs_apart(data + integer_field(9, 1) * 100, RAW)[1] == []
+
+
+@pytest.mark.parametrize("as_content", [False, True])
+@pytest.mark.parametrize("array", [
+    np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.arange(24.0).reshape(4, 6).T, np.float64(2.5), np.bool_(True),
+    np.zeros((0, 3), np.float32), np.arange(5, dtype=np.int64)[::-1], np.arange(4, dtype=ml_dtypes.bfloat16),
+    np.array([b"a", b"", b"\xff" * 300], object), np.array([1 + 2j, -1j], np.complex64), np.arange(3, dtype=np.uint8),
+    np.broadcast_to(np.float32(1), (3, 2)),
+], ids=range(11))  # fmt: skip
+def test_entries(array: Any, as_content: bool) -> None:
+    """Entries join to what protobuf writes and reads."""
+    whole = np.asarray(array)
+    request = _predict()
+    request.ParseFromString(b"".join(tensor_entry(INPUTS, "x\u00fc" * 70, whole, as_content=as_content)))
+    ((key, proto),) = request.inputs.items()
+    assert key == "x\u00fc" * 70
+    assert proto.SerializeToString() == encode_tensor(whole, as_content=as_content)
+    assert bool(proto.tensor_content) == bool(as_content and whole.size and whole.dtype != object)
+    found = tensor_proto.to_array(proto, where="here")
+    assert (found.dtype, found.shape) == (whole.dtype, whole.shape)
+    assert found.tolist() == whole.tolist()

@@ -36,16 +36,39 @@ def encode_tensor(array: npt.NDArray[Any], *, as_content: bool = False) -> bytes
         as_content: whether numbers go into ``tensor_content``; else into the dtype's list, where clients that do not
             use TensorFlow's own functions look for them.
     """
+    return b"".join(_parts(array, as_content))
+
+
+def tensor_entry(number: int, key: str, array: npt.NDArray[Any], *, as_content: bool = False) -> list[Any]:
+    """Return an entry of the field `number`, a ``map<string, TensorProto>``, in pieces to be joined.
+
+    Numbers are among them as they are in memory: they are copied once, when the message is put together.
+
+    Args:
+        number: of the field.
+        key: of the entry.
+        array: as `encode_tensor` takes it.
+        as_content: likewise.
+    """
+    parts = _parts(array, as_content)
+    size = sum(map(len, parts))
+    named = bytes_field(1, key.encode()) + encode_varint(delimited(2)) + encode_varint(size)
+    return [encode_varint(delimited(number)) + encode_varint(len(named) + size) + named, *parts]
+
+
+def _parts(array: npt.NDArray[Any], as_content: bool) -> list[Any]:
+    """Return a TensorProto in pieces: bytes, and the array's memory."""
     dtype = from_numpy(array.dtype)
     head = integer_field(1, dtype.enum) + bytes_field(2, _shape(array.shape))
-    field = _AS_IN_MEMORY.get(dtype.name)
-    if as_content and dtype.width:
-        return head + (bytes_field(_CONTENT, array.tobytes()) if array.size else b"")
+    field = _CONTENT if as_content and dtype.width else _AS_IN_MEMORY.get(dtype.name)
     if field is not None:
-        return head + (bytes_field(field, array.tobytes()) if array.size else b"")
+        if not array.size:
+            return [head]
+        memory = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        return [head + encode_varint(delimited(field)) + encode_varint(memory.nbytes), memory.data]
     if dtype.kind == "s":
-        return head + b"".join(bytes_field(_STRINGS, v) for v in array.reshape(-1).tolist())
-    return _by_message(array, dtype)
+        return [head, *(bytes_field(_STRINGS, v) for v in array.reshape(-1).tolist())]
+    return [_by_message(array, dtype)]
 
 
 def _shape(dims: tuple[int, ...]) -> bytes:

@@ -27,7 +27,7 @@ import urllib3
 from coldframe import dtypes
 from coldframe.errors import MisuseError
 from coldframe.formats import messages, tensor_proto
-from coldframe.formats.tensor_wire import encode_tensor
+from coldframe.formats.tensor_wire import tensor_entry
 from coldframe.formats.wire import bytes_field, integer_field
 from coldframe.serve import json_tensors
 from coldframe.serve.naming import ModelSpec
@@ -401,11 +401,9 @@ class GrpcTransport:
         self, spec: ModelSpec, signature: str, inputs: Mapping[str, Array], outputs: Sequence[str], seconds: float
     ) -> dict[str, Array]:
         """See `Transport`."""
-        parts = [bytes_field(1, _spec(spec, signature))]
+        parts: list[Any] = [bytes_field(1, _spec(spec, signature))]
         for key, value in inputs.items():
-            parts.append(
-                bytes_field(2, bytes_field(1, key.encode()) + bytes_field(2, encode_tensor(value, as_content=True)))
-            )
+            parts += tensor_entry(2, key, value, as_content=True)
         parts += [bytes_field(3, key.encode()) for key in outputs]
         reply = self._ask(f"{_SERVICE}Predict", b"".join(parts), "PredictResponse", seconds)
         return {k: tensor_proto.to_array(reply.outputs[k], where=f"in output `{k}`") for k in reply.outputs}

@@ -59,7 +59,7 @@ class Connection(HttpToolsProtocol):
         self._is_ending = False
         self._small = self._room = memoryview(bytearray(_CHUNK))
         self._incoming: Incoming | None = None  # the body whose bytes arrive, past the parser
-        self._is_large = False  # the request that is arriving has a body that a handler may want whole
+        self._whole = 0  # bytes of the body that is arriving, where a handler may want it whole; below 0: not looked at
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See `asyncio.BufferedProtocol`."""
@@ -93,8 +93,22 @@ class Connection(HttpToolsProtocol):
         self._received += self._chunk
         super().data_received(data)
         self._check_size()
-        if self._is_large and not self.cycle.response_complete:
-            self.flow.pause_reading()  # until its handler says where to
+        if self._whole:
+            self._wait_amid_body()
+
+    def _wait_amid_body(self) -> None:
+        """Read no more of a large body until its handler, which has not begun yet, says where to."""
+        cycle: Any = self.cycle  # None where the request was not taken
+        if cycle is None or cycle.response_complete:
+            return
+        if self._whole < 0:
+            size = next((v for k, v in self.headers if k == b"content-length"), b"")  # the parser takes but one
+            self._whole = int(size) if size.isdigit() and len(size) <= _DIGITS and int(size) >= LEAST else 0
+            if self._whole:
+                scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+                scope["extensions"] = {READ_WHOLE: functools.partial(self._read_whole, cycle, self._whole)}
+        if self._whole:
+            self.flow.pause_reading()
 
     def on_message_begin(self) -> None:
         """Begin a request: the parser's callback."""
@@ -113,16 +127,11 @@ class Connection(HttpToolsProtocol):
         cycle: Any = self.cycle  # None where the request was not taken
         if self._is_ending and cycle is not None:
             cycle.keep_alive = False
-        size = next((v for k, v in self.headers if k == b"content-length"), b"")  # the parser takes but one
-        self._is_large = cycle is not None and size.isdigit() and len(size) <= _DIGITS and int(size) >= LEAST
-        if self._is_large:
-            read = functools.partial(self._read_whole, cycle, int(size))
-            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-            scope["extensions"] = {READ_WHOLE: read}
+        self._whole = -1
 
     def on_message_complete(self) -> None:
         """Have a whole request: the parser's callback."""
-        self._since, self._is_large = None, False
+        self._since, self._whole = None, 0
         super().on_message_complete()
 
     def shutdown(self) -> None:
@@ -154,11 +163,11 @@ class Connection(HttpToolsProtocol):
         Raises:
             RequestError: `take` raised it, or the client went away (CANCELLED).
         """
-        if not self._is_large or cycle is not self.cycle or cycle.waiting_for_100_continue or cycle.disconnected:
+        if not self._whole or cycle is not self.cycle or cycle.waiting_for_100_continue or cycle.disconnected:
             return None
         begun, cycle.body = cycle.body, bytearray()
         incoming = self._incoming = Incoming(size, aligned, take, self.loop.create_future())
-        self._is_large = False
+        self._whole = 0
         incoming.put(begun)
         self.flow.resume_reading()
         try:

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from coldframe.errors import ColdframeError
 from coldframe.formats import messages, tensor_proto
-from coldframe.formats.tensor_wire import contents_apart, encode_tensor
+from coldframe.formats.tensor_wire import contents_apart, encode_tensor, tensor_entry
 from coldframe.formats.wire import bytes_field, integer_field
 from coldframe.serve import config
 from coldframe.serve.bodies import Budget
@@ -102,10 +102,9 @@ class TensorFlowServing:
         answer = await self._core.predict(
             _asked(request), read, tuple(request.output_filter), deadline=self._deadline(context)
         )
-        parts = [
-            bytes_field(1, bytes_field(1, key.encode()) + bytes_field(2, self._encoded(value)))
-            for key, value in answer.outputs.items()
-        ]
+        parts: list[Any] = []
+        for key, value in answer.outputs.items():
+            parts += tensor_entry(1, key, value, as_content=self._as_content)
         return b"".join((*parts, _encoded_spec(answer.model, answer.version, answer.signature)))
 
     def _encoded(self, value: Any) -> bytes:
