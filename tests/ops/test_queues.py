@@ -85,6 +85,18 @@ def test_priorities() -> None:
     steps(build)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 13, 40])
+def test_equal_priorities_come_in_the_order_of_tensorflows_heap(count: int) -> None:
+    priorities = np.random.default_rng(count).integers(0, 3, count)
+
+    def build() -> list[Any]:
+        q = v1.PriorityQueue(99, [tf.int64], [[]])
+        fill = q.enqueue_many([priorities, np.arange(count)])
+        return [fill, *[q.dequeue()[1]] * (count // 2), fill, q.dequeue_many(count + count - count // 2)[1]]
+
+    steps(build)
+
+
 REFUSED: dict[str, Callable[[Any], Any]] = {
     "component 0 has the wrong shape": lambda q: r.QueueEnqueueV2(handle=q.queue_ref, components=[tf.ones([3])]),
     "components of other dtypes": lambda q: r.QueueEnqueueV2(handle=q.queue_ref, components=[1]),

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import heapq
-import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -289,12 +287,14 @@ class RandomQueue(Queue):
 
 
 class SortedQueue(Queue):
-    """The element with the smallest first component, an int64, is next."""
+    """The element with the smallest first component, an int64, is next.
+
+    Of equal ones it is whichever the heap of TensorFlow's C++ library has on top, so the heap is the same.
+    """
 
     def __init__(self, spec: QueueSpec) -> None:
         super().__init__(spec)
         self._items = []
-        self._count = itertools.count()
 
     def _checked(self, element: Element) -> Element:
         if element[0].shape != ():
@@ -303,10 +303,27 @@ class SortedQueue(Queue):
         return element
 
     def _add(self, element: Element) -> None:
-        heapq.heappush(self._items, (int(element[0]), next(self._count), element))
+        self._items.append(None)
+        self._rise(len(self._items) - 1, (int(element[0]), element))
+
+    def _rise(self, at: int, item: tuple[int, Element]) -> None:
+        """Put an item in a hole, or above it, below a smaller or an equal one."""
+        heap = self._items
+        while at and heap[(at - 1) // 2][0] > item[0]:
+            heap[at], at = heap[(at - 1) // 2], (at - 1) // 2
+        heap[at] = item
 
     def _take(self) -> Element:
-        return heapq.heappop(self._items)[2]  # type: ignore[no-any-return]
+        heap = self._items
+        top, item, hole = heap[0][1], heap.pop(), 0
+        if not heap:
+            return top  # type: ignore[no-any-return]
+        while (child := 2 * hole + 1) < len(heap):  # the hole sinks to the end, always to the smaller, or right, child
+            if child + 1 < len(heap) and heap[child + 1][0] <= heap[child][0]:
+                child += 1
+            heap[hole], hole = heap[child], child
+        self._rise(hole, item)
+        return top  # type: ignore[no-any-return]
 
     def _put_back(self, elements: list[Element]) -> None:
         for e in elements:
