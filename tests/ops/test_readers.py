@@ -271,3 +271,13 @@ def test_what_python_functions_do_wrong() -> None:
             continue
         with pytest.raises(kind, match=message):
             session.run(name)
+
+
+def test_all_functions_that_are_not_there_are_named_before_anything_runs() -> None:
+    with tf.Graph().as_default() as g:
+        x = tf.debugging.check_numerics(v1.placeholder(tf.float32, [2], name="x"), "it ran")
+        y = v1.py_func(lambda v: v, [x], tf.float32, name="one") + v1.py_func(lambda v: v, [x], tf.float32, name="two")
+    session = Session(g.as_graph_def())
+    with pytest.raises(UnsupportedError, match=r"functions `pyfunc_\d+`, `pyfunc_\d+`, which are .*`one`.*`two`"):
+        session.run(y.name, {"x:0": np.full(2, np.nan, np.float32)})
+    assert session.run(y.name, {"one:0": np.ones(2, np.float32), "two:0": np.ones(2, np.float32)}).tolist() == [2, 2]

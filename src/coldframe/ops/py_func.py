@@ -16,7 +16,7 @@ from coldframe.ops.state import State
 from coldframe.ops.table import Op, alias, op
 
 
-@op("PyFunc", no_gradient=True, stateful=True, effect=True)
+@op("PyFunc", no_gradient=True, stateful=True, effect=True, role="python")
 def py_func(xp: Any, state: State, input: list[Any], *, token: str, Tout: tuple[DType, ...]) -> list[Any]:
     """What a Python function returns for the inputs as arrays (strings: ``bytes``, or arrays of them)."""
     function = state.python_function(token)

@@ -162,6 +162,8 @@ class PlanBuilder:
 
     def build(self) -> tuple[Plan, list[Any]]:
         """Run everything and return the plan and the fetched values."""
+        python = [b for b in self._task.nodes if b.call.op.role == "python"]
+        self._state.require_functions({b.call.attrs["token"].decode("utf-8", "replace"): b.name for b in python})
         with np.errstate(all="ignore"):
             while self._pending:
                 before = len(self._pending), len(self._host)

@@ -29,6 +29,7 @@ from coldframe.ops.state import Handle, Live
 from coldframe.runtime.files import Files, NamedFiles
 
 Array = npt.NDArray[Any]
+_SHOWN: Final = 10  # functions that a message names
 _MISSING: Final = object()
 
 
@@ -379,14 +380,25 @@ class RunState:
 
     def python_function(self, token: str) -> Callable[..., Any]:
         """Return the program's own function called `token`."""
-        found = self._session.functions.get(token)
-        if found is None:
+        self.require_functions({token: self.node})
+        return self._session.functions[token]
+
+    def require_functions(self, calls: Mapping[str, str]) -> None:
+        """Refuse calls of functions that the program does not have: tokens, each with a node that has it.
+
+        Raises:
+            UnsupportedError: there are such; all are named.
+        """
+        gone = [token for token in calls if token not in self._session.functions]
+        if gone:
+            many = "s" if len(gone) > 1 else ""
             raise UnsupportedError(
-                f"the graph calls the Python function `{token}`, which is not in the file",
-                where=f"at node `{self.node}`",
-                hint="functions of Python run only in the program that made the graph",
+                f"the graph calls the Python function{many} {', '.join(f'`{t}`' for t in gone[:_SHOWN])}"
+                f"{' and others' if len(gone) > _SHOWN else ''}, which {'are' if many else 'is'} not in the file",
+                where=f"at node{many} {', '.join(f'`{calls[t]}`' for t in gone[:_SHOWN])}",
+                hint="functions of Python run only in the program that made the graph; any tensor can be fed: feed "
+                "what they hand out",
             )
-        return found
 
     def apart(self, random: dict[str, dict[Any, Any]] | None = None) -> RunState:
         """Return another view of the same session; with `random`, random numbers go on from where that is."""
