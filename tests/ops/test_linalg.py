@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from coldframe.errors import ExecutionError
+from coldframe.ops import tridiagonal_qr
 from op_harness import COMPLEX, NUMPY, Row, bound, check, each, from_tensorflow, rows, sample
 
 REALS = ("float32", "float64")
@@ -143,6 +144,23 @@ def test_self_adjoint_eig(d: str) -> None:
     (e, v), (values, _) = outputs(Row("SelfAdjointEigV2", [lower]))
     np.testing.assert_allclose(e, values, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose((v * e[..., None, :]) @ np.conj(np.swapaxes(v, -1, -2)), x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("d", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 16])
+def test_small_matrices_have_tensorflows_eigenvectors_signs_and_all(n: int, d: str) -> None:
+    x = sample(d, 4, n, n)
+    x = x + np.conj(np.swapaxes(x, -1, -2))
+    x[1] = np.diag(np.diagonal(x[1]).round())  # nothing to turn, and values may be equal
+    x[2] = 0
+    x[3, 0] = x[3, :, 0] = 0  # a block of its own
+    (e, v), (values, vectors) = outputs(Row("SelfAdjointEigV2", [x]))
+    np.testing.assert_allclose(e, values, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(v, vectors, rtol=1e-2, atol=2e-3 if d in ("float32", "complex64") else 1e-8)
+
+
+def test_matrices_that_are_no_numbers_have_no_eigenvectors() -> None:
+    assert tridiagonal_qr.eigenvectors(np.array([[1, np.nan], [np.nan, 1]])) is None
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ LRNS = [
     lrn(depth_radius=2, bias=0.7, alpha=0.3, beta=0.75),
     lrn(depth_radius=100),
     lrn(depth_radius=0, beta=1.0),
+    lrn(depth_radius=2, bias=-0.5, alpha=0.1, beta=0.3),
     lrn("float16", depth_radius=2),
     lrn(c=1),
 ]

@@ -1,6 +1,7 @@
 """Linear algebra: inverses, determinants, solvers and decompositions of batches of matrices, on LAPACK by numpy.
 
-Where a decomposition leaves signs open (Svd, SelfAdjointEigV2) another library may choose others than TensorFlow's.
+Where a decomposition leaves signs open (Svd, SelfAdjointEigV2 of larger matrices) LAPACK may choose others than
+TensorFlow's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
-from coldframe.ops import inference_math
+from coldframe.ops import inference_math, tridiagonal_qr
 from coldframe.ops.backward import linalg as back
 from coldframe.ops.linear import turned
 from coldframe.ops.table import alias, op
@@ -22,6 +23,9 @@ from coldframe.primitives.base import Unlowerable, refuse
 Array = npt.NDArray[Any]
 HOST = "ONNX Runtime has no linear algebra beyond products and determinants"
 _STUCK = "the decomposition does not converge"
+# Eigenvectors are turned as TensorFlow's are where that is not much work (the cube of the rows, for each matrix) and,
+# in single precision, up to so many rows.
+_ROWS, _WORK = 16, 1 << 16
 
 
 def _matrices(x: Array, name: str = "input") -> None:
@@ -223,6 +227,11 @@ def self_adjoint_eig(xp: Any, x: Array, *, compute_v: bool) -> Any:
     if not compute_v:
         return _lapack(_STUCK, np.linalg.eigvalsh, x).astype(x.dtype), _nothing(x)
     values, vectors = _lapack(_STUCK, np.linalg.eigh, x)
+    n = x.shape[-1]
+    if n > 1 and n * x.size <= _WORK and (n <= _ROWS or x.real.dtype == np.float64):
+        for i in np.ndindex(x.shape[:-2]):
+            if (alike := tridiagonal_qr.eigenvectors(x[i])) is not None:
+                values[i], vectors[i] = alike
     return values.astype(x.dtype), vectors
 
 

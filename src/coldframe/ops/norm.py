@@ -299,6 +299,8 @@ def lrn(xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, be
 
 @lrn.onnx
 def _(xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, beta: float, T: DType) -> Any:
+    if bias <= 0 or alpha < 0:  # ONNX Runtime takes roots of what is negative
+        return lrn.body(xp, input, depth_radius=depth_radius, bias=bias, alpha=alpha, beta=beta, T=T)
     check_rank(xp, input, [4], "the input")
     size = 2 * depth_radius + 1
     first = to_first(xp, xp.cast(input, float32), "NHWC")
