@@ -457,7 +457,7 @@ def _host_list(form: OnnxList, made: Any) -> Any:
 
     rows = [None] * int(made) if form.buffer is None else list(from_wire(made, form.element.numpy))
     out = np.empty((), object)
-    out[()] = TensorList(form.element, form.shape, tuple(rows))
+    out[()] = TensorList(form.element, form.shape if form.declared is None else form.declared, tuple(rows))
     return out
 
 

@@ -490,5 +490,6 @@ def _host_list(form: Any, made: Any) -> Any:
     else:
         rows = list(np.asarray(buffer)[:length])
     out = np.empty((), object)
-    out[()] = TensorList(form.dtype, form.shape, tuple(rows), form.most)
+    declared = form.shape if form.declared is None else form.declared
+    out[()] = TensorList(form.dtype, declared, tuple(rows), form.most)
     return out

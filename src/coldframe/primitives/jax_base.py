@@ -67,6 +67,7 @@ class JaxList:
             that a loop notes down for its gradient so stay known.
         single: where there is no buffer, the one row that was written, as (index, element): gradients of reading an
             element are added up, which must not cost a pass over the whole list.
+        declared: what the graph says of the shape, which is what others that get the list go by; None for `shape`.
     """
 
     dtype: DType
@@ -76,6 +77,7 @@ class JaxList:
     length: Any
     every: Known | None = None
     single: tuple[Any, Any] | None = None
+    declared: Shape | None = None
 
     @property
     def ndim(self) -> int:

@@ -35,14 +35,16 @@ class ListsJax(ReduceJax):
         n, limit = int(fixed(length, "the length of a list")), int(fixed(most, "the length of a list"))
         if n < 0 or n > _MOST or limit > _MOST:
             raise Unlowerable("the length of a list")
-        return JaxList(dtype, _shape(element_shape), limit if limit >= 0 else None, None, n)
+        shape = _shape(element_shape)
+        return JaxList(dtype, shape, limit if limit >= 0 else None, None, n, declared=shape)
 
     def list_from(self, tensor: Any, element_shape: Any, dtype: DType) -> JaxList:
         """A list of the rows of `tensor`."""
-        if not tensor.ndim or not _shape(element_shape).accepts(tensor.shape[1:]):
+        shape = _shape(element_shape)
+        if not tensor.ndim or not shape.accepts(tensor.shape[1:]):
             raise Unlowerable("the rows do not fit the list")
         n = int(tensor.shape[0])
-        return JaxList(dtype, Shape(tuple(tensor.shape[1:])), None, jnp.asarray(tensor), n)
+        return JaxList(dtype, Shape(tuple(tensor.shape[1:])), None, jnp.asarray(tensor), n, declared=shape)
 
     def list_length(self, x: Any) -> Any:
         length = _list(x).length

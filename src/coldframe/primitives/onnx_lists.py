@@ -29,6 +29,7 @@ class OnnxList:
     Attributes:
         element: the dtype of the elements.
         shape: their shape, as far as known before there is a tensor.
+        declared: what the graph says of it, which is what others that get the list go by; None for `shape`.
         buffer: the elements, stacked; None where none was written.
         length: how many there are, int64, where there is no buffer.
         place: in a loop each iteration of which is to write the element of its number, and to do nothing else: what the
@@ -44,6 +45,7 @@ class OnnxList:
     place: str = ""
     counters: frozenset[str] = frozenset()
     row: OnnxValue | None = None
+    declared: Shape | None = None
     const: None = None
 
     @property
@@ -83,13 +85,14 @@ class ListsOnnx(ComplexOnnx):
         n = self.cast(self.lift(length, dtype=dtypes.int64), dtypes.int64)
         if n.const is not None and not 0 <= int(n.const) <= _MOST:
             raise Unlowerable("the length of a list")
-        return OnnxList(dtype, self._shape(element_shape), length=n)
+        shape = self._shape(element_shape)
+        return OnnxList(dtype, shape, length=n, declared=shape)
 
     def list_from(self, tensor: OnnxValue, element_shape: Any, dtype: DType) -> OnnxList:
         """A list of the rows of `tensor`."""
         if not tensor.ndim:
             raise Unlowerable("the rows do not fit the list")
-        return OnnxList(dtype, Shape(tensor.dims[1:]), tensor)
+        return OnnxList(dtype, Shape(tensor.dims[1:]), tensor, declared=self._declared(element_shape))
 
     def list_length(self, x: Any) -> Any:
         """How many elements there are, int32."""
@@ -124,7 +127,7 @@ class ListsOnnx(ComplexOnnx):
         at = self.reshape(self.cast(index, dtypes.int64), [1, 1])
         at = self.checked(at, buffer.dims[0])
         made = self._scattered(buffer, at, self.expand_dims(item, (0,)))
-        return OnnxList(found.element, Shape(made.dims[1:]), made)
+        return dataclasses.replace(found, shape=Shape(made.dims[1:]), buffer=made, length=None)
 
     def list_push(self, x: Any, item: Any) -> OnnxList:
         """The list with one more element."""
@@ -132,7 +135,7 @@ class ListsOnnx(ComplexOnnx):
             raise Unlowerable("a list of lists")
         found = self.plain(x)
         rows = self.concat([self._room_for(found, item), self.expand_dims(item, (0,))], 0)
-        return OnnxList(found.element, Shape(rows.dims[1:]), rows)
+        return dataclasses.replace(found, shape=Shape(rows.dims[1:]), buffer=rows, length=None)
 
     def list_pop(self, x: Any, element_shape: Any) -> tuple[OnnxList, Any]:
         """The list without its last element, and that element."""
@@ -181,7 +184,8 @@ class ListsOnnx(ComplexOnnx):
             return self.list_from(tensor, element_shape, dtype)
         buffer = self.room(OnnxList(dtype, Shape.unknown(), length=n), tensor.dims[1:], tensor)
         at = self.checked(self.expand_dims(self.cast(indices, dtypes.int64), (1,)), count)
-        return OnnxList(dtype, Shape(tensor.dims[1:]), self._scattered(buffer, at, tensor))
+        rows = self._scattered(buffer, at, tensor)
+        return OnnxList(dtype, Shape(tensor.dims[1:]), rows, declared=self._declared(element_shape))
 
     # --- pieces --------------------------------------------------------------------------------------------------
     def plain(self, x: Any) -> OnnxList:
@@ -196,6 +200,10 @@ class ListsOnnx(ComplexOnnx):
     def _shape(self, value: Any) -> Shape:
         a = self.static(self.lift(value), "the shape of the elements of a list")
         return Shape.unknown() if a.ndim == 0 else Shape.of(a.tolist())
+
+    def _declared(self, value: Any) -> Shape | None:
+        """Return the shape that is given for elements, where it is known when compiling."""
+        return self._shape(value) if self.lift(value).const is not None else None
 
     def _room_for(self, x: OnnxList, item: OnnxValue) -> OnnxValue:
         """Return the buffer of a list whose elements have the sizes of `item`."""
