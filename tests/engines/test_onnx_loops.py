@@ -18,6 +18,8 @@ from flow_programs import (
     gradient_of_map_in_branch,
     gradient_of_map_in_map,
     grown_array,
+    merge_that_waits_for_a_branch,
+    merges_that_wait_for_one_branch,
     references,
     references_beside_an_array,
     steps,
@@ -28,6 +30,7 @@ from graphs import Case, case, same, tf1
 NOT_COMPILED = (  # arrays that grow or are fetched, variables, strings, loops that stay V1, stacks of arrays
     fetched_flows, grown_array, references, references_beside_an_array, steps, strings,
     gradient_of_map_in_branch, gradient_of_map_in_map, gradient_of_loops_over_one_array,
+    merge_that_waits_for_a_branch, merges_that_wait_for_one_branch,
 )  # fmt: skip
 ROWS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 

@@ -184,8 +184,8 @@ class ListsOnnx(ComplexOnnx):
             return self.list_from(tensor, element_shape, dtype)
         buffer = self.room(OnnxList(dtype, Shape.unknown(), length=n), tensor.dims[1:], tensor)
         at = self.checked(self.expand_dims(self.cast(indices, dtypes.int64), (1,)), count)
-        rows = self._scattered(buffer, at, tensor)
-        return OnnxList(dtype, Shape(tensor.dims[1:]), rows, declared=self._declared(element_shape))
+        shape, declared = Shape(tensor.dims[1:]), self._declared(element_shape)
+        return OnnxList(dtype, shape, self._scattered(buffer, at, tensor), declared=declared)
 
     # --- pieces --------------------------------------------------------------------------------------------------
     def plain(self, x: Any) -> OnnxList:
