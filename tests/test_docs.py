@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from coldframe.cli.main import main
@@ -78,13 +79,15 @@ def _stripped(text: str) -> str:
 
 @pytest.fixture
 def namespace() -> Iterator[dict[str, object]]:
-    """What a page's code defines; processes that it began, and that a failure left behind, are ended."""
+    """What a page's code defines; processes that it began and left behind are ended, archives closed."""
     found: dict[str, object] = {}
     yield found
     for value in found.values():
         if isinstance(value, subprocess.Popen):
             value.kill()
             value.wait()
+        elif isinstance(value, np.lib.npyio.NpzFile):
+            value.close()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
