@@ -234,3 +234,17 @@ def test_a_list_without_elements_has_no_size() -> None:
     session = _in_one_island(c)
     with pytest.raises(cf.ExecutionError, match="shape"):
         session.run(c.fetches, {"x:0": ROWS, "n:0": 0})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int8", "uint8", "int16", "uint16", "bool"])
+def test_elements_of_any_size_are_written_in_any_order(dtype: str) -> None:
+    """ONNX Runtime writes into tensors of few dtypes; others are written as wider ones."""
+
+    def build() -> Any:
+        x = tf1.placeholder(tf.float32, [None, 3], name="x")
+        rows = tf.cast(x, dtype)
+        backwards = tf.TensorArray(dtype, 5, element_shape=[3])
+        _, filled = tf1.while_loop(lambda i, _: i < 5, lambda i, a: (i + 1, a.write(4 - i, rows[i])), (0, backwards))
+        return [tf.cast(filled.stack(), tf.float32)]
+
+    _in_one_island(case(build, {"x:0": np.abs(ROWS) * 50}, v2=True))

@@ -119,10 +119,13 @@ class FlowOnnx(ListsOnnx):
             return self.call(functions[k if 0 <= k < len(functions) else -1], args)
         if len(functions) != 2 or index.dtype is not dtypes.bool_:
             raise Unlowerable("more than two branches")
-        made = [self.traced([], functools.partial(self._with_held, f, args))[1] for f in functions]
-        promises = not all(_is_true(m[-1]) for m in made)
-        need = [_elements(a, b) for a, b in zip(*(m[:-1] for m in made), strict=True)]
-        pairs = [self.traced([], functools.partial(self._branch, f, args, need, promises)) for f in functions]
+        held: list[bool] = []
+        pairs = [self.traced([], functools.partial(self._tried, f, args, held)) for f in functions]
+        promises = not all(held)
+        made = (values if ok else values[:-1] for ok, (_, values) in zip(held, pairs, strict=True))
+        need = [_elements(a, b) for a, b in zip(*made, strict=True)]
+        if promises or any(n is not None for n in need):
+            pairs = [self.traced([], functools.partial(self._branch, f, args, need, promises)) for f in functions]
         graphs = [graph for graph, _ in pairs]
         joined = [_joined_branches(a, b) for a, b in zip(pairs[0][1], pairs[1][1], strict=True)]
         forms = [(v.dtype, v.dims) for v in map(_tensor, joined) if v is not None]
@@ -134,8 +137,11 @@ class FlowOnnx(ListsOnnx):
             self.promise(results.pop())
         return results
 
-    def _with_held(self, function: Any, args: Sequence[Any]) -> Values:
-        return [*self.call(function, args), self.held()]
+    def _tried(self, function: Any, args: Sequence[Any], held: list[bool]) -> Values:
+        """Return what a branch makes, and last, unless there is none, its promise; note down whether there is none."""
+        made, promise = self.call(function, args), self.held()
+        held.append(_is_true(promise))
+        return made if held[-1] else [*made, promise]
 
     def _branch(self, function: Any, args: Sequence[Any], need: Sequence[Dims | None], promises: bool) -> Values:
         """Return what a branch makes; its lists have tensors where those of the other branch have.

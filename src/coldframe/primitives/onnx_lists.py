@@ -20,6 +20,11 @@ from coldframe.primitives.onnx_complex import ComplexOnnx
 from coldframe.shapes import Shape
 
 _MOST = 1 << 24  # elements
+_SCATTERED = {d: d for d in (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64, dtypes.bool_)} | {
+    dtypes.float16: dtypes.float32, dtypes.bfloat16: dtypes.float32, dtypes.int8: dtypes.int32,
+    dtypes.uint8: dtypes.int32, dtypes.int16: dtypes.int32, dtypes.uint16: dtypes.int32, dtypes.uint32: dtypes.int64,
+}  # fmt: skip
+"""What ONNX Runtime writes into tensors, and as what it can write others without loss."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -236,7 +241,9 @@ class ListsOnnx(ComplexOnnx):
         return self.room(x, shape.dims)
 
     def _scattered(self, buffer: OnnxValue, at: OnnxValue, rows: OnnxValue) -> OnnxValue:
-        """Write rows; ONNX Runtime refuses indices that are out of range."""
-        if buffer.dtype.name not in ("float32", "float64", "int32", "int64", "bool"):
+        """Write rows; ONNX Runtime refuses indices that are out of range, and knows few dtypes here."""
+        wide = _SCATTERED.get(buffer.dtype)
+        if wide is None:
             raise Unlowerable(f"lists of {buffer.dtype} in ONNX Runtime")
-        return self.node("ScatterND", [buffer, at, rows], dims=buffer.dims)
+        made = self.node("ScatterND", [self.cast(buffer, wide), at, self.cast(rows, wide)], dims=buffer.dims)
+        return self.cast(made, buffer.dtype)
