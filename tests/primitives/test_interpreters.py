@@ -24,6 +24,7 @@ FOR_RULES = {
     "list_element_shape",
     "list_from", "list_gather", "list_get", "list_length", "list_make", "list_pop", "list_push", "list_resize",
     "list_scatter", "list_set", "list_stack",
+    "axes", "counts", "named", "natural", "part", "same_size", "size_of", "terms",
 }  # fmt: skip
 BUILDER = {n for n, _ in inspect.getmembers(Builder, callable)}
 VERBS = sorted(n for n, _ in inspect.getmembers(NumpyPrimitives, callable) if not n.startswith("_"))

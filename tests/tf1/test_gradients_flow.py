@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.ops import composite_tensor_ops
 
 from coldframe.graph.signatures import signature
 from coldframe.tf1.framework.build import Raw, raw
@@ -246,6 +247,30 @@ def test_ragged_variants() -> None:
             assert session.run(found, {"x:0": np.ones(5)})[0].tolist() == weights.tolist()
 
 
+def test_through_composite_tensors() -> None:
+    """As values of one kind of type spec, a ragged tensor: what flows back to its numbers, and not to its splits."""
+    splits, weights = np.array([0, 2, 2, 5]), np.arange(1.0, 6)
+    spec = tf.RaggedTensorSpec([3, None], tf.float64, 1, tf.int64)
+    value = tf.RaggedTensor.from_row_splits(tf.zeros(5, tf.float64), splits)
+    node = tf.function(lambda: composite_tensor_ops.composite_tensor_to_variants(value, spec)).get_concrete_function()
+    [made] = [n for n in node.graph.as_graph_def().node if n.op == "CompositeTensorVariantFromComponents"]
+    metadata = made.attr["metadata"].s
+
+    def program(g: Any) -> tuple[Any, list[Any]]:
+        x = g.Placeholder(dtype="float64", shape=[5], name="x")
+        one = g.CompositeTensorVariantFromComponents(components=[x, g.constant(splits)], metadata=metadata)
+        back = g.CompositeTensorVariantToComponents(
+            encoded=one, metadata=metadata, Tcomponents=[x.dtype, g.constant(splits).dtype]
+        )
+        return g.Mul(back[0], g.constant(weights)), [x]
+
+    with Graph().as_default() as graph:
+        y, xs = program(raw)
+        found = gradients(y, xs)
+        with Session(graph=graph, engine="reference") as session:
+            assert session.run(found, {"x:0": np.ones(5)})[0].tolist() == weights.tolist()
+
+
 def test_a_forbidden_gradient_says_why() -> None:
     with Graph().as_default():
         x = raw.Placeholder(dtype="float32", name="x")
@@ -262,3 +287,16 @@ def test_a_missing_gradient_names_the_op() -> None:
         y = raw.Mod(x, x, name="rest")
         with pytest.raises(LookupError, match=r"'rest' \(op type: Mod\)"):
             gradients(y, [x])
+
+
+def test_xlas_einsum_is_differentiated_like_tensorflows() -> None:
+    a, b = np.arange(6, dtype="f").reshape(2, 3), np.arange(12, dtype="f").reshape(3, 4)
+    found = []
+    for name, given in (("Einsum", lambda x, y: ([x, y],)), ("XlaEinsum", lambda x, y: (x, y))):
+        with Graph().as_default() as graph:
+            x, y = raw.Placeholder(dtype="float32", shape=[2, 3]), raw.Placeholder(dtype="float32", shape=[3, 4])
+            made = gradients(getattr(raw, name)(*given(x, y), equation="ij,jk->ki"), [x, y])
+            with Session(graph=graph, engine="reference") as session:
+                found.append(session.run(made, {x: a, y: b}))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)

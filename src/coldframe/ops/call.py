@@ -37,7 +37,7 @@ class Call:
     kwargs: dict[str, Any]
     groups: tuple[tuple[int, int] | int, ...]
     _rule_kwargs: dict[str, dict[str, Any]]
-    _static: tuple[int, ...] | None = None
+    _static: tuple[int, ...] | None = dataclasses.field(default=None, init=False)  # not another op's, in a copy
 
     def run(self, xp: Any, inputs: Sequence[Any], *, aspect: str = "", state: Any = None) -> list[Any]:
         """Run the body, or the rule called `aspect` where the op has one, and return its outputs in order."""

@@ -30,9 +30,10 @@ from coldframe.ops.datasets import HINTS, Function
 from coldframe.ops.lookup import initialize, table_of
 from coldframe.ops.queue_core import single_words
 from coldframe.ops.record_files import lines
-from coldframe.ops.state import State
+from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
+from coldframe.shapes import Shape
 
 
 # --- which ones ---
@@ -308,7 +309,7 @@ def _handed_on(name: str) -> Op:
 ))  # fmt: skip
 def thread_pool_handle(xp: Any, state: State) -> Any:
     """A thread pool, which nothing needs."""
-    return np.array(b"", object)
+    return Handle(state.node, "thread pool", variant, Shape(()))
 
 
 @op("ChooseFastestDataset", shape="-> []", stateful=True, ignores=(*HINTS, "N", "num_experiments"))

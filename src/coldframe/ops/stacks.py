@@ -13,6 +13,7 @@ import numpy as np
 from coldframe.dtypes import DType
 from coldframe.formats import wire
 from coldframe.ops import inference_state
+from coldframe.ops.backward import attrs_of
 from coldframe.ops.state import State
 from coldframe.ops.table import alias, op
 from coldframe.ops.tensor_array import scalar
@@ -199,6 +200,13 @@ def composite_from_components(xp: Any, components: list[Any], *, metadata: str, 
     return Composite(tuple(components), Tcomponents, _kind(metadata))
 
 
+@composite_from_components.gradient
+def _(g: Any, op: Any, dy: Any) -> Any:
+    made = g.CompositeTensorVariantToComponents(dy, **attrs_of(op, "metadata", "Tcomponents"))
+    parts = list(made) if isinstance(made, (list, tuple)) else [made]
+    return [part if x.dtype.is_floating else None for x, part in zip(op.inputs, parts, strict=True)]
+
+
 @op("CompositeTensorVariantToComponents", host=_HOST)
 def composite_to_components(xp: Any, encoded: Any, *, metadata: str, Tcomponents: tuple[DType, ...]) -> list[Any]:
     """The tensors that a composite one is made of; refused where it is of another kind or other dtypes."""
@@ -210,3 +218,9 @@ def composite_to_components(xp: Any, encoded: Any, *, metadata: str, Tcomponents
     if found.dtypes != Tcomponents:
         raise refuse("the composite tensor has other dtypes", expected=list(Tcomponents), found=list(found.dtypes))
     return list(found.components)
+
+
+@composite_to_components.gradient
+def _(g: Any, op: Any, *dys: Any) -> Any:
+    parts = [g.ZerosLike(out) if dy is None else dy for out, dy in zip(op.outputs, dys, strict=True)]
+    return g.CompositeTensorVariantFromComponents(parts, **attrs_of(op, "metadata"))

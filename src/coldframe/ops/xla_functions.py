@@ -57,7 +57,7 @@ def _reduced(state: State, f: Function, inputs: Sequence[Any], starts: Sequence[
     return _combined(state, f, rows, starts)
 
 
-@op("XlaReduce", stateful=True, no_gradient=True)
+@op("XlaReduce", stateful=True)
 def xla_reduce(
     xp: Any, state: State, input: Any, init_value: Any, *, dimensions_to_reduce: tuple[int, ...], reducer: Function
 ) -> Any:
@@ -74,7 +74,7 @@ def xla_variadic_reduce(
     return _reduced(state, reducer, input, init_value, dimensions_to_reduce)
 
 
-@op("XlaVariadicReduceV2", stateful=True, no_gradient=True)
+@op("XlaVariadicReduceV2", stateful=True)
 def xla_variadic_reduce_v2(
     xp: Any, state: State, inputs: list[Any], init_values: list[Any],
     *, dimensions_to_reduce: tuple[int, ...], reducer: Function,
@@ -113,7 +113,7 @@ def _settings(rank: int, *given: Any) -> list[list[Any]]:
     return values
 
 
-@op("XlaReduceWindow", stateful=True, no_gradient=True)
+@op("XlaReduceWindow", stateful=True)
 def xla_reduce_window(
     xp: Any, state: State, input: Any, init_value: Any, window_dimensions: Any, window_strides: Any,
     base_dilations: Any, window_dilations: Any, padding: Any, *, computation: Function,
@@ -130,7 +130,7 @@ def xla_reduce_window(
     return _combined(state, computation, [np.stack([full[t] for t in taps])], [init_value])
 
 
-@op("XlaSelectAndScatter", stateful=True, no_gradient=True)
+@op("XlaSelectAndScatter", stateful=True)
 def xla_select_and_scatter(
     xp: Any, state: State, operand: Any, window_dimensions: Any, window_strides: Any, padding: Any, source: Any,
     init_value: Any, *, select: Function, scatter: Function,
@@ -164,7 +164,7 @@ def xla_select_and_scatter(
 
 
 # --- scatter ------------------------------------------------------------------------------------------------------
-@op("XlaScatter", stateful=True, ignores=("indices_are_sorted",), no_gradient=True)
+@op("XlaScatter", stateful=True, ignores=("indices_are_sorted",))
 def xla_scatter(
     xp: Any, state: State, operand: Any, scatter_indices: Any, updates: Any,
     *, update_computation: Function, dimension_numbers: str,
@@ -220,13 +220,13 @@ def _scattered(state: State, f: Function, x: Array, at: Array, new: Array) -> Ar
 _SORTS = "ONNX sorts by picking the largest, and no keys of some dtypes"
 
 
-@op("XlaSort", host=_SORTS, no_gradient=True)
+@op("XlaSort", host=_SORTS)
 def xla_sort(xp: Any, input: Array) -> Any:
     """The elements along the last dimension in rising order, NaN last."""
     return np.sort(input, axis=-1) if input.ndim else input
 
 
-@op("XlaKeyValueSort", host=_SORTS, no_gradient=True)
+@op("XlaKeyValueSort", host=_SORTS)
 def xla_key_value_sort(xp: Any, keys: Array, values: Array) -> tuple[Any, Any]:
     """`keys` in rising order along the last dimension, and `values` moved alike."""
     if keys.shape != values.shape:
@@ -237,7 +237,7 @@ def xla_key_value_sort(xp: Any, keys: Array, values: Array) -> tuple[Any, Any]:
     return np.take_along_axis(keys, order, -1), np.take_along_axis(values, order, -1)
 
 
-@op("XlaVariadicSort", stateful=True, ignores=("is_stable",), no_gradient=True)
+@op("XlaVariadicSort", stateful=True, ignores=("is_stable",))
 def xla_variadic_sort(xp: Any, state: State, inputs: list[Any], dimension: Any, *, comparator: Function) -> list[Any]:
     """Inputs of one shape sorted together along a dimension, so that `comparator` holds of neighbours; stable.
 
@@ -290,7 +290,7 @@ def _network(rows: int, n: int, less: Callable[[Array, Array], Array]) -> Array:
 _FLOATS = {"bfloat16": (7, 8), "float16": (10, 5), "float32": (23, 8), "float64": (52, 11)}
 
 
-@op("XlaReducePrecision", host="bits are cut off", no_gradient=True)
+@op("XlaReducePrecision", host="bits are cut off")
 def xla_reduce_precision(xp: Any, operand: Array, *, exponent_bits: int, mantissa_bits: int) -> Any:
     """`operand` rounded, to even, to what a format of fewer bits could hold; what is too large becomes infinite."""
     if exponent_bits < 1 or mantissa_bits < 0:
@@ -315,7 +315,7 @@ def xla_reduce_precision(xp: Any, operand: Array, *, exponent_bits: int, mantiss
 
 
 # --- control flow -------------------------------------------------------------------------------------------------
-@op("XlaIf", stateful=True, no_gradient=True)
+@op("XlaIf", stateful=True)
 def xla_if(
     xp: Any, state: State, cond: Any, inputs: list[Any], *, then_branch: Function, else_branch: Function
 ) -> list[Any]:
@@ -323,7 +323,7 @@ def xla_if(
     return flow.if_.body(xp, state, cond, inputs, then_branch=then_branch, else_branch=else_branch)  # type: ignore[no-any-return]
 
 
-@op("XlaWhile", stateful=True, no_gradient=True)
+@op("XlaWhile", stateful=True)
 def xla_while(xp: Any, state: State, input: list[Any], *, cond: Function, body: Function) -> list[Any]:
     """`body` applied to the loop variables as long as `cond` holds for them."""
     return flow.while_.body(xp, state, input, cond=cond, body=body)  # type: ignore[no-any-return]

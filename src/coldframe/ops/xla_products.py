@@ -12,6 +12,7 @@ from typing import Any
 
 from coldframe.dtypes import DType
 from coldframe.ops import einsum as sums
+from coldframe.ops.backward import linear as back
 from coldframe.ops.layouts import check_rank
 from coldframe.ops.linear import known
 from coldframe.ops.table import op
@@ -23,7 +24,7 @@ _CONV = ("window_strides", "padding", "lhs_dilation", "rhs_dilation", "feature_g
 _PRECISION = ("precision_config",)
 
 
-@op("XlaDot", heavy=True, ignores=_PRECISION, no_gradient=True)
+@op("XlaDot", heavy=True, ignores=_PRECISION)
 def xla_dot(xp: Any, lhs: Any, rhs: Any, *, dimension_numbers: str) -> Any:
     """The sum of products over any dimensions: [shared..., free of lhs..., free of rhs...]."""
     n = dot_numbers(dimension_numbers)
@@ -55,20 +56,20 @@ def _product(dims: Sequence[Any]) -> Any:
     return total
 
 
-@op("XlaDotV2", heavy=True, ignores=_PRECISION, no_gradient=True)
+@op("XlaDotV2", heavy=True, ignores=_PRECISION)
 def xla_dot_v2(xp: Any, lhs: Any, rhs: Any, *, dimension_numbers: str, preferred_element_type: DType) -> Any:
     """`XlaDot` whose operands may differ in dtype, computed in the dtype of the result."""
     x, y = xp.cast(lhs, preferred_element_type), xp.cast(rhs, preferred_element_type)
     return xla_dot.body(xp, x, y, dimension_numbers=dimension_numbers)
 
 
-@op("XlaEinsum", heavy=True, no_gradient=True)
+@op("XlaEinsum", heavy=True, gradient=back.einsum)
 def xla_einsum(xp: Any, a: Any, b: Any, *, equation: str) -> Any:
     """Einstein summation of two operands."""
     return sums.einsum.body(xp, [a, b], equation=equation)
 
 
-@op("XlaConv", heavy=True, windows=True, ignores=_PRECISION, no_gradient=True, static=_CONV)
+@op("XlaConv", heavy=True, windows=True, ignores=_PRECISION, static=_CONV)
 def xla_conv(
     xp: Any, lhs: Any, rhs: Any, window_strides: Any, padding: Any, lhs_dilation: Any, rhs_dilation: Any,
     feature_group_count: Any, *, dimension_numbers: str,
@@ -78,7 +79,7 @@ def xla_conv(
     return _convolve(xp, lhs, rhs, settings, dimension_numbers, 1)
 
 
-@op("XlaConvV2", heavy=True, windows=True, ignores=_PRECISION, no_gradient=True, static=_CONV)
+@op("XlaConvV2", heavy=True, windows=True, ignores=_PRECISION, static=_CONV)
 def xla_conv_v2(
     xp: Any, lhs: Any, rhs: Any, window_strides: Any, padding: Any, lhs_dilation: Any, rhs_dilation: Any,
     feature_group_count: Any, *, dimension_numbers: str, preferred_element_type: DType, batch_group_count: int,

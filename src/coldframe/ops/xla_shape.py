@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from coldframe import dtypes
+from coldframe.ops import backward as back
 from coldframe.ops.linear import known
 from coldframe.ops.table import alias, op
 from coldframe.ops.xla_numbers import index_numbers, rest, within
@@ -49,7 +50,7 @@ def _spread(xp: Any, x: Any, value: Any, axis: int, k: int) -> Any:
 _PADS = ("padding_low", "padding_high", "padding_interior")
 
 
-@op("XlaPad", static=_PADS, no_gradient=True)
+@op("XlaPad", static=_PADS)
 def xla_pad(xp: Any, input: Any, padding_value: Any, padding_low: Any, padding_high: Any, padding_interior: Any) -> Any:
     """`input` with a value around and between its elements; where padding is negative, without its border."""
     rank = xp.rank(input)
@@ -80,7 +81,7 @@ def _check_starts(xp: Any, starts: Any, rank: int) -> None:
         raise refuse("where the slice begins", expected=f"{rank} numbers", found=f"rank {xp.rank(starts)}")
 
 
-@op("XlaDynamicSlice", static=("size_indices",), no_gradient=True)
+@op("XlaDynamicSlice", static=("size_indices",))
 def xla_dynamic_slice(xp: Any, input: Any, start_indices: Any, size_indices: Any) -> Any:
     """The box of fixed sizes at `start_indices`, moved so that it lies inside."""
     _check_starts(xp, start_indices, xp.rank(input))
@@ -91,7 +92,7 @@ def xla_dynamic_slice(xp: Any, input: Any, start_indices: Any, size_indices: Any
     return xp.slice(input, xp.stack(starts, 0), np.array(sizes, np.int64))
 
 
-@op("XlaDynamicUpdateSlice", no_gradient=True)
+@op("XlaDynamicUpdateSlice")
 def xla_dynamic_update_slice(xp: Any, input: Any, update: Any, indices: Any) -> Any:
     """`input` with `update` written over the box at `indices`, moved so that it lies inside."""
     rank = xp.rank(input)
@@ -115,7 +116,7 @@ def xla_dynamic_update_slice(xp: Any, input: Any, update: Any, indices: Any) -> 
 
 
 # --- gather -------------------------------------------------------------------------------------------------------
-@op("XlaGather", static=("slice_sizes",), ignores=("indices_are_sorted",), no_gradient=True)
+@op("XlaGather", static=("slice_sizes",), ignores=("indices_are_sorted",))
 def xla_gather(xp: Any, operand: Any, start_indices: Any, slice_sizes: Any, *, dimension_numbers: str) -> Any:
     """A window of `operand` for each index vector, moved so that it lies inside."""
     n, rank = index_numbers(dimension_numbers), xp.rank(operand)
@@ -186,7 +187,7 @@ def _spread_out(xp: Any, at: Sequence[Any]) -> list[Any]:
 
 
 # --- broadcasting -------------------------------------------------------------------------------------------------
-@op("XlaBroadcastHelper", static=("broadcast_dims",), no_gradient=True)
+@op("XlaBroadcastHelper", static=("broadcast_dims",))
 def xla_broadcast_helper(xp: Any, lhs: Any, rhs: Any, broadcast_dims: Any) -> tuple[Any, Any]:
     """Both operands, the one of lower rank with dimensions of size 1 so that its own lie at `broadcast_dims`."""
     at = xp.static(broadcast_dims).astype(int).tolist()
@@ -207,7 +208,7 @@ def xla_broadcast_helper(xp: Any, lhs: Any, rhs: Any, broadcast_dims: Any) -> tu
 _HOW = ("sharding", "unspecified_dims")
 
 
-@op("XlaSharding", ignores=_HOW, elementwise=True, no_gradient=True)
+@op("XlaSharding", ignores=_HOW, elementwise=True, gradient=back.passed)
 def xla_sharding(xp: Any, input: Any) -> Any:
     """`input`: over how many devices it is spread is no matter on one."""
     return input
@@ -216,25 +217,25 @@ def xla_sharding(xp: Any, input: Any) -> Any:
 xla_cluster_output = alias("XlaClusterOutput", xla_sharding, ignores=())
 
 
-@op("XlaOptimizationBarrier", no_gradient=True)
+@op("XlaOptimizationBarrier")
 def xla_optimization_barrier(xp: Any, input: list[Any]) -> list[Any]:
     """Its inputs, which XLA's compiler does not move operations across."""
     return input
 
 
-@op("XlaSetBound", no_gradient=True)
+@op("XlaSetBound")
 def xla_set_bound(xp: Any, input: Any, bound: Any) -> Any:
     """`input`, of which XLA is told a bound."""
     return input
 
 
-@op("XlaRemoveDynamicDimensionSize", no_gradient=True)
+@op("XlaRemoveDynamicDimensionSize")
 def xla_remove_dynamic_dimension_size(xp: Any, input: Any, dim_index: Any) -> Any:
     """`input`: all sizes are what they are."""
     return input
 
 
-@op("XlaReplicaId", no_gradient=True)
+@op("XlaReplicaId")
 def xla_replica_id(xp: Any) -> Any:
     """0: there is one replica."""
     return xp.asarray(np.int32(0), dtypes.int32)
