@@ -50,6 +50,8 @@ _DTYPE = operator.attrgetter("dtype")
 _MODEL, _WEIGHTS = "model.onnx", "weights"  # files of a program that processes share
 _LARGE: Final = 1 << 20  # bytes of weights, from which on it matters how many copies there are
 _MOST_OUTPUTS = 1000  # of one node; beyond it compiling takes longer than running
+_BRIEFLY: Final = (1, 27)  # from this version on, threads can be told how long to spin
+_MOMENT: Final = "20"  # microseconds; as long as threads wait for each other from node to node, and no longer
 
 
 @dataclasses.dataclass(slots=True)
@@ -365,9 +367,11 @@ class OnnxProgram:
         so.intra_op_num_threads = self._threads
         _share_memory()
         so.add_session_config_entry("session.use_env_allocators", "1")
-        if not self._spin:
+        if not self._spin and _version(ort) < _BRIEFLY:
             so.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        elif not self._alone:
+        elif not self._spin:
+            so.add_session_config_entry("session.intra_op.spin_duration_us", _MOMENT)
+        if not self._spin or not self._alone:
             so.add_session_config_entry("session.force_spinning_stop", "1")
         return so
 
@@ -471,6 +475,10 @@ def _share_memory() -> None:
 
     kind = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(kind, None)  # where the process has one already, that stays
+
+
+def _version(ort: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in ort.__version__.split(".")[:2])
 
 
 def _bits(a: Any) -> tuple[Any, int]:
