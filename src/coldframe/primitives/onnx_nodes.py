@@ -68,3 +68,8 @@ def set_attribute(a: Any, value: Any) -> None:
     else:
         a.type = 6
         a.floats.extend(float(v) for v in value)
+
+
+def op_types(text: str) -> frozenset[str]:
+    """Return the op types that are named in `text`, with spaces between them."""
+    return frozenset(text.split())

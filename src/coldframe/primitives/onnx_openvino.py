@@ -21,35 +21,32 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.primitives.onnx_nodes import op_types
 
 Dims = tuple[int | None, ...]
 Facts = Mapping[str, tuple[DType, Dims]]
 """Dtype and dimensions of the tensors of a model, by name."""
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_COMPUTES: Final = _names(
+_COMPUTES: Final = op_types(
     "Add Sub Mul Div Pow Sqrt Reciprocal Exp Log Erf Abs Neg Max Min Clip Relu LeakyRelu Elu Selu Sigmoid Tanh Softplus"
     " Softsign HardSigmoid HardSwish Gelu Mish Conv MatMul Gemm FusedMatMul BatchNormalization LayerNormalization"
     " Softmax LogSoftmax AveragePool GlobalAveragePool MaxPool ReduceMean ReduceSum ReduceMax ReduceMin ReduceSumSquare"
     " ReduceL2"
 )
 """On float32."""
-_MOVES: Final = _names(
+_MOVES: Final = op_types(
     "Identity Transpose Reshape Flatten Squeeze Unsqueeze Concat Split Slice Pad Expand Tile Where Gather"
 )
 _MOVED: Final = frozenset(("float32", "int32", "int64", "bool"))
-_SAME: Final = _names("Identity Transpose Reshape Flatten Squeeze Unsqueeze")
+_SAME: Final = op_types("Identity Transpose Reshape Flatten Squeeze Unsqueeze")
 """Those that make as many elements as they are given."""
 _WINDOWS: Final = frozenset(("Conv", "MaxPool", "AveragePool"))
 _RESIZES: Final = frozenset(("Slice", "Pad", "Tile", "Expand", "Split"))
-_SUMS: Final = _names("ReduceSum ReduceMean ReduceSumSquare ReduceL2")
+_SUMS: Final = op_types("ReduceSum ReduceMean ReduceSumSquare ReduceL2")
 _MANY: Final = 1024
-_COMPARES: Final = _names("Equal Less LessOrEqual Greater GreaterOrEqual")
-_TRUTHS: Final = _names("And Or Not Xor")
+_COMPARES: Final = op_types("Equal Less LessOrEqual Greater GreaterOrEqual")
+_TRUTHS: Final = op_types("And Or Not Xor")
 _SIZES: Final = frozenset(("Shape", "Size"))
 _CASTS: Final = frozenset(
     (a, b) for a in ("bool", "int32", "int64") for b in ("float32", "int32", "int64", "bool") if b != "bool" or a == b

@@ -23,6 +23,7 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.primitives.onnx_builder import Dims, OnnxValue
 from coldframe.primitives.onnx_layout import LayoutOnnx
+from coldframe.primitives.onnx_nodes import op_types
 
 _MOST: Final = (1 << 31) - 1
 _FEW: Final = 64  # integers of a constant that are looked at
@@ -46,26 +47,22 @@ def integers(terms: Terms | None) -> tuple[int | None, ...] | None:
     return None if terms is None else tuple(t if isinstance(t, int) else None for t in terms)
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_ALIKE: Final = _names(
+_ALIKE: Final = op_types(
     "Abs BatchNormalization Cast Ceil Clip CumSum Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN"
     " LayerNormalization LeakyRelu Log LogSoftmax Mish Neg Not Reciprocal Relu Round ScatterElements ScatterND Selu"
     " Sigmoid Sign Softmax Softplus Softsign Sqrt Tanh"
 )
 """Results have the sizes of the first input."""
-_SPREAD: Final = _names(
+_SPREAD: Final = op_types(
     "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mod Mul Or PRelu Pow Sub Where Xor"
 )
 """Inputs are broadcast."""
-_EXAMPLES: Final = _names("AveragePool Conv ConvTranspose GlobalAveragePool GlobalMaxPool MaxPool")
+_EXAMPLES: Final = op_types("AveragePool Conv ConvTranspose GlobalAveragePool GlobalMaxPool MaxPool")
 """As many examples come out as go in."""
-_REDUCES: Final = _names("ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare")
-_NATURAL: Final = _names("ArgMax ArgMin NonMaxSuppression NonZero Shape Size")
-_MOVES: Final = _names("Expand Flatten Gather Identity Reshape Slice Split Squeeze Tile Transpose Unsqueeze")
-_KEEPS: Final = _names("Cast Identity Reshape Squeeze Unsqueeze")
+_REDUCES: Final = op_types("ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare")
+_NATURAL: Final = op_types("ArgMax ArgMin NonMaxSuppression NonZero Shape Size")
+_MOVES: Final = op_types("Expand Flatten Gather Identity Reshape Slice Split Squeeze Tile Transpose Unsqueeze")
+_KEEPS: Final = op_types("Cast Identity Reshape Squeeze Unsqueeze")
 """Of few integers, the same ones come out."""
 
 
