@@ -45,7 +45,7 @@ def model(path: Path) -> cf.Model:
 
 
 def _short(model: cf.Model) -> list[bool]:
-    return [direct is not None for direct, _ in model._short.values()]
+    return [known is not None for known in model._short.values()]
 
 
 Y = np.arange(8, dtype=np.float32).reshape(4, 2)
@@ -149,6 +149,24 @@ def test_few_ways_are_remembered(model: cf.Model, monkeypatch: pytest.MonkeyPatc
     assert (None, ("product",), ("x", "y")) in model._short
 
 
+def test_what_was_asked_for_the_last_time_is_not_mistaken_for_something_else(model: cf.Model) -> None:
+    """The short way that was taken last is tried first."""
+    product, total = X @ Y, (X @ Y).sum()
+    names = ["product"]
+    for fetches in (names, ("product",), ["total"], names, np.array(["product", "total"]), {"total": 0}) * 2:
+        for feeds in ({"x": X, "y": Y}, {"y:0": Y, "x:0": X}, {"y": Y, "x": X}):
+            got = model.run(feeds, fetches)  # type: ignore[arg-type]
+            assert list(got) == list(fetches)
+            for name, value in got.items():
+                np.testing.assert_allclose(value, product if name == "product" else total, rtol=1e-5)
+    names[0] = "total"  # the caller's list: what is remembered is what it was
+    assert list(model.run({"x": X, "y": Y}, names)) == ["total"]
+    with pytest.raises(FeedError, match="must be fed"):
+        model.run({"x": X}, ["total"])
+    with pytest.raises(cf.NotFoundError, match="z"):
+        model.run({"x": X, "y": Y, "z": Y}, ["total"])
+
+
 def test_random_numbers_differ_from_run_to_run(tmp_path: Path) -> None:
     def build() -> None:
         x = tf1.placeholder(tf.float32, [None, 4], name="x")
@@ -237,8 +255,9 @@ def test_sizes_are_checked(dims: tuple[int | None, ...], fits: list[Any], others
     guard = Guard(ref, dtypes.float32, dims)
     # (Two forms: of one, the engine looks at sizes by itself.)
     forms = [Compiled([], {}, (guard,), (ref,), {}, lambda values: values, fresh=True)] * 2
-    run = way(forms, [ref], [ref])
+    run = way(forms, {"fed": ref}, {"got": ref})
     for shape in (*fits, *others):
         value = np.zeros(shape, np.float32)
-        assert (run([value]) is not None) == guard.accepts(value) == (shape in fits)
-        assert run([value.astype(np.float64)]) is None
+        assert (run({"fed": value}) is not None) == guard.accepts(value) == (shape in fits)
+        assert run({"fed": value.astype(np.float64)}) is None
+        assert run({"fed": value, "more": value}) is run({"other": value}) is None

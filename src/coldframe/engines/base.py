@@ -8,7 +8,7 @@ on numpy as host steps.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -158,8 +158,11 @@ class Held:
         raise NotImplementedError
 
 
-Short = Callable[[Collection[Any]], Sequence[Any] | None]
-"""Computes results from values. None where it does not take such values, or fails."""
+Short = Callable[[Mapping[str, Any]], dict[str, Any] | None]
+"""Computes results from feeds, both under the names that a caller has for them.
+
+None where it does not take such feeds, which are more, fewer or others, or fails.
+"""
 
 
 class Runner(Protocol):
@@ -173,15 +176,14 @@ class Runner(Protocol):
     engine: str
     reason: str
 
-    def short(self, places: Sequence[int], kinds: Sequence[np.dtype[Any]], wanted: Sequence[int]) -> Short | None:
+    def short(self, feeds: Mapping[str, np.dtype[Any]], fetches: Mapping[str, int]) -> Short | None:
         """Return what does as `Compiled.run` with as little as possible around it; None where there is no such thing.
 
         It takes nothing but arrays that the inputs' guards accept; of all else it returns None.
 
         Args:
-            places: for each of `Compiled.inputs`, the place of its value among those that the function gets.
-            kinds: the dtypes of these, in their order.
-            wanted: which of `Compiled.outputs` it returns, in this order: arrays of the caller's own, numpy's scalars.
+            feeds: the names under which it gets the values of `Compiled.inputs`, in their order, and the dtypes.
+            fetches: which of `Compiled.outputs` it returns, by name: arrays of the caller's own, numpy's scalars.
         """
 
 

@@ -436,16 +436,17 @@ class OnnxProgram:
             for g, d in zip(got, self._outputs, strict=True)
         ]
 
-    def short(self, places: Sequence[int], kinds: Sequence[np.dtype[Any]], wanted: Sequence[int]) -> Short | None:
+    def short(self, feeds: Mapping[str, np.dtype[Any]], fetches: Mapping[str, int]) -> Short | None:
         """See `Runner.short`. There is one where users see the very arrays that the session takes and gives."""
+        wanted = tuple(fetches.values())
         results = [self._outputs[i] for i in wanted]
-        plain = all(isinstance(d, np.dtype) and d.kind in WIRED for d in (*kinds, *results))
-        if self._promised or not plain or len(places) != len(self._input_names) or len({*wanted}) != len(wanted):
+        plain = all(isinstance(d, np.dtype) and d.kind in WIRED for d in (*feeds.values(), *results))
+        if self._promised or not plain or len(feeds) != len(self._input_names) or len({*wanted}) != len(wanted):
             return None
-        by_place = dict(zip(places, self._input_names, strict=True))
-        inputs = [(by_place[i], kind) for i, kind in enumerate(kinds)]
+        inputs = [(fed, name, kind) for (fed, kind), name in zip(feeds.items(), self._input_names, strict=True)]
+        outputs = {key: self._names[i] for key, i in fetches.items()}
         scalars = any(i in self._scalars for i in wanted)
-        return onnx_short.short(self._session, inputs, self._conditions, [self._names[i] for i in wanted], scalars)
+        return onnx_short.short(self._session, inputs, self._conditions, outputs, scalars)
 
 
 def _stacked(v: Any) -> Any:

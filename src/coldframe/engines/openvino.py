@@ -18,7 +18,7 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -129,7 +129,7 @@ class OpenVinoProgram:
         made = self.answer(values)
         return self._spare(values) if made is None else made
 
-    def short(self, places: Sequence[int], kinds: Sequence[Any], wanted: Sequence[int]) -> None:
+    def short(self, feeds: Mapping[str, Any], fetches: Mapping[str, int]) -> None:
         """There is nothing shorter: values are looked at before each run."""
 
     def answer(self, values: list[Any]) -> list[Any] | None:

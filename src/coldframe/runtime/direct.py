@@ -10,7 +10,7 @@ tuple and each dictionary made takes half a microsecond. So there is one functio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,36 +20,38 @@ from coldframe.graph.names import TensorRef
 from coldframe.runtime.plan import Plan
 from coldframe.runtime.steps import IslandStep
 
+Names = Mapping[str, TensorRef]
+
 
 class Direct:
     """Runs a plan of one island.
 
     Args:
         step: the island.
-        fed: the tensors that are fed, in the order in which it gets their values.
-        fetches: the tensors wanted.
+        fed: the tensors that are fed, by the names under which it gets their values.
+        fetches: the tensors wanted, by the names under which it returns them.
 
     Attributes:
-        run: takes the values that are fed and returns those fetched; None where the plan itself has to be run.
+        run: takes what is fed and returns what is fetched; None where the plan itself has to be run.
     """
 
     __slots__ = ("_fed", "_fetches", "_step", "_variants", "run")
     run: Short
 
-    def __init__(self, step: IslandStep, fed: Sequence[TensorRef], fetches: Sequence[TensorRef]) -> None:
-        self._step, self._fed, self._fetches = step, tuple(fed), tuple(fetches)
+    def __init__(self, step: IslandStep, fed: Names, fetches: Names) -> None:
+        self._step, self._fed, self._fetches = step, fed, fetches
         self._variants = -1
         self.look()
 
     @classmethod
-    def of(cls, plan: Plan, fed: Sequence[TensorRef], fetches: Sequence[TensorRef]) -> Direct | None:
+    def of(cls, plan: Plan, fed: Names, fetches: Names) -> Direct | None:
         """Return the short way through `plan`, or None where there is none."""
-        if len(plan.steps) != 1 or plan.skip or plan.seen is not None or len({*fed}) != len(fed):
+        if len(plan.steps) != 1 or plan.skip or plan.seen is not None or len({*fed.values()}) != len(fed):
             return None
         step = plan.steps[0]
-        if not isinstance(step, IslandStep) or step.writes or not set(step.sources) <= set(fed):
+        if not isinstance(step, IslandStep) or step.writes or not set(step.sources) <= {*fed.values()}:
             return None
-        return cls(step, fed, fetches) if set(fetches) <= set(step.results) else None
+        return cls(step, fed, fetches) if {*fetches.values()} <= set(step.results) else None
 
     def look(self) -> None:
         """Take over what was compiled since: to be called after the plan was run."""
@@ -65,31 +67,34 @@ class Direct:
             compiled.draws
             or compiled.constants
             or not compiled.fresh
-            or {g.ref for g in compiled.inputs} != {*self._fed}
+            or {g.ref for g in compiled.inputs} != {*self._fed.values()}
         ):
             return False
         return all(g.pinned is None and g.dtype.kind not in "so" for g in compiled.inputs)
 
 
-def way(variants: Sequence[Compiled], fed: Sequence[TensorRef], fetches: Sequence[TensorRef]) -> Short:
+def way(variants: Sequence[Compiled], fed: Names, fetches: Names) -> Short:
     """Return a function of the values of `fed`: it gives those of `fetches`, or None where nothing is made for such.
 
     Args:
         variants: compiled forms of an island, which read all of `fed` and nothing else.
-        fed: tensors.
-        fetches: some of their outputs.
+        fed: tensors by name.
+        fetches: some of their outputs by name.
     """
     if len(variants) == 1:
         own = _engines_own(variants[0], fed, fetches)
         if own is not None:
             return own
-    forms = [(_checks(c, fed), _in_order(c, fed, fetches)) for c in variants]
+    forms = [(_checks(c, fed), _call(c, fed, fetches)) for c in variants]
 
-    def run(values: Collection[Any]) -> Sequence[Any] | None:
+    def run(feeds: Mapping[str, Any]) -> dict[str, Any] | None:
+        if len(feeds) != len(fed):
+            return None
+        values = [feeds.get(name) for name in fed]
         for checks, call in forms:
             if all(map(_fits, values, checks)):
                 try:
-                    return call(values)
+                    return call(feeds)
                 except EngineFailure:  # the long way says what is wrong, or has numpy answer
                     return None
         return None
@@ -97,31 +102,28 @@ def way(variants: Sequence[Compiled], fed: Sequence[TensorRef], fetches: Sequenc
     return run
 
 
-def _engines_own(compiled: Compiled, fed: Sequence[TensorRef], fetches: Sequence[TensorRef]) -> Short | None:
+def _engines_own(compiled: Compiled, fed: Names, fetches: Names) -> Short | None:
     """Return what the engine has for this. It checks values by itself, which takes long where they do not fit."""
     if compiled.runner is None:
         return None
-    dtypes = {g.ref: g.dtype.numpy for g in compiled.inputs}
-    places = [fed.index(g.ref) for g in compiled.inputs]
-    return compiled.runner.short(places, [dtypes[r] for r in fed], [compiled.outputs.index(r) for r in fetches])
+    names = {ref: name for name, ref in fed.items()}
+    dtypes = {names[g.ref]: g.dtype.numpy for g in compiled.inputs}
+    return compiled.runner.short(dtypes, {name: compiled.outputs.index(r) for name, r in fetches.items()})
 
 
-def _in_order(
-    compiled: Compiled, fed: Sequence[TensorRef], fetches: Sequence[TensorRef]
-) -> Callable[[Collection[Any]], Sequence[Any] | None]:
+def _call(compiled: Compiled, fed: Names, fetches: Names) -> Short:
     """Return what takes the values of `fed`, which fit, and gives those of `fetches` as callers may keep them."""
     own = _engines_own(compiled, fed, fetches)
     if own is not None:
         return own
-    at = {r: i for i, r in enumerate(fed)}
-    given = [at[g.ref] for g in compiled.inputs]
-    wanted = [compiled.outputs.index(r) for r in fetches]
+    names = {ref: name for name, ref in fed.items()}
+    given = [names[g.ref] for g in compiled.inputs]
+    wanted = [(name, compiled.outputs.index(r)) for name, r in fetches.items()]
     run = compiled.run
 
-    def call(values: Collection[Any]) -> Sequence[Any]:
-        values = list(values)
-        made = run([values[i] for i in given])
-        return [_own(made[i]) for i in wanted]
+    def call(feeds: Mapping[str, Any]) -> dict[str, Any]:
+        made = run([feeds[name] for name in given])
+        return {name: _own(made[i]) for name, i in wanted}
 
     return call
 
@@ -129,10 +131,10 @@ def _in_order(
 _Check = tuple[Any, int, int, Dims, Dims]
 
 
-def _checks(compiled: Compiled, fed: Sequence[TensorRef]) -> list[_Check]:
+def _checks(compiled: Compiled, fed: Names) -> list[_Check]:
     """Return what is checked of each value: its dtype, and what `_sizes` says."""
     guards = {g.ref: g for g in compiled.inputs}
-    return [(g.dtype.numpy, *_sizes(g.dims)) for g in (guards[r] for r in fed)]
+    return [(g.dtype.numpy, *_sizes(g.dims)) for g in (guards[r] for r in fed.values())]
 
 
 def _fits(v: Any, check: _Check) -> bool:

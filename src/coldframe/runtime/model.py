@@ -21,7 +21,8 @@ from coldframe.shapes import TensorSpec
 
 _SERVING: Final = "serving_default"
 _GUESSED: Final = "default"
-_LONG: Final[tuple[Direct | None, tuple[str, ...]]] = (None, ())
+_Asked = tuple[type, Any, str | None, Direct]
+"""What was asked for: the fetches with their type, the signature, and the short way to run that."""
 _REMEMBERED: Final = 64  # combinations of feeds and fetches that may have a short way, as many as plans are kept
 
 
@@ -58,7 +59,8 @@ class Model:
         self.session.state.mapped = mapped
         self._lock = threading.Lock()
         self._turns = threading.Lock()
-        self._short: dict[Any, tuple[Direct | None, tuple[str, ...]]] = {}
+        self._short: dict[Any, _Asked | None] = {}
+        self._last: _Asked | None = None
         self._initialized = False
 
     @functools.cached_property
@@ -96,39 +98,54 @@ class Model:
         Raises:
             NotFoundError, FeedError, UnsupportedOpError, ExecutionError: as `Session.run`.
         """
+        last = self._last
+        # (First what was asked for the last time: of a tiny model's run, each tuple made takes a hundredth.)
+        if last is not None and type(fetches) is last[0] and fetches == last[1] and signature == last[2] and feeds:
+            found = last[3].run(feeds)
+            if found is not None:
+                return found
         feeds = feeds or {}
         asked = (signature, None if fetches is None else tuple(fetches), tuple(feeds))
-        short, keys = self._short.get(asked, _LONG)
-        if short is not None:
-            values = short.run(feeds.values())
-            if values is not None:
-                # (As many; of a tiny model's run, each of the calls that the other way takes is a hundredth.)
-                return {keys[0]: values[0]} if len(keys) == 1 else dict(zip(keys, values))  # noqa: B905
+        known = self._short.get(asked)
+        if known is not None and known is not last:
+            found = known[3].run(feeds)
+            if found is not None:
+                self._last = known
+                return found
+        fed, wanted, given = self._named(feeds, fetches, signature)
+        values: dict[str, Any] = self.run_graph(wanted, given)
+        if asked not in self._short:
+            whole = len(given) == len(feeds)  # no defaults, and no tensor under two names
+            self._remember(asked, type(fetches), self.session.direct(wanted, fed, feeds) if whole else None)
+        elif known is not None:
+            known[3].look()
+        return values
+
+    def _named(
+        self, feeds: Mapping[str, Any], fetches: Sequence[str] | None, signature: str | None
+    ) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+        """Return the tensors' names by those of `feeds` and of `fetches`, and what is fed by tensor name."""
         names = self._signature(signature) if fetches is None or signature is not None else self._default()
         inputs, outputs = (names.inputs, names.outputs) if names is not None else ({}, {})
         if fetches is None:
             fetches = list(outputs)
             if not fetches:
                 raise MisuseError("nothing to fetch", hint="name the tensors you want: `coldframe names` lists them")
-        given = {self._tensor(inputs, k): v for k, v in feeds.items()}
+        fed = {k: self._tensor(inputs, k) for k in feeds}
+        given = {fed[k]: v for k, v in feeds.items()}
         if names is not None:
             for key, value in names.defaults.items():
                 given.setdefault(inputs[key].name, value)
-        wanted = {f: self._tensor(outputs, f) for f in fetches}
-        found: dict[str, Any] = self.run_graph(wanted, given)
-        if asked not in self._short:
-            whole = len(given) == len(feeds)  # no defaults, and no tensor under two names
-            self._remember(asked, self.session.direct(wanted.values(), given) if whole else None, wanted)
-        elif short is not None:
-            short.look()
-        return found
+        return fed, {f: self._tensor(outputs, f) for f in fetches}, given
 
-    def _remember(self, asked: Any, short: Direct | None, wanted: Mapping[str, str]) -> None:
-        """Keep the short way of what was asked; the oldest goes where there are many."""
+    def _remember(self, asked: Any, kind: type, short: Direct | None) -> None:
+        """Keep the short way of what was asked, with fetches of some type; the oldest goes where there are many."""
+        signature, fetches, _ = asked
+        wanted = fetches if fetches is None or kind is tuple else list(fetches)
         with self._lock:
             if len(self._short) >= _REMEMBERED:
                 del self._short[next(iter(self._short))]
-            self._short[asked] = short, tuple(wanted)
+            self._short[asked] = None if short is None else (type(wanted), wanted, signature, short)
 
     def run_graph(self, fetches: Any, feeds: Mapping[str, Any]) -> Any:
         """Run by the graph's own names, without signatures; tables are filled before. As `Session.run`.

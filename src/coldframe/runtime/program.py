@@ -152,11 +152,18 @@ class Program:
                 self._plans.popitem(last=False)
         return values
 
-    def direct(self, fetches: tuple[TensorRef, ...], feeds: Feeds) -> Direct | None:
-        """Return the short way of running `fetches` with such feeds once more, in their order; None without one."""
-        key = (fetches, (), tuple((r, _kind(v)) for r, v in sorted(feeds.items())))
-        plan = None if self._deciding.values(fetches, (), feeds) else self._made(key)
-        return None if plan is None else Direct.of(plan, tuple(feeds), plan.fetches)
+    def direct(self, fetches: Mapping[str, TensorRef], fed: Mapping[str, TensorRef], feeds: Feeds) -> Direct | None:
+        """Return the short way of running `fetches` with such feeds once more; None without one.
+
+        Args:
+            fetches: tensors by the names under which the short way returns them.
+            fed: those fed by the names under which it gets them.
+            feeds: as they were run.
+        """
+        wanted = tuple(fetches.values())
+        key = (wanted, (), tuple((r, _kind(v)) for r, v in sorted(feeds.items())))
+        plan = None if self._deciding.values(wanted, (), feeds) else self._made(key)
+        return None if plan is None else Direct.of(plan, fed, dict(zip(fetches, plan.fetches, strict=True)))
 
     def _made(self, key: Any) -> Plan | None:
         with self._lock:

@@ -135,17 +135,18 @@ class Session:
         """
         return self._program.fed_as(self.tensor(name))[0]
 
-    def direct(self, fetches: Iterable[str], feeds: Mapping[str, Any]) -> Direct | None:
+    def direct(self, fetches: Mapping[str, str], fed: Mapping[str, str], feeds: Mapping[str, Any]) -> Direct | None:
         """Return the short way of running tensors again, after a run; None where only `run` will do.
 
         Args:
-            fetches: tensor names, in the order in which the short way returns their values.
-            feeds: values by tensor name, as they were run; the short way takes them in this order.
+            fetches: tensor names, by the names under which the short way returns the values.
+            fed: tensor names, by those under which it gets them.
+            feeds: the values by the latter, as they were run.
         """
-        tensors = tuple(find_tensor(self.graph, f) for f in fetches)
-        refs = [self._to_feed(name) for name in feeds]
-        given = {r: self._program.feed(r, v) for r, v in zip(refs, feeds.values(), strict=True)}
-        return self._program.direct(tensors, given) if len(given) == len(refs) else None
+        tensors = {key: find_tensor(self.graph, name) for key, name in fetches.items()}
+        refs = {key: self._to_feed(name) for key, name in fed.items()}
+        given = {r: self._program.feed(r, feeds[key]) for key, r in refs.items()}
+        return self._program.direct(tensors, refs, given) if len(given) == len(refs) else None
 
     def execute(
         self, tensors: tuple[TensorRef, ...], targets: tuple[str, ...], feeds: Mapping[TensorRef, Any]
