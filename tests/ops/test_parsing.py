@@ -7,7 +7,15 @@ import pytest
 import tensorflow as tf
 
 from coldframe.errors import ExecutionError
+from coldframe.ops import parsing
 from op_harness import NUMPY, Row, bound, check, rows
+
+
+@pytest.fixture(autouse=True, params=[0, 1 << 40], ids=["scanned", "parsed"])
+def _reader(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read Examples in both ways: they are too short to be scanned otherwise."""
+    monkeypatch.setattr(parsing, "_LEAST", request.param)
+
 
 NONE: Any = np.zeros(0, object)
 F, I, S = np.float32, np.int64, object
@@ -42,6 +50,29 @@ def sequence(lists: dict[str, Any], **context: Any) -> bytes:
 
 BATCH = np.array(
     [example(f=[1.5, 2.5], i=[7], s=[b"a", b"\xff"]), example(i=None, f=[3.5, -1.0]), example(i=[1, 2, 3], s=None)],
+    object,
+)
+MIXED = np.array(
+    [
+        example(
+            i=[(-1) ** k * 7**k for k in range(n % 22)],
+            s=[b"x" * (60 * k) for k in range(n % 4)] or None,
+            f=[n / 2] if n % 3 else None,
+            r=[0.5 * k for k in range(n)] or None,
+        )
+        for n in range(40)
+    ],
+    object,
+)
+# Fields of maps may come in any order and twice, numbers one by one, and fields unknown to the reader anywhere.
+_FLOATS = tf.train.Example(features=features({"f": [1.5, -2.0]}))
+TWICE = np.array(
+    [
+        example(i=[1], f=[2.5]) + example(i=[2, 3]),
+        b"\x0a\x0e\x0a\x0c\x12\x07\x1a\x05\x08\x07\x08\x80\x01\x0a\x01i",  # value before key; not packed
+        example(i=[5]) + b"\x50\x01",
+        bytes(_FLOATS.SerializeToString()),
+    ],
     object,
 )
 LONE = np.array(BATCH[0], object)
@@ -79,6 +110,10 @@ RAGGED = (("i", I, "int64"), ("f", F, "int32"), ("s", S, "int64"), ("none", F, "
     v2(BATCH, dense=[TWO, ("none", np.array(b"d", S), [])], name="dense with defaults"),
     v2(LONE, dense=[PAIR, ("i", np.zeros(0, I), [])], name="dense of one"),
     v2(BATCH[:2], dense=[PAIR], names=keys("p", "q"), name="dense required"),
+    v2(MIXED, [("i", I), ("s", S)], [("f", np.array([9], F), [1])], [("r", F, "int64")], name="many"),
+    v2(MIXED, [("i", S)], name="many of a wrong kind", refused=True),
+    v2(TWICE, [("i", I)], ragged=[("f", F, "int32")], name="written otherwise than serializers do"),
+    v2(BATCH, [("none", I)], ragged=[("none", F, "int32")], name="a key read as two kinds"),
     v2(BATCH, dense=[PAIR], name="dense required but missing", refused=True),
     v2(BATCH, dense=[("i", np.array([5], I), [1])], name="dense of a wrong length", refused=True),
     v2(BATCH, dense=[("i", np.array(5.0, F), [])], name="dense of a wrong kind", refused=True),

@@ -4,15 +4,17 @@ An Example maps keys to lists of float32, int64 or strings; a SequenceExample ha
 of lists of lists (feature lists). Each key becomes a dense tensor (one length, or a default), a sparse one, or a
 ragged one::
 
-    serialized [batch] ── messages ──► a column per key: one list, or None, per example ──► _dense | _sparse | _ragged
+    serialized [batch] ──┬─► example_scan ─┬──► a column per key: lengths and values ──► _dense | _sparse | _ragged
+                         └─► messages ─────┘
 
-A column of feature lists has one list of lists per example. A scalar `serialized` gives tensors without the batch
-dimension. TensorFlow's keys are bytes; in the format they are UTF-8.
+`example_scan` reads what is long and written as usual; protocol buffers' parser reads the rest, or refuses it. A scalar
+`serialized` gives tensors without the batch dimension. TensorFlow's keys are bytes; in the format they are UTF-8.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, Final
@@ -24,23 +26,28 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import ColdframeError
 from coldframe.formats import messages
-from coldframe.ops import inference_text
+from coldframe.ops import example_scan, inference_text
+from coldframe.ops.example_scan import Column, ListColumn
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
 from coldframe.shapes import Shape
 
 Array = npt.NDArray[Any]
-Column = list[Any]  # per example: a list of values, or None where the example lacks the key
+Group = tuple[Sequence[str], Sequence[DType]]  # keys, and the dtype of each
 _HOST: Final = "protocol buffers"
 _FIELDS: Final = {dtypes.float32: "float_list", dtypes.int64: "int64_list", dtypes.string: "bytes_list"}
+_LEAST: Final = 1 << 13  # bytes that `example_scan` reads faster than the parser of protocol buffers
 _VALUES: Final = {field: operator.attrgetter(f"{field}.value") for field in _FIELDS.values()}
 
 
 # --- from bytes to columns ---
-def _parsed(kind: str, serialized: Array) -> list[Any]:
+def _check_rank(serialized: Array) -> None:
     if serialized.ndim > 1:
         raise refuse("serialized examples", expected="a scalar or a vector", found=f"shape {list(serialized.shape)}")
+
+
+def _parsed(kind: str, serialized: Array) -> list[Any]:
     out = []
     for i, data in enumerate(serialized.ravel().tolist()):
         try:
@@ -75,46 +82,78 @@ def _values(feature: Any, field: str, key: str, index: int) -> Any:
 def _column(maps: Sequence[Any], key: str, dtype: DType) -> Column:
     """Return the values of a key; a key that is missing counts as a feature of no kind, which maps hand out for it."""
     field = _FIELDS[dtype]
-    column: Column = list(map(_VALUES[field], map(operator.itemgetter(key), maps)))
-    for i, values in enumerate(column):
+    lists: list[Any] = list(map(_VALUES[field], map(operator.itemgetter(key), maps)))
+    for i, values in enumerate(lists):
         if not values:
-            column[i] = _values(maps[i][key], field, key, i)
-    return column
+            lists[i] = _values(maps[i][key], field, key, i)
+    return _made(lists, dtype)
 
 
-def _columns(maps: Sequence[Any], keys: Sequence[str], kinds: Sequence[DType]) -> list[Column]:
-    return [_column(maps, key, dtype) for key, dtype in zip(keys, kinds, strict=True)]
+def _made(lists: Sequence[Any], dtype: DType) -> Column:
+    """Return the column of lists of values, of which some may be None."""
+    lengths = np.array([len(v or ()) for v in lists], np.int64)
+    missing = np.array([v is None for v in lists], bool)
+    values = _array(list(itertools.chain.from_iterable(v or () for v in lists)), dtype)
+    return Column(lengths, values, missing if missing.any() else None)
 
 
-def _list_columns(maps: Sequence[Any], keys: Sequence[str], kinds: Sequence[DType]) -> list[Column]:
-    """Return columns of feature lists: per example a list of steps; an empty step counts as one without values."""
-    out: list[Column] = []
-    for key, dtype in zip(keys, kinds, strict=True):
-        column: Column = []
-        for i, m in enumerate(maps):
-            steps = m[key].feature if key in m else None
-            column.append(None if steps is None else [_values(f, _FIELDS[dtype], key, i) or () for f in steps])
-        out.append(column)
-    return out
+def _list_column(maps: Sequence[Any], key: str, dtype: DType) -> ListColumn:
+    """Return the feature lists of a key; an empty step counts as one without values."""
+    lists = [m[key].feature if key in m else None for m in maps]
+    steps = [_values(f, _FIELDS[dtype], key, i) or () for i, found in enumerate(lists) for f in found or ()]
+    missing = np.array([found is None for found in lists], bool)
+    lengths = np.array([len(found or ()) for found in lists], np.int64)
+    return ListColumn(lengths, _made(steps, dtype), missing if missing.any() else None)
+
+
+def _scanned(serialized: Array) -> bool:
+    """Whether there is enough to read for numpy to be worth its calls."""
+    return sum(map(len, serialized.ravel().tolist())) >= _LEAST
+
+
+def _wanted(groups: Sequence[Group]) -> dict[str, DType] | None:
+    """Return the dtype of each key; None where one is to be read as two."""
+    pairs = [pair for keys, kinds in groups for pair in zip(keys, kinds, strict=True)]
+    wanted = dict(pairs)
+    return wanted if all(wanted[key] is dtype for key, dtype in pairs) else None
+
+
+def _example_columns(serialized: Array, groups: Sequence[Group]) -> list[list[Column]]:
+    """Return the columns of Examples, group by group."""
+    _check_rank(serialized)
+    wanted = _wanted(groups)
+    found = None
+    if wanted is not None and _scanned(serialized):
+        found = example_scan.examples(serialized.ravel().tolist(), wanted)
+    if found is not None:
+        return [[found[key] for key in keys] for keys, _ in groups]
+    maps = [e.features.feature for e in _parsed("Example", serialized)]
+    return [[_column(maps, *pair) for pair in zip(*group, strict=True)] for group in groups]
+
+
+def _sequence_columns(
+    serialized: Array, context: Sequence[Group], lists: Sequence[Group]
+) -> tuple[list[list[Column]], list[list[ListColumn]]]:
+    """Return the columns of SequenceExamples, group by group: those of the context, and feature lists."""
+    _check_rank(serialized)
+    keys = _wanted(context), _wanted(lists)
+    found = None
+    if keys[0] is not None and keys[1] is not None and _scanned(serialized):
+        found = example_scan.sequences(serialized.ravel().tolist(), keys[0], keys[1])
+    if found is not None:
+        return [[found[0][k] for k in group[0]] for group in context], [[found[1][k] for k in g[0]] for g in lists]
+    found_ = _parsed("SequenceExample", serialized)
+    of_context, of_lists = [e.context.feature for e in found_], [e.feature_lists.feature_list for e in found_]
+    return (
+        [[_column(of_context, *pair) for pair in zip(*group, strict=True)] for group in context],
+        [[_list_column(of_lists, *pair) for pair in zip(*group, strict=True)] for group in lists],
+    )
 
 
 def _array(values: Any, dtype: DType) -> Array:
     out: Array = np.empty(len(values), dtype.numpy)
     out[:] = values
     return out
-
-
-def _joined(column: Column, dtype: DType) -> Array:
-    return _array(list(itertools.chain.from_iterable(v or () for v in column)), dtype)
-
-
-def _lengths(column: Column) -> Array:
-    return np.array([len(v or ()) for v in column], np.int64)
-
-
-def _single(column: Column) -> list[Any]:
-    """Return the values of a column where each example has one, as most columns do; else nothing."""
-    return [v[0] for v in column] if all(v is not None and len(v) == 1 for v in column) else []
 
 
 def _within(lengths: Array) -> Array:
@@ -125,27 +164,25 @@ def _within(lengths: Array) -> Array:
 
 
 # --- from columns to tensors ---
-def _sparse(column: Column, dtype: DType, batched: bool) -> tuple[Array, Array, Array]:
-    if batched and (single := _single(column)):
-        indices = np.zeros((len(single), 2), np.int64)
-        indices[:, 0] = np.arange(len(single))
-        return indices, _array(single, dtype), np.array([len(single), 1], np.int64)
-    lengths = _lengths(column)
+def _sparse(column: Column, batched: bool) -> tuple[Array, Array, Array]:
+    lengths, values = column.lengths, column.values
+    if batched and column.single:
+        indices = np.zeros((len(lengths), 2), np.int64)
+        indices[:, 0] = np.arange(len(lengths))
+        return indices, values, np.array([len(lengths), 1], np.int64)
     at, most = _within(lengths), int(lengths.max(initial=0))
     if not batched:
-        return at[:, None], _joined(column, dtype), np.array([most], np.int64)
+        return at[:, None], values, np.array([most], np.int64)
     indices = np.stack([np.repeat(np.arange(len(lengths)), lengths), at], axis=1)
-    return indices, _joined(column, dtype), np.array([len(lengths), most], np.int64)
+    return indices, values, np.array([len(lengths), most], np.int64)
 
 
-def _sparse_lists(column: Column, dtype: DType, batched: bool) -> tuple[Array, Array, Array]:
-    steps = _lengths(column)
-    flat = [v for lists in column for v in lists or ()]
-    lengths = _lengths(flat)
+def _sparse_lists(column: ListColumn, batched: bool) -> tuple[Array, Array, Array]:
+    steps, lengths = column.lengths, column.steps.lengths
     of_step = np.stack([np.repeat(np.arange(len(steps)), steps), _within(steps)], axis=1)
     indices = np.concatenate([np.repeat(of_step, lengths, axis=0), _within(lengths)[:, None]], axis=1)
     shape = np.array([len(steps), steps.max(initial=0), lengths.max(initial=0)], np.int64)
-    return (indices if batched else indices[:, 1:]), _joined(flat, dtype), (shape if batched else shape[1:])
+    return (indices if batched else indices[:, 1:]), column.steps.values, (shape if batched else shape[1:])
 
 
 def _splits(lengths: Array, dtype: DType) -> Array:
@@ -153,9 +190,14 @@ def _splits(lengths: Array, dtype: DType) -> Array:
     return out
 
 
-def _ragged(column: Column, dtype: DType, split: DType, batched: bool) -> tuple[Array, Array]:
-    splits: Array = _splits(_lengths(column), split) if batched else np.zeros(0, split.numpy)
-    return _joined(column, dtype), splits
+def _ragged(column: Column, split: DType, batched: bool) -> tuple[Array, Array]:
+    return column.values, _splits(column.lengths, split) if batched else np.zeros(0, split.numpy)
+
+
+def _first(faulty: Array) -> int:
+    """Return the first place that is marked, -1 if there is none."""
+    at = int(faulty.argmax()) if faulty.size else 0
+    return at if faulty.size and faulty[at] else -1
 
 
 def _dense(column: Column, key: str, dtype: DType, shape: Shape, default: Array, batched: bool) -> Array:
@@ -165,86 +207,90 @@ def _dense(column: Column, key: str, dtype: DType, shape: Shape, default: Array,
     if shape.dims and shape.dims[0] is None:
         return _padded(column, key, dtype, tuple(d or 0 for d in shape.dims[1:]), default, batched)
     fixed = dims([d or 0 for d in shape])
-    size = int(np.prod(fixed))
-    dims([len(column), size])
+    size = math.prod(fixed)
+    count = len(column.lengths)
+    dims([count, size])
     if default.size and default.shape != fixed:
         raise refuse(f"the default of `{key}`", expected=f"shape {list(fixed)}", found=list(default.shape))
-    out = np.empty((len(column), size), dtype.numpy)
-    if size == 1 and (single := _single(column)):
-        out[:, 0] = single
-        return out.reshape(((len(column),) if batched else ()) + fixed)
-    for i, values in enumerate(column):
-        if values is None:
-            if not default.size:
-                raise refuse(f"feature `{key}` is required but example {i} lacks it", expected=f"{dtype} values")
-            out[i] = default.ravel()
-        elif len(values) != size:
-            raise refuse(f"feature `{key}` of example {i}", expected=f"{size} values", found=len(values))
-        else:
-            out[i] = values
-    return out.reshape(((len(column),) if batched else ()) + fixed)
+    result = ((count,) if batched else ()) + fixed
+    if column.single and size == 1:
+        return column.values.reshape(result)
+    missing = column.missing
+    present = np.ones(count, bool) if missing is None else ~missing
+    i = _first(np.where(present, column.lengths != size, not default.size))
+    if i >= 0 and not present[i]:
+        raise refuse(f"feature `{key}` is required but example {i} lacks it", expected=f"{dtype} values")
+    if i >= 0:
+        raise refuse(f"feature `{key}` of example {i}", expected=f"{size} values", found=int(column.lengths[i]))
+    if missing is None:
+        return column.values.reshape(result)
+    out = np.empty((count, size), dtype.numpy)
+    out[present] = column.values.reshape(-1, size) if size else 0
+    out[missing] = default.ravel()
+    return out.reshape(result)
 
 
 def _padded(column: Column, key: str, dtype: DType, inner: tuple[int, ...], default: Array, batched: bool) -> Array:
-    stride = int(np.prod(inner))
+    stride = math.prod(inner)
     if default.size != 1:
         raise refuse(f"the default of `{key}`, whose length varies", expected="one value", found=list(default.shape))
-    for i, values in enumerate(column):
-        if values is not None and (len(values) % stride if stride else len(values)):
-            raise refuse(
-                f"feature `{key}` of example {i}", expected=f"a multiple of {stride} values", found=len(values)
-            )
-    most = max((len(v or ()) for v in column), default=0)
-    out = np.full((len(column), most), default.ravel()[0], dtype.numpy)
-    for i, values in enumerate(column):
-        if values:
-            out[i, : len(values)] = values
+    lengths = column.lengths
+    i = _first(lengths % stride if stride else lengths)
+    if i >= 0:
+        raise refuse(
+            f"feature `{key}` of example {i}", expected=f"a multiple of {stride} values", found=int(lengths[i])
+        )
+    most = int(lengths.max(initial=0))
+    out = np.full((len(lengths), most), default.ravel()[0], dtype.numpy)
+    out[np.arange(most) < lengths[:, None]] = column.values
     rows = most // stride if stride else 0
-    return out.reshape(((len(column),) if batched else ()) + (rows, *inner))
+    return out.reshape(((len(lengths),) if batched else ()) + (rows, *inner))
 
 
 def _dense_lists(
-    column: Column, key: str, dtype: DType, shape: Shape, optional: bool, batched: bool
+    column: ListColumn, key: str, dtype: DType, shape: Shape, optional: bool, batched: bool
 ) -> tuple[Array, Array]:
     """Return steps of one shape, padded with zeros to the longest list, and how many steps each example has."""
     if not shape.is_static:
         raise refuse(f"the shape of dense feature list `{key}`", expected="a known one", found=shape)
     fixed = dims([d or 0 for d in shape])
-    size = int(np.prod(fixed))
-    steps = _lengths(column)
+    size = math.prod(fixed)
+    steps, lengths = column.lengths, column.steps.lengths
+    count, most = len(steps), int(steps.max(initial=0))
+    lacking = -1 if optional or column.missing is None else _first(column.missing)
+    wrong = _first(lengths != size)
+    of = np.repeat(np.arange(count), steps)
+    if lacking >= 0 and (wrong < 0 or lacking < of[wrong]):
+        raise refuse(f"feature list `{key}` is required but example {lacking} lacks it")
+    if wrong >= 0:
+        i, t = int(of[wrong]), int(_within(steps)[wrong])
+        raise refuse(
+            f"step {t} of feature list `{key}` of example {i}", expected=f"{size} values", found=int(lengths[wrong])
+        )
     fill = b"" if dtype is dtypes.string else 0
-    most = int(steps.max(initial=0))
-    out = np.full((*dims([len(column), most]), size), fill, dtype.numpy)
-    for i, lists in enumerate(column):
-        if lists is None and not optional:
-            raise refuse(f"feature list `{key}` is required but example {i} lacks it")
-        for t, values in enumerate(lists or ()):
-            if len(values) != size:
-                raise refuse(
-                    f"step {t} of feature list `{key}` of example {i}", expected=f"{size} values", found=len(values)
-                )
-            out[i, t] = values
-    return out.reshape((len(column), most, *fixed) if batched else (most, *fixed)), steps if batched else steps[0]
+    out = np.full((*dims([count, most]), size), fill, dtype.numpy)
+    out[np.arange(most) < steps[:, None]] = column.steps.values.reshape(len(lengths), size)
+    return out.reshape((count, most, *fixed) if batched else (most, *fixed)), steps if batched else steps[0]
 
 
 def _transposed(rows: Sequence[tuple[Array, ...]], width: int) -> tuple[list[Array], ...]:
     return tuple([row[k] for row in rows] for k in range(width))
 
 
-def _sparse_part(columns: list[Column], kinds: Sequence[DType], batched: bool, make: Any = _sparse) -> Any:
-    return _transposed([make(c, d, batched) for c, d in zip(columns, kinds, strict=True)], 3)
+def _sparse_part(columns: Sequence[Any], batched: bool, make: Any = _sparse) -> Any:
+    return _transposed([make(c, batched) for c in columns], 3)
 
 
 def _dense_part(
-    maps: Sequence[Any], keys: Sequence[str], kinds: Sequence[DType], shapes: Sequence[Shape], defaults: Sequence[Any],
-    batched: bool,
+    columns: Sequence[Column], keys: Sequence[str], kinds: Sequence[DType], shapes: Sequence[Shape],
+    defaults: Sequence[Any], batched: bool,
 ) -> list[Array]:  # fmt: skip
     if not len(shapes) == len(kinds) == len(keys):
         expected = f"one of each for {len(keys)} keys"
         raise refuse("dense shapes and types", expected=expected, found=[len(shapes), len(kinds)])
     return [
-        _dense(_column(maps, key, dtype), key, dtype, shape, default, batched)
-        for key, dtype, shape, default in zip(keys, kinds, shapes, defaults, strict=True)
+        _dense(column, key, dtype, shape, default, batched)
+        for column, key, dtype, shape, default in zip(columns, keys, kinds, shapes, defaults, strict=True)
     ]
 
 
@@ -261,15 +307,14 @@ def parse_example_v2(
     batched = serialized.ndim > 0
     if batched:
         _names(names, len(serialized))
-    maps = [e.features.feature for e in _parsed("Example", serialized)]
-    sparse = _columns(maps, _keys(sparse_keys, num_sparse, "sparse"), sparse_types)
-    dense = _dense_part(maps, _keys(dense_keys, len(Tdense), "dense"), Tdense, dense_shapes, dense_defaults, batched)
-    ragged = _columns(maps, _keys(ragged_keys, len(ragged_value_types), "ragged"), ragged_value_types)
-    split = zip(ragged, ragged_value_types, ragged_split_types, strict=True)
+    of_sparse, of_dense = _keys(sparse_keys, num_sparse, "sparse"), _keys(dense_keys, len(Tdense), "dense")
+    of_ragged = _keys(ragged_keys, len(ragged_value_types), "ragged")
+    groups = [(of_sparse, sparse_types), (of_dense, Tdense), (of_ragged, ragged_value_types)]
+    sparse, dense, ragged = _example_columns(serialized, groups)
     return (
-        *_sparse_part(sparse, sparse_types, batched),
-        dense,
-        *_transposed([_ragged(c, d, s, batched) for c, d, s in split], 2),
+        *_sparse_part(sparse, batched),
+        _dense_part(dense, of_dense, Tdense, dense_shapes, dense_defaults, batched),
+        *_ragged_part(ragged, ragged_split_types, batched),
     )
 
 
@@ -282,10 +327,9 @@ def parse_example(
     if serialized.ndim != 1:
         raise refuse("serialized examples", expected="a vector", found=f"shape {list(serialized.shape)}")
     _names(names, len(serialized))
-    maps = [e.features.feature for e in _parsed("Example", serialized)]
-    sparse = _columns(maps, _keys(sparse_keys, Nsparse, "sparse"), sparse_types)
-    dense = _dense_part(maps, _keys(dense_keys, len(Tdense), "dense"), Tdense, dense_shapes, dense_defaults, True)
-    return *_sparse_part(sparse, sparse_types, True), dense
+    of_sparse, of_dense = _keys(sparse_keys, Nsparse, "sparse"), _keys(dense_keys, len(Tdense), "dense")
+    sparse, dense = _example_columns(serialized, [(of_sparse, sparse_types), (of_dense, Tdense)])
+    return *_sparse_part(sparse, True), _dense_part(dense, of_dense, Tdense, dense_shapes, dense_defaults, True)
 
 
 @op("ParseSingleExample", shape=inference_text.parse_single_example, host=_HOST)
@@ -296,19 +340,20 @@ def parse_single_example(
     """Features of one Example proto as sparse and dense tensors."""
     if serialized.ndim:
         raise refuse("a serialized example", expected="a scalar", found=f"shape {list(serialized.shape)}")
-    maps = [e.features.feature for e in _parsed("Example", serialized)]
-    sparse = _columns(maps, _keys(list(sparse_keys), num_sparse, "sparse"), sparse_types)
-    keys = _keys(list(dense_keys), len(Tdense), "dense")
-    dense = _dense_part(maps, keys, Tdense, dense_shapes, dense_defaults, False)
-    return *_sparse_part(sparse, sparse_types, False), dense
+    of_sparse, of_dense = _keys(list(sparse_keys), num_sparse, "sparse"), _keys(list(dense_keys), len(Tdense), "dense")
+    sparse, dense = _example_columns(serialized, [(of_sparse, sparse_types), (of_dense, Tdense)])
+    return *_sparse_part(sparse, False), _dense_part(dense, of_dense, Tdense, dense_shapes, dense_defaults, False)
+
+
+def _ragged_part(columns: Sequence[Column], splits: Sequence[DType], batched: bool) -> Any:
+    return _transposed([_ragged(c, s, batched) for c, s in zip(columns, splits, strict=True)], 2)
 
 
 def _dense_list_part(
-    maps: Sequence[Any], keys: list[str], kinds: Any, shapes: Any, optional: Sequence[bool], batched: bool
+    columns: Sequence[ListColumn], keys: list[str], kinds: Any, shapes: Any, optional: Sequence[bool], batched: bool
 ) -> tuple[list[Array], ...]:
     if len(shapes) != len(keys):
         raise refuse("shapes of dense feature lists", expected=len(keys), found=len(shapes))
-    columns = _list_columns(maps, keys, kinds)
     rows = [
         _dense_lists(c, key, dtype, shape, missing, batched)
         for c, key, dtype, shape, missing in zip(columns, keys, kinds, shapes, optional, strict=True)
@@ -329,21 +374,21 @@ def parse_sequence_example(
     if serialized.ndim != 1:
         raise refuse("serialized examples", expected="a vector", found=f"shape {list(serialized.shape)}")
     _names(debug_name, len(serialized))
-    found = _parsed("SequenceExample", serialized)
-    context, lists = [e.context.feature for e in found], [e.feature_lists.feature_list for e in found]
-    keys = _keys(list(context_sparse_keys), Ncontext_sparse, "sparse context")
-    sparse = _columns(context, keys, context_sparse_types)
-    keys = _keys(list(context_dense_keys), Ncontext_dense, "dense context")
-    dense = _dense_part(context, keys, Tcontext_dense, context_dense_shapes, context_dense_defaults, True)
-    keys = _keys(list(feature_list_sparse_keys), Nfeature_list_sparse, "sparse feature list")
-    sparse_lists = _list_columns(lists, keys, feature_list_sparse_types)
+    of_sparse = _keys(list(context_sparse_keys), Ncontext_sparse, "sparse context")
+    of_dense = _keys(list(context_dense_keys), Ncontext_dense, "dense context")
+    of_sparse_lists = _keys(list(feature_list_sparse_keys), Nfeature_list_sparse, "sparse feature list")
     keys = _keys(list(feature_list_dense_keys), Nfeature_list_dense, "dense feature list")
+    (sparse, dense), (sparse_lists, dense_lists) = _sequence_columns(
+        serialized,
+        [(of_sparse, context_sparse_types), (of_dense, Tcontext_dense)],
+        [(of_sparse_lists, feature_list_sparse_types), (keys, feature_list_dense_types)],
+    )
     optional = [k in feature_list_dense_missing_assumed_empty for k in keys]
     return (
-        *_sparse_part(sparse, context_sparse_types, True),
-        dense,
-        *_sparse_part(sparse_lists, feature_list_sparse_types, True, _sparse_lists),
-        *_dense_list_part(lists, keys, feature_list_dense_types, feature_list_dense_shapes, optional, True),
+        *_sparse_part(sparse, True),
+        _dense_part(dense, of_dense, Tcontext_dense, context_dense_shapes, context_dense_defaults, True),
+        *_sparse_part(sparse_lists, True, _sparse_lists),
+        *_dense_list_part(dense_lists, keys, feature_list_dense_types, feature_list_dense_shapes, optional, True),
     )
 
 
@@ -358,22 +403,24 @@ def parse_single_sequence_example(
     """Context and feature lists of one SequenceExample proto as sparse and dense tensors."""
     if serialized.ndim:
         raise refuse("a serialized example", expected="a scalar", found=f"shape {list(serialized.shape)}")
-    found = _parsed("SequenceExample", serialized)
-    context, lists = [e.context.feature for e in found], [e.feature_lists.feature_list for e in found]
-    keys = _keys(context_sparse_keys, Ncontext_sparse, "sparse context")
-    sparse = _columns(context, keys, context_sparse_types)
-    keys = _keys(context_dense_keys, Ncontext_dense, "dense context")
-    dense = _dense_part(context, keys, Tcontext_dense, context_dense_shapes, context_dense_defaults, False)
-    keys = _keys(feature_list_sparse_keys, Nfeature_list_sparse, "sparse feature list")
-    sparse_lists = _list_columns(lists, keys, feature_list_sparse_types)
+    of_sparse = _keys(context_sparse_keys, Ncontext_sparse, "sparse context")
+    of_dense = _keys(context_dense_keys, Ncontext_dense, "dense context")
+    of_sparse_lists = _keys(feature_list_sparse_keys, Nfeature_list_sparse, "sparse feature list")
     keys = _keys(feature_list_dense_keys, Nfeature_list_dense, "dense feature list")
+    (sparse, dense), (sparse_lists, dense_lists) = _sequence_columns(
+        serialized,
+        [(of_sparse, context_sparse_types), (of_dense, Tcontext_dense)],
+        [(of_sparse_lists, feature_list_sparse_types), (keys, feature_list_dense_types)],
+    )
     may_lack = np.ravel(feature_list_dense_missing_assumed_empty)
     optional = [k in _keys(may_lack, may_lack.size, "optional") for k in keys]
-    values, _ = _dense_list_part(lists, keys, feature_list_dense_types, feature_list_dense_shapes, optional, False)
+    values, _ = _dense_list_part(
+        dense_lists, keys, feature_list_dense_types, feature_list_dense_shapes, optional, False
+    )
     return (
-        *_sparse_part(sparse, context_sparse_types, False),
-        dense,
-        *_sparse_part(sparse_lists, feature_list_sparse_types, False, _sparse_lists),
+        *_sparse_part(sparse, False),
+        _dense_part(dense, of_dense, Tcontext_dense, context_dense_shapes, context_dense_defaults, False),
+        *_sparse_part(sparse_lists, False, _sparse_lists),
         values,
     )
 
@@ -392,39 +439,32 @@ def parse_sequence_example_v2(
     batched = serialized.ndim > 0
     if batched:
         _names(debug_name, len(serialized))
-    found = _parsed("SequenceExample", serialized)
-    context, lists = [e.context.feature for e in found], [e.feature_lists.feature_list for e in found]
-    keys = _keys(context_sparse_keys, Ncontext_sparse, "sparse context")
-    sparse = _columns(context, keys, context_sparse_types)
-    keys = _keys(context_dense_keys, len(Tcontext_dense), "dense context")
-    dense = _dense_part(context, keys, Tcontext_dense, context_dense_shapes, context_dense_defaults, batched)
-    keys = _keys(context_ragged_keys, len(context_ragged_value_types), "ragged context")
-    ragged = zip(
-        _columns(context, keys, context_ragged_value_types), context_ragged_value_types, context_ragged_split_types,
-        strict=True,
-    )  # fmt: skip
-    keys = _keys(feature_list_sparse_keys, Nfeature_list_sparse, "sparse feature list")
-    sparse_lists = _list_columns(lists, keys, feature_list_sparse_types)
-    keys = _keys(feature_list_ragged_keys, len(feature_list_ragged_value_types), "ragged feature list")
-    ragged_lists = zip(
-        _list_columns(lists, keys, feature_list_ragged_value_types), feature_list_ragged_value_types,
-        feature_list_ragged_split_types, strict=True,
-    )  # fmt: skip
+    of_sparse = _keys(context_sparse_keys, Ncontext_sparse, "sparse context")
+    of_dense = _keys(context_dense_keys, len(Tcontext_dense), "dense context")
+    of_ragged = _keys(context_ragged_keys, len(context_ragged_value_types), "ragged context")
+    of_sparse_lists = _keys(feature_list_sparse_keys, Nfeature_list_sparse, "sparse feature list")
     keys = _keys(feature_list_dense_keys, Nfeature_list_dense, "dense feature list")
+    of_ragged_lists = _keys(feature_list_ragged_keys, len(feature_list_ragged_value_types), "ragged feature list")
+    (sparse, dense, ragged), (sparse_lists, dense_lists, ragged_lists) = _sequence_columns(
+        serialized,
+        [(of_sparse, context_sparse_types), (of_dense, Tcontext_dense), (of_ragged, context_ragged_value_types)],
+        [(of_sparse_lists, feature_list_sparse_types), (keys, feature_list_dense_types),
+         (of_ragged_lists, feature_list_ragged_value_types)],
+    )  # fmt: skip
     optional = np.ravel(feature_list_dense_missing_assumed_empty).tolist()
     if len(optional) != len(keys):
         raise refuse("`feature_list_dense_missing_assumed_empty`", expected=len(keys), found=len(optional))
+    split = zip(ragged_lists, feature_list_ragged_split_types, strict=True)
     return (
-        *_sparse_part(sparse, context_sparse_types, batched),
-        dense,
-        *_transposed([_ragged(c, d, s, batched) for c, d, s in ragged], 2),
-        *_sparse_part(sparse_lists, feature_list_sparse_types, batched, _sparse_lists),
-        *_dense_list_part(lists, keys, feature_list_dense_types, feature_list_dense_shapes, optional, batched),
-        *_transposed([_ragged_lists(c, d, s, batched) for c, d, s in ragged_lists], 3),
+        *_sparse_part(sparse, batched),
+        _dense_part(dense, of_dense, Tcontext_dense, context_dense_shapes, context_dense_defaults, batched),
+        *_ragged_part(ragged, context_ragged_split_types, batched),
+        *_sparse_part(sparse_lists, batched, _sparse_lists),
+        *_dense_list_part(dense_lists, keys, feature_list_dense_types, feature_list_dense_shapes, optional, batched),
+        *_transposed([_ragged_lists(c, s, batched) for c, s in split], 3),
     )
 
 
-def _ragged_lists(column: Column, dtype: DType, split: DType, batched: bool) -> tuple[Array, Array, Array]:
-    flat = [v for lists in column for v in lists or ()]
-    outer = _splits(_lengths(column), split) if batched else np.zeros(0, split.numpy)
-    return _joined(flat, dtype), outer, _splits(_lengths(flat), split)
+def _ragged_lists(column: ListColumn, split: DType, batched: bool) -> tuple[Array, Array, Array]:
+    outer = _splits(column.lengths, split) if batched else np.zeros(0, split.numpy)
+    return column.steps.values, outer, _splits(column.steps.lengths, split)
