@@ -34,6 +34,13 @@ COLORS = np.array([b"color %d" % (i * i % 11) for i in range(40)], object)
 PLACES = np.arange(40) * 2**35 - 7
 SINGLE: list[Any] = [[EACH, EACH], [COLORS, PLACES], [np.array([40, 1]), np.array([40, 3])], [COLORS[::-1, None]]]
 
+_OF_ROW = np.arange(40) % 4  # features of each of many rows
+MANY = np.stack([np.repeat(np.arange(40), _OF_ROW), np.concatenate([np.arange(n) for n in _OF_ROW])], axis=1)
+SEVERAL: list[Any] = [
+    [MANY, EACH], [np.array([b"word %d" % i for i in range(len(MANY))], object), PLACES],
+    [np.array([40, 3]), np.array([40, 1])], [np.arange(80).reshape(40, 2)],
+]  # fmt: skip
+
 COLUMNS: list[list[Any]] = [
     [[AT, AT], [WORDS, NUMBERS], [SHAPE, SHAPE], []],
     [[AT], [WORDS], [SHAPE], [DENSE, DENSE_TEXT]],
@@ -54,6 +61,7 @@ COLUMNS: list[list[Any]] = [
     Row("SparseCross", SINGLE, HASHED | {"num_buckets": 0, "hash_key": -1}, name="many rows of one, all bits"),
     Row("SparseCross", [[EACH[1:], EACH], [COLORS[1:], PLACES], SINGLE[2], []], HASHED, name="many rows, one without"),
     Row("SparseCross", COLUMNS[0], HASHED | {"hash_key": 2**62}, name="another key"),
+    Row("SparseCross", SEVERAL, HASHED, name="many rows of several"),
     Row("SparseCross", [[AT], [WORDS], [SHAPE], [DENSE[:2]]], HASHED, refused=True, name="fewer rows"),
     Row("SparseCross", [[AT[:2]], [WORDS], [SHAPE], []], HASHED, refused=True, name="fewer places"),
     Row("SparseCross", [[AT], [WORDS], [np.array([3])], []], HASHED, refused=True, name="a vector"),

@@ -40,11 +40,14 @@ def test_whole(row: Row) -> None:
 @rows(
     *[Row("StringToNumber", [s("1", " -2 ", "+3")], {"out_type": d}) for d in ("int32", "int64", "float32", "float64")],
     *[Row("StringToNumber", [s("1", "4294967295")], {"out_type": d}) for d in ("uint32", "uint64")],
+    Row("StringToNumber", [s("0" * 99 + "1", "+0", "-0", " 7")], {"out_type": "int32"}),
+    Row("StringToNumber", [s("0" * 99 + "1", "+0", "-0")], {"out_type": "int32"}),
+    *[Row("StringToNumber", [s("1e39", "-3.4e38", "+.5", "5.")], {"out_type": d}) for d in ("float32", "float64")],
     Row("StringToNumber", [s("1.5", "-2e3", ".5", "inf", "nan", "1e-50", "7.", " 1 ")], {"out_type": "float32"}),
     *[
         Row("StringToNumber", [s(v)], {"out_type": d}, refused=True)
-        for v, d in (("", "float32"), ("x", "float32"), ("1.5", "int32"),
-                     ("2147483648", "int32"), ("1 2", "int64"), ("1_0", "float32"))
+        for v, d in (("1-", "int64"), ("-1", "uint64"), ("-.", "float32"), ("", "float32"), ("x", "float32"),
+                     ("1.5", "int32"), ("2147483648", "int32"), ("1 2", "int64"), ("1_0", "float32"))
     ],
 )  # fmt: skip
 def test_to_number(row: Row) -> None:
@@ -141,6 +144,8 @@ TEXTS = s("Hello World", "", "banana a.b abc", "xxaxx", "日本語 12345", "tail
     *[Row("StaticRegexReplace", [TEXTS], {"pattern": p, "rewrite": r, "replace_global": g}, name=f"{p} {r} {g}")
       for p, r in PATTERNS for g in (True, False)],
     Row("RegexReplace", [TEXTS, np.array("[ab]"), np.array("\\0\\0")]),
+    Row("RegexReplace", [TEXTS, np.array("a+"), np.array("<\\\\\\0g<0>>")]),
+    Row("RegexReplace", [TEXTS, np.array("[^a-c\\s]+\\."), np.array("")], {"replace_global": False}),
     *[Row("StaticRegexFullMatch", [TEXTS], {"pattern": p}) for p in WHOLE],
     Row("RegexFullMatch", [TEXTS, np.array(".*a.*")]),
     Row("StaticRegexReplace", [TEXTS], {"pattern": "(", "rewrite": ""}, refused=True),

@@ -5,6 +5,7 @@ Sound is [samples, channels], from -1 to 1; a spectrogram is [channels, frames, 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from coldframe.primitives.base import refuse
 Array = npt.NDArray[Any]
 _FILES = "ONNX Runtime reads no files"
 _FRAMES = "numpy's Fourier transform is faster"
+_KEPT = 8  # matrices of filters that are remembered
 _FLOOR = 1e-12  # of the energy in a band, before its logarithm is taken
 
 
@@ -72,6 +74,7 @@ def _mel(hertz: Any) -> Any:
     return 1127.0 * np.log1p(np.asarray(hertz, np.float64) / 700.0)
 
 
+@functools.lru_cache(_KEPT)
 def _mel_bands(bins: int, rate: float, low: float, high: float, bands: int) -> Array | None:
     """How much each frequency of a spectrogram gives to each of the overlapping mel bands, [bins, bands].
 
@@ -122,5 +125,11 @@ def mfcc(
     if weights is None:  # the kernel complains in its log, and goes on with this
         return np.zeros((*spectrogram.shape[:2], dct_coefficient_count), np.float32)
     energy = np.sqrt(spectrogram.astype(np.float64)) @ weights
-    angles = np.arange(dct_coefficient_count)[None] * (np.arange(bands)[:, None] + 0.5) * np.pi / bands
-    return (np.log(np.maximum(energy, _FLOOR)) @ (np.sqrt(2.0 / bands) * np.cos(angles))).astype(np.float32)
+    return (np.log(np.maximum(energy, _FLOOR)) @ _cosines(bands, dct_coefficient_count)).astype(np.float32)
+
+
+@functools.lru_cache(_KEPT)
+def _cosines(bands: int, count: int) -> Array:
+    """The matrix of the discrete cosine transform, [bands, count]."""
+    angles = np.arange(count)[None] * (np.arange(bands)[:, None] + 0.5) * np.pi / bands
+    return np.asarray(np.sqrt(2.0 / bands) * np.cos(angles))

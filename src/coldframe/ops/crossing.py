@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType, int64, string
-from coldframe.ops.hashing import Word, fingerprint64, fingerprints64, siphash64
+from coldframe.ops.hashing import Word, fingerprint64, fingerprints64, siphashes64
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.primitives.numpy_shape import dims
 
 Array = npt.NDArray[Any]
 _HOST = "how many combinations a row has is in the data"
@@ -78,12 +80,34 @@ def _crossed(
     return np.array(places, np.int64).reshape(-1, 2), values, shape
 
 
+def _crossed_hashes(
+    columns: list[list[list[Any]]], hashes: Sequence[npt.NDArray[np.uint64]], key: int | None, modulus: int
+) -> tuple[Array, Array, Array]:
+    """Return all combinations, hashed into buckets; `hashes` are those of each column's features, end to end."""
+    lengths = [np.fromiter(map(len, column), np.int64, len(column)) for column in columns]
+    dims([int(math.fsum(np.multiply.reduce([n.astype(np.float64) for n in lengths])))])
+    counts = np.multiply.reduce(lengths)
+    row = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    stride, chained = counts, key
+    for length, hashed in zip(lengths, hashes, strict=True):
+        stride = stride // np.maximum(length, 1)
+        at = (np.cumsum(length) - length)[row] + place // stride[row] % length[row]
+        chained = hashed[at] if chained is None else _chained(chained, hashed[at])
+    values = (np.asarray(chained, np.uint64) % np.uint64(modulus)).astype(np.int64)
+    return np.stack([row, place], axis=1), values, np.array([len(counts), counts.max(initial=0)], np.int64)
+
+
+def _flat(column: list[list[Any]]) -> list[Any]:
+    return list(itertools.chain.from_iterable(column))
+
+
 def _hash(v: Any) -> int:
     return fingerprint64(v) if isinstance(v, bytes) else int(v) & _MASK
 
 
 def _hashes(values: list[Any]) -> npt.NDArray[np.uint64]:
-    if isinstance(values[0], bytes):
+    if values and isinstance(values[0], bytes):
         return fingerprints64(values)
     return np.array(values, np.int64).astype(np.uint64)
 
@@ -107,11 +131,8 @@ def sparse_cross(
     if not hashed_output:
         return _crossed(columns, lambda c: b"_X_".join(map(_text, c)), object)
     modulus, key = num_buckets or _MOST, hash_key & _MASK
-    if len(columns[0]) >= _MANY and all(len(row) == 1 for column in columns for row in column):
-        hashes = [_hashes([v for [v] in column]) for column in columns]
-        chained: Any = functools.reduce(_chained, hashes, key) % np.uint64(modulus)
-        places = np.stack([np.arange(len(chained)), np.zeros(len(chained), np.int64)], axis=1)
-        return places, chained.astype(np.int64), np.array([len(chained), 1], np.int64)
+    if len(columns[0]) >= _MANY:
+        return _crossed_hashes(columns, [_hashes(_flat(column)) for column in columns], key, modulus)
 
     def join(c: Sequence[int]) -> int:
         return int(functools.reduce(_chained, c, key)) % modulus
@@ -128,16 +149,13 @@ def sparse_cross_v2(
     return _crossed(_columns(indices, values, shapes, dense_inputs), lambda c: between.join(map(_text, c)), object)
 
 
-def _keyed(salt: Sequence[int], strong: bool) -> Callable[[Any], int]:
-    """How features are hashed: of integers, TensorFlow's kernels take the lower four bytes only."""
-
-    def text(v: Any) -> bytes:
-        return v if isinstance(v, bytes) else (int(v) & _MASK).to_bytes(8, "little")[:4]
-
+def _salted(values: list[Any], salt: Sequence[int], strong: bool) -> npt.NDArray[np.uint64]:
+    """Hash features: of integers, TensorFlow's kernels take the lower four bytes only."""
+    texts = [v if isinstance(v, bytes) else (int(v) & _MASK).to_bytes(8, "little")[:4] for v in values]
     if strong:
         low, high = (k & _MASK for k in salt)
-        return lambda v: siphash64(text(v), low, high)
-    return lambda v: fingerprint64(text(v))
+        return siphashes64(texts, low, high)
+    return fingerprints64(texts)
 
 
 @op("SparseCrossHashed", shape="* -> [n, 2] [n] [2]", host=_HOST)
@@ -149,12 +167,12 @@ def sparse_cross_hashed(
     strong, modulus = bool(np.asarray(strong_hash)), int(np.asarray(num_buckets)) or _MOST
     if np.shape(salt) != (2,):
         raise refuse("`salt` is a vector of 2", found=list(np.shape(salt)))
-    sparse, dense = _keyed(salt.tolist(), strong), _keyed(salt.tolist(), True) if strong else _hash
-    columns = [
-        [[(sparse if k < len(values) else dense)(v) for v in row] for row in column]
-        for k, column in enumerate(_columns(indices, values, shapes, dense_inputs))
+    columns = _columns(indices, values, shapes, dense_inputs)
+    hashes = [
+        _salted(_flat(column), salt.tolist(), strong) if strong or k < len(values) else _hashes(_flat(column))
+        for k, column in enumerate(columns)
     ]
-    return _crossed(columns, lambda c: functools.reduce(_chained, c) % modulus, np.int64)
+    return _crossed_hashes(columns, hashes, None, modulus)
 
 
 @op("RaggedCross", no_gradient=True, host=_HOST)

@@ -15,7 +15,7 @@ from coldframe.dtypes import DType
 from coldframe.errors import ColdframeError
 from coldframe.formats import messages, tensor_proto, wire
 from coldframe.ops import inference_text
-from coldframe.ops.strings import number
+from coldframe.ops.strings import numbers
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
@@ -156,19 +156,37 @@ def decode_csv(
         if d.ndim > 1 or d.size > 1:
             raise refuse(f"default {i}", expected="at most one value", found=f"shape {list(d.shape)}")
     missing = na_value.encode("utf-8", "surrogateescape")
-    out = [np.empty(records.size, t.numpy) for t in OUT_TYPE]
-    for r, record in enumerate(records.ravel().tolist()):
-        fields = _fields(record, field_delim.encode(), use_quote_delim, select_cols)
-        if len(fields) != len(out):
-            raise refuse(f"record {r}", expected=f"{len(out)} fields", found=len(fields))
-        for c, field in enumerate(fields):
-            if field and field != missing:
-                out[c][r] = field if OUT_TYPE[c] is dtypes.string else number(field, OUT_TYPE[c])
-            elif record_defaults[c].size:
-                out[c][r] = record_defaults[c].ravel()[0]
-            else:
-                raise refuse(f"field {c} of record {r} is required but missing")
-    return [column.reshape(records.shape) for column in out]
+    rows = _rows(records.ravel().tolist(), field_delim.encode(), use_quote_delim, select_cols)
+    for r, fields in enumerate(rows):
+        if len(fields) != len(OUT_TYPE):
+            raise refuse(f"record {r}", expected=f"{len(OUT_TYPE)} fields", found=len(fields))
+    return [
+        _column([fields[c] for fields in rows], c, dtype, missing, default.ravel()).reshape(records.shape)
+        for c, (dtype, default) in enumerate(zip(OUT_TYPE, record_defaults, strict=True))
+    ]
+
+
+def _column(fields: list[bytes], c: int, dtype: DType, missing: bytes, default: Array) -> Array:
+    """Return column `c`; empty fields, and those that say so, are missing."""
+    out: Array = np.empty(len(fields), dtype.numpy)
+    given = [r for r, field in enumerate(fields) if field and field != missing]
+    if len(given) < len(fields):
+        if not default.size:
+            r = next(r for r, field in enumerate(fields) if not field or field == missing)
+            raise refuse(f"field {c} of record {r} is required but missing")
+        out[:] = default[0]
+        fields = [fields[r] for r in given]
+    out[given if len(given) < len(out) else slice(None)] = fields if dtype is dtypes.string else numbers(fields, dtype)
+    return out
+
+
+def _rows(records: list[bytes], delim: bytes, quotes: bool, selected: Any) -> list[list[bytes]]:
+    """Return the fields of each record."""
+    everything = b"".join(records)
+    if b"\n" in everything or b"\r" in everything or (quotes and b'"' in everything):
+        return [_fields(record, delim, quotes, selected) for record in records]
+    rows = [record.split(delim) if record else [] for record in records]
+    return [[row[k] for k in selected if k < len(row)] for row in rows] if selected else rows
 
 
 def _fields(record: bytes, delim: bytes, quotes: bool, selected: Any) -> list[bytes]:

@@ -298,6 +298,14 @@ STITCHES = [_stitch("DynamicStitch"), _stitch("ParallelDynamicStitch")]
 
 
 # --- sparse coordinates ---
+def _rises(at: Any) -> Any:
+    """Return for each row but the first whether it comes after the one before it."""
+    if not at.shape[1]:
+        return np.zeros(len(at) - 1, np.bool_)
+    first = (at[1:] != at[:-1]).argmax(axis=1)[:, None]
+    return np.take_along_axis(at[1:] > at[:-1], first, 1)[:, 0]
+
+
 @op(
     "SparseToDense",
     gradient=back.sparse_to_dense,
@@ -317,10 +325,10 @@ def sparse_to_dense(
     if np.ndim(sparse_values) and sparse_values.shape[0] != at.shape[0]:
         raise refuse("the number of values", expected=at.shape[0], found=sparse_values.shape[0])
     if validate_indices and len(at) > 1:
-        rows = [tuple(r) for r in at.tolist()]
-        wrong = next((k for k in range(1, len(rows)) if rows[k] <= rows[k - 1]), None)
-        if wrong is not None:
-            raise refuse(f"coordinate {wrong} is out of order or repeated", found=list(rows[wrong]))
+        wrong = np.flatnonzero(~_rises(at))
+        if len(wrong):
+            k = int(wrong[0]) + 1
+            raise refuse(f"coordinate {k} is out of order or repeated", found=at[k].tolist())
     dense = xp.full(output_shape, default_value)
     return xp.scatter_nd(dense, at, np.broadcast_to(sparse_values, (len(at),)), "update")
 

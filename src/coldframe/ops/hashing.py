@@ -44,6 +44,19 @@ def _u32(s: Bytes, at: int) -> Word:
     return int.from_bytes(s[at : at + 4], "little") if isinstance(s, bytes) else _words(s[:, at : at + 4], "<u4")
 
 
+def _rest(s: Bytes, at: int) -> Word:
+    """Return what is left behind `at`, fewer than 8 bytes, as one word."""
+    if isinstance(s, bytes):
+        return int.from_bytes(s[at:], "little")
+    padded = np.zeros((len(s), 8), np.uint8)
+    padded[:, : s.shape[1] - at] = s[:, at:]
+    return _words(padded, "<u8")
+
+
+def _length(s: Bytes) -> int:
+    return len(s) if isinstance(s, bytes) else int(s.shape[1])
+
+
 def _words(s: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(s).view(kind)[:, 0].astype(np.uint64)
 
@@ -78,17 +91,24 @@ def _remembered(s: bytes) -> int:
 
 def fingerprints64(strings: Sequence[bytes]) -> npt.NDArray[np.uint64]:
     """FarmHash's 64-bit fingerprints of `strings`."""
+    return _all(strings, fingerprint64, lambda same: _short(same, same.shape[1]))
+
+
+def _all(
+    strings: Sequence[bytes], one: Callable[[bytes], int], many: Callable[[Bytes], Word]
+) -> npt.NDArray[np.uint64]:
+    """Return the hashes of strings: one by one, or of many of one length at once."""
     if len(strings) < _BATCH:
-        return np.array([fingerprint64(s) for s in strings], np.uint64)
+        return np.array([one(s) for s in strings], np.uint64)
     out = np.empty(len(strings), np.uint64)
     lengths = np.fromiter(map(len, strings), np.int64, len(strings))
     for n in set(lengths.tolist()):
         at = np.flatnonzero(lengths == n)
         same = [strings[i] for i in at.tolist()]
         if 0 < n <= _WORDS and len(same) >= _MANY:
-            out[at] = _short(np.frombuffer(b"".join(same), np.uint8).reshape(-1, n), n)
+            out[at] = many(np.frombuffer(b"".join(same), np.uint8).reshape(-1, n))
         else:
-            out[at] = [fingerprint64(s) for s in same]
+            out[at] = [one(s) for s in same]
     return out
 
 
@@ -167,36 +187,51 @@ def _round(
     return z, y, x, v, w
 
 
-def murmur64(s: bytes, seed: int = 0xDECAFCAFFE) -> int:
+def murmur64(s: Bytes, seed: int = 0xDECAFCAFFE) -> Word:
     """MurmurHash64A of `s`."""
-    mul = 0xC6A4A7935BD1E995
-    h = seed ^ (len(s) * mul & _MASK)
-    whole = len(s) // 8 * 8
+    mul, n = 0xC6A4A7935BD1E995, _length(s)
+    h: Word = seed ^ (n * mul & _MASK)
+    whole = n // 8 * 8
     for at in range(0, whole, 8):
         k = _u64(s, at) * mul & _MASK
         k = (k ^ (k >> 47)) * mul & _MASK
         h = (h ^ k) * mul & _MASK
-    if whole < len(s):
-        h = (h ^ int.from_bytes(s[whole:], "little")) * mul & _MASK
+    if whole < n:
+        h = (h ^ _rest(s, whole)) * mul & _MASK
     h = (h ^ (h >> 47)) * mul & _MASK
     return h ^ (h >> 47)
 
 
-def siphash64(s: bytes, k0: int, k1: int) -> int:
+def siphash64(s: Bytes, k0: int, k1: int) -> Word:
     """SipHash-2-4 of `s` under the key (k0, k1)."""
-    v = [k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573]
-    whole = len(s) // 8 * 8
-    last = int.from_bytes(s[whole:], "little") | (len(s) & 0xFF) << 56
+    n = _length(s)
+    v: list[Word] = [k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573]
+    whole = n // 8 * 8
+    last = _rest(s, whole) | (n & 0xFF) << 56
     for word in [*(_u64(s, at) for at in range(0, whole, 8)), last]:
-        v[3] ^= word
+        v[3] = v[3] ^ word
         _sip_rounds(v, 2)
-        v[0] ^= word
-    v[2] ^= 0xFF
+        v[0] = v[0] ^ word
+    v[2] = v[2] ^ 0xFF
     _sip_rounds(v, 4)
     return v[0] ^ v[1] ^ v[2] ^ v[3]
 
 
-def _sip_rounds(v: list[int], count: int) -> None:
+def siphashes64(strings: Sequence[bytes], k0: int, k1: int) -> npt.NDArray[np.uint64]:
+    """SipHash-2-4 of `strings` under the key (k0, k1)."""
+    return _all(strings, lambda s: _keyed(s, k0, k1), lambda same: siphash64(same, k0, k1))
+
+
+@functools.lru_cache(_KEPT)
+def _kept(s: bytes, k0: int, k1: int) -> int:
+    return int(siphash64(s, k0, k1))
+
+
+def _keyed(s: bytes, k0: int, k1: int) -> int:
+    return _kept(s, k0, k1) if len(s) <= _WORDS else int(siphash64(s, k0, k1))
+
+
+def _sip_rounds(v: list[Word], count: int) -> None:
     a, b, c, d = v
     for _ in range(count):
         a, c = (a + b) & _MASK, (c + d) & _MASK
@@ -207,31 +242,28 @@ def _sip_rounds(v: list[int], count: int) -> None:
     v[:] = a, b, c, d
 
 
-def _buckets(strings: Any, count: int, hashed: Callable[[bytes], int]) -> Any:
+def _buckets(strings: Any, count: int, hashed: Callable[[Sequence[bytes]], npt.NDArray[np.uint64]]) -> Any:
     a = np.asarray(strings, object)
-    return np.array([hashed(s) % count for s in a.ravel().tolist()], np.int64).reshape(a.shape)
+    return (hashed(a.ravel().tolist()) % np.uint64(count)).astype(np.int64).reshape(a.shape)
 
 
 @op("StringToHashBucketFast", shape="x -> x", host="strings")
 def string_to_hash_bucket_fast(xp: Any, input: Any, *, num_buckets: int) -> Any:
     """The fingerprint of each string, modulo the number of buckets."""
-    if np.size(input) < _BATCH:
-        return _buckets(input, num_buckets, fingerprint64)
-    found = fingerprints64(input.ravel().tolist()) % np.uint64(num_buckets)
-    return found.astype(np.int64).reshape(input.shape)
+    return _buckets(input, num_buckets, fingerprints64)
 
 
 @op("StringToHashBucketStrong", shape="x -> x", host="strings")
 def string_to_hash_bucket_strong(xp: Any, input: Any, *, num_buckets: int, key: tuple[int, int]) -> Any:
     """The keyed hash of each string, modulo the number of buckets."""
     k0, k1 = (k & _MASK for k in key)
-    return _buckets(input, num_buckets, lambda s: siphash64(s, k0, k1))
+    return _buckets(input, num_buckets, lambda strings: siphashes64(strings, k0, k1))
 
 
 @op("StringToHashBucket", shape="x -> x", host="strings")
 def string_to_hash_bucket(xp: Any, string_tensor: Any, *, num_buckets: int) -> Any:
     """The oldest hash of each string, modulo the number of buckets."""
-    return _buckets(string_tensor, num_buckets, murmur64)
+    return _buckets(string_tensor, num_buckets, lambda strings: _all(strings, murmur64, murmur64))
 
 
 def _fingerprint_shape(a: dict[str, Any], data: Any, method: Any) -> Any:

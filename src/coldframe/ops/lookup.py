@@ -8,6 +8,7 @@ and scalar values are kept as Python objects, values of a higher rank as arrays.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -214,7 +215,7 @@ def lookup_table_find_v2(
     default = np.asarray(default_value)
     if default.shape == shape:
         other = default if shape else default.item()
-        return _array(table, [entries.get(k, other) for k in wanted], count)
+        return _array(table, list(map(entries.get, wanted, itertools.repeat(other))), count)
     if default.shape != (*count, *shape):
         raise refuse("a default of another shape", expected=f"{list(shape)} or {[*count, *shape]}", found=default.shape)
     others = _values(table, default, count)

@@ -27,6 +27,7 @@ from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
 
 Array = npt.NDArray[Any]
+_EXACT: Final = 1 << 62  # the difference of two smaller integers is one of 64 bits
 _HOST: Final = "how long rows are is known only when running"
 
 
@@ -76,6 +77,9 @@ def ragged_range(xp: Any, starts: Array, limits: Array, deltas: Array, *, T: DTy
     start, limit, delta = (np.broadcast_to(x, (max(sizes, default=1),)) for x in (starts, limits, deltas))
     if (delta == 0).any():
         raise refuse("a delta is 0")
+    if T.is_integer and all(-_EXACT < x.min(initial=0) <= x.max(initial=0) < _EXACT for x in (start, limit, delta)):
+        start, limit, delta = (x.astype(np.int64) for x in (start, limit, delta))
+        return _whole_ranges(start, limit, delta, T, Tsplits)
     lengths = []
     for a, b, d in zip(start.tolist(), limit.tolist(), delta.tolist(), strict=True):
         if (b - a) * (1 if d > 0 else -1) <= 0:
@@ -95,6 +99,14 @@ def ragged_range(xp: Any, starts: Array, limits: Array, deltas: Array, *, T: DTy
         np.add.accumulate(row, out=row)  # one sum after the other, as TensorFlow rounds
         at += n
     return _splits_of(np.array(lengths, np.int64), Tsplits.numpy), values
+
+
+def _whole_ranges(start: Array, limit: Array, delta: Array, kind: DType, splits: DType) -> tuple[Array, Array]:
+    """Return the ranges of integers, all at once."""
+    lengths = np.maximum(-((start - limit) // delta), 0)
+    dims([int(lengths.sum())])
+    rows, at = _places(lengths)
+    return _splits_of(lengths, splits.numpy), (start[rows] + delta[rows] * at).astype(kind.numpy)
 
 
 @op("RaggedGather", shape=inference_text.ragged_gather, gradient=back.ragged_gather, host=_HOST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -160,17 +161,21 @@ def _numbered_few(x: Array) -> tuple[Array, Array, Array]:
     """The same for few numbers, where calls of numpy would take longer than a dictionary."""
     seen: dict[int, int] = {}
     which = np.array([seen.setdefault(n, len(seen)) for n in x.tolist()], np.int64)
-    first = np.empty(len(seen), np.int64)
-    first[which[::-1]] = np.arange(len(x) - 1, -1, -1)
-    return first, which, np.bincount(which, minlength=len(seen))
+    return _first(which, len(seen)), which, np.bincount(which, minlength=len(seen))
 
 
 def _numbered_objects(rows: Array) -> tuple[Array, Array, Array]:
-    seen: dict[tuple[Any, ...], int] = {}
-    which = [seen.setdefault(tuple(r.ravel()), len(seen)) for r in (np.asarray(r, object) for r in rows)]
-    numbers = np.array(which, np.int64)
-    first = np.array([which.index(n) for n in range(len(seen))], np.int64)
-    return first, numbers, np.bincount(numbers, minlength=len(seen))
+    seen: dict[Any, int] = {}
+    keys = rows.tolist() if rows.ndim == 1 else map(tuple, rows.reshape(len(rows), math.prod(rows.shape[1:])).tolist())
+    which = np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
+    return _first(which, len(seen)), which, np.bincount(which, minlength=len(seen))
+
+
+def _first(which: Array, count: int) -> Array:
+    """Return where each of `count` numbers first occurs."""
+    first = np.empty(count, np.int64)
+    first[which[::-1]] = np.arange(len(which) - 1, -1, -1)
+    return first
 
 
 @op("Unique", shape="[n] -> [?] [n]", host=_SIZES, role="distinct")

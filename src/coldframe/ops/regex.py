@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.errors import UnsupportedAttributeError
+from coldframe.ops.strings import filled
 from coldframe.ops.table import op
 from coldframe.ops.unicode import script_runs
 from coldframe.primitives.base import refuse
@@ -40,6 +41,10 @@ _NAMES = (
     "New_Tai_Lue", "Tifinagh", "Old_Persian",
 )  # fmt: skip
 _SCRIPTS = {name: number for number, name in enumerate(_NAMES) if name}
+# Characters and classes of them, each once or more.
+_CONSUMING = re.compile(
+    r"(?:(?:[^\\\[\](){}*+?|^$.]|\.|\\[dDsSwW]|\\[^a-zA-Z0-9\[]|\[\^?(?:\\.|[^\\\[\]])+\])\+?)+", re.DOTALL
+)
 _TOKEN = re.compile(r"\\Q(.*?)(?:\\E|\Z)|\\([pP])(?:\{(\^?)(\w+)\}|(\w))|\\(.)|\[:(\^?)(\w+):\]|(.)", re.DOTALL)
 
 
@@ -143,9 +148,23 @@ def _pieces(rewrite: str, groups: int) -> tuple[str | int, ...]:
     return tuple(out)
 
 
+@functools.lru_cache(maxsize=256)
+def _template(pattern: str, rewrite: str) -> str | None:
+    """Return the rewrite as Python writes it; None where matches may be empty, which Python counts otherwise."""
+    if _CONSUMING.fullmatch(pattern) is None:
+        return None
+    pieces = _pieces(rewrite, compiled(pattern).groups)
+    return "".join(f"\\g<{p}>" if isinstance(p, int) else p.replace("\\", "\\\\") for p in pieces)
+
+
 def substitute(pattern: str, rewrite: str, text: str, everywhere: bool) -> str:
     """Replace matches as RE2 does: an empty match next to the last one does not count."""
     found, at, last = compiled(pattern), 0, -1
+    if found.search(text) is None:
+        return text
+    template = _template(pattern, rewrite)
+    if template is not None:
+        return found.sub(template, text, 0 if everywhere else 1)
     pieces = _pieces(rewrite, found.groups)
     out: list[str] = []
     while at <= len(text):
@@ -164,13 +183,6 @@ def substitute(pattern: str, rewrite: str, text: str, everywhere: bool) -> str:
     return "".join(out) + text[at:]
 
 
-def _each(x: Array, fn: Any, dtype: Any = object) -> Array:
-    out = np.empty(x.shape, dtype)
-    for i, v in enumerate(x.flat):
-        out.flat[i] = fn(v)
-    return out
-
-
 def _one(x: Array, name: str) -> str:
     if x.ndim:
         raise refuse(f"`{name}` is not a scalar", found=f"shape {list(x.shape)}")
@@ -181,7 +193,8 @@ def _one(x: Array, name: str) -> str:
 def static_regex_replace(xp: Any, input: Array, *, pattern: str, rewrite: str, replace_global: bool) -> Any:
     """Replace what matches a fixed pattern."""
     _pieces(rewrite, compiled(pattern).groups)
-    return _each(input, lambda b: _bytes(substitute(pattern, rewrite, _text(b), replace_global)))
+    items = [_bytes(substitute(pattern, rewrite, _text(b), replace_global)) for b in input.ravel().tolist()]
+    return filled(items, input.shape)
 
 
 @op("RegexReplace", shape="x [] [] -> x", host=_HOST)
@@ -195,7 +208,7 @@ def regex_replace(xp: Any, input: Array, pattern: Array, rewrite: Array, *, repl
 def static_regex_full_match(xp: Any, input: Array, *, pattern: str) -> Any:
     """Whether all of a string matches a fixed pattern."""
     found = compiled(pattern)
-    return _each(input, lambda b: found.fullmatch(_text(b)) is not None, np.bool_)
+    return filled([found.fullmatch(_text(b)) is not None for b in input.ravel().tolist()], input.shape, np.bool_)
 
 
 @op("RegexFullMatch", shape="x [] -> x", host=_HOST)

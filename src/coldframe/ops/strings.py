@@ -8,7 +8,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,26 @@ from coldframe.primitives.base import refuse
 Array = npt.NDArray[Any]
 _HOST = "strings"
 _SPACE = b" \t\n\v\f\r"
+_CONTINUING = bytes(range(0x80, 0xC0))  # what continues a character of UTF-8
 
 
-def _each(x: Array, fn: Callable[[Any], Any], dtype: Any = object) -> Array:
-    out = np.empty(x.shape, dtype)
-    for i, v in enumerate(x.flat):
-        out.flat[i] = fn(v)
-    return out
+def filled(items: Iterable[Any], shape: Sequence[int], dtype: Any = object) -> Array:
+    """Return an array of `shape` that holds `items`, as many as it takes."""
+    out: Array = np.empty(math.prod(shape), dtype)
+    out[:] = list(items)
+    return out.reshape(shape)
+
+
+def _items(x: Array) -> list[bytes]:
+    """Return the strings of `x`; a graph that is wired wrongly may bring objects that are no strings."""
+    items: list[bytes] = x.ravel().tolist()
+    if x.dtype != object or not all(issubclass(t, bytes) for t in set(map(type, items))):
+        raise refuse("not all elements are strings")
+    return items
 
 
 def _each_string(x: Array, fn: Callable[[bytes], Any], dtype: Any = object) -> Array:
-    """As `_each`; a graph that is wired wrongly may bring objects that are no strings."""
-    if x.dtype != object or not all(isinstance(v, bytes) for v in x.flat):
-        raise refuse("not all elements are strings")
-    return _each(x, fn, dtype)
+    return filled(map(fn, _items(x)), x.shape, dtype)
 
 
 def _text(b: bytes) -> str:
@@ -74,7 +80,7 @@ def string_length(xp: Any, x: Array, *, unit: str) -> Any:
 
 def _characters(b: bytes) -> int:
     """Characters start at every byte that does not continue one."""
-    return sum(c & 0xC0 != 0x80 for c in b)
+    return len(b.translate(None, _CONTINUING))
 
 
 @op("StringJoin", shape=inference_text.string_join, host=_HOST)
@@ -84,10 +90,7 @@ def string_join(xp: Any, inputs: list[Array], *, separator: str) -> Any:
     if len(shapes) > 1:
         raise refuse("the strings to join differ in shape", found=sorted(shapes))
     glue, parts = separator.encode("utf-8", "surrogateescape"), np.broadcast_arrays(*inputs)
-    out = np.empty(parts[0].shape, object)
-    for i, row in enumerate(zip(*(p.flat for p in parts), strict=True)):
-        out.flat[i] = glue.join(row)
-    return out
+    return filled(map(glue.join, zip(*(p.ravel().tolist() for p in parts), strict=True)), parts[0].shape)
 
 
 @op("ReduceJoin", shape=inference_math.reduce, host=_HOST)
@@ -105,13 +108,14 @@ def reduce_join(xp: Any, inputs: Array, reduction_indices: Array, *, keep_dims: 
     lines = np.transpose(inputs, kept + axes[::-1])
     shape = lines.shape[: len(kept)]
     rows = lines.reshape(int(np.prod(shape)), int(np.prod(lines.shape[len(kept) :])))
-    out, glue = np.empty(len(rows), object), separator.encode("utf-8", "surrogateescape")
-    for i, row in enumerate(rows):
-        out[i] = glue.join(row)
-    return out.reshape([1 if a in axes else d for a, d in enumerate(inputs.shape)] if keep_dims else shape)
+    glue = separator.encode("utf-8", "surrogateescape")
+    wanted = [1 if a in axes else d for a, d in enumerate(inputs.shape)] if keep_dims else shape
+    return filled(map(glue.join, rows.tolist()), wanted)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------
+_DIGITS = b"0123456789+-"
+_LONGEST = 4300  # digits that Python reads as an integer
 _INTEGER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
 _FLOAT = re.compile(
     rb"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE
@@ -121,7 +125,25 @@ _FLOAT = re.compile(
 @op("StringToNumber", shape="x -> x", host=_HOST)
 def string_to_number(xp: Any, string_tensor: Array, *, out_type: DType) -> Any:
     """The numbers that strings spell."""
-    return _each_string(string_tensor, lambda b: number(b, out_type), out_type.numpy)
+    return filled(numbers(_items(string_tensor), out_type), string_tensor.shape, out_type.numpy)
+
+
+def numbers(items: Sequence[bytes], dtype: DType) -> list[Any]:
+    """Return the numbers that strings spell; those that `dtype` cannot hold are refused."""
+    plain, read = (_DIGITS, int) if dtype.is_integer else (_DIGITS + b".eE", float)
+    if not b"".join(items).translate(None, plain):  # Python reads these as C does, or not at all
+        try:
+            found: list[Any] = list(map(read, items))
+        except ValueError:
+            return [number(b, dtype) for b in items]
+        if not dtype.is_integer or _held(items, found, dtype):
+            return found
+    return [number(b, dtype) for b in items]
+
+
+def _held(items: Sequence[bytes], found: Sequence[int], dtype: DType) -> bool:
+    info = np.iinfo(dtype.numpy)
+    return max(map(len, items), default=0) <= _LONGEST and all(info.min <= v <= info.max for v in found)
 
 
 def number(b: bytes, dtype: DType) -> int | float:
@@ -131,7 +153,7 @@ def number(b: bytes, dtype: DType) -> int | float:
 
 def _integer(b: bytes, kind: np.dtype[Any]) -> int:
     match, info = _INTEGER.fullmatch(b), np.iinfo(kind)
-    if match is None or len(b) > 64 or not info.min <= int(match[1]) <= info.max:
+    if match is None or len(b) > _LONGEST or not info.min <= int(match[1]) <= info.max:
         raise refuse("a string is not a number", expected=f"{kind}", found=_text(b[:64]))
     return int(match[1])
 
@@ -162,10 +184,10 @@ def as_string(
         return _spelled_plain(input, T, spec)
     spec += f".{precision}" if precision >= 0 else ""
     spec += "e" if scientific else "g" if shortest else "f"
-    spell = functools.partial(_spelled_float, spec, max(width, 0), fill)
+    spell, items = functools.partial(_spelled_float, spec, max(width, 0), fill), input.ravel().tolist()
     if T.is_complex:
-        return _each(input, lambda v: f"({spell(v.real)},{spell(v.imag)})".encode())
-    return _each(input, lambda v: spell(float(v)).encode())
+        return filled((f"({spell(v.real)},{spell(v.imag)})".encode() for v in items), input.shape)
+    return filled((spell(float(v)).encode() for v in items), input.shape)
 
 
 def _spelled_float(spec: str, width: int, fill: str, v: float) -> str:
@@ -177,11 +199,14 @@ def _spelled_float(spec: str, width: int, fill: str, v: float) -> str:
 
 
 def _spelled_plain(x: Array, kind: DType, spec: str) -> Array:
+    items = x.ravel().tolist()
     if kind.name == "bool":
-        return _each(x, lambda v: (spec + "s").encode() % (b"true" if v else b"false"))
-    if kind.name == "string":
-        return _each(x, lambda v: (spec + "s").encode() % v)
-    return _each(x, lambda v: (spec + "d").encode() % int(v))
+        items = [b"true" if v else b"false" for v in items]
+    if kind.name in ("bool", "string"):
+        pattern = (spec + "s").encode()
+        return filled((pattern % v for v in items), x.shape)
+    pattern = (spec + "d").encode()
+    return filled((pattern % int(v) for v in items), x.shape)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------
@@ -194,30 +219,41 @@ def substr(xp: Any, input: Array, pos: Array, len: Array, *, unit: str) -> Any:
         shape = np.broadcast_shapes(input.shape, pos.shape)
     except ValueError:
         raise refuse("`input` and `pos` do not broadcast", expected=input.shape, found=pos.shape) from None
-    whole, starts, lengths = (np.broadcast_to(v, shape) for v in (input, pos, len))
-    out = np.empty(shape, object)
-    for i, (b, start, n) in enumerate(zip(whole.flat, starts.flat, lengths.flat, strict=True)):
-        out.flat[i] = _part(b, int(start), int(n), unit == "BYTE")
-    return out
+    whole, starts, lengths = (np.broadcast_to(v, shape).ravel().tolist() for v in (input, pos, len))
+    part = _part if unit == "BYTE" else _characters_of
+    return filled(map(part, whole, starts, lengths), shape)
 
 
-def _part(b: bytes, start: int, n: int, by_bytes: bool) -> bytes:
-    offsets = list(range(len(b))) if by_bytes else [i for i, c in enumerate(b) if c & 0xC0 != 0x80]
-    size = len(offsets)
+def _begin(b: bytes, start: int, size: int) -> int:
     if not -size <= start <= size:
         raise refuse(f"`pos` {start} is out of range", expected=f"-{size} to {size}", found=_text(b[:64]))
-    begin = start + size if start < 0 else start
-    ends = [*offsets, len(b)]
+    return start + size if start < 0 else start
+
+
+def _part(b: bytes, start: int, n: int) -> bytes:
+    begin = _begin(b, start, len(b))
+    return b[begin : begin + max(n, 0)]
+
+
+def _characters_of(b: bytes, start: int, n: int) -> bytes:
+    if b.isascii():
+        return _part(b, start, n)
+    ends = [i for i, c in enumerate(b) if c & 0xC0 != 0x80]
+    size = len(ends)
+    begin = _begin(b, start, size)
+    ends.append(len(b))
     return b[ends[begin] : ends[min(begin + max(n, 0), size)]]
 
 
 def _ragged(parts: list[list[bytes]]) -> tuple[Array, Array, Array]:
     """The sparse matrix of `parts`: indices, values and shape."""
-    where = [(i, j) for i, row in enumerate(parts) for j in range(len(row))]
-    values = np.empty(len(where), object)
-    values[:] = [v for row in parts for v in row]
-    shape = np.array([len(parts), max((len(row) for row in parts), default=0)], np.int64)
-    return np.array(where, np.int64).reshape(-1, 2), values, shape
+    lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+    total = int(lengths.sum())
+    where = np.empty((total, 2), np.int64)
+    where[:, 0] = np.repeat(np.arange(len(parts)), lengths)
+    where[:, 1] = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    values = filled(itertools.chain.from_iterable(parts), (total,))
+    return where, values, np.array([len(parts), lengths.max(initial=0)], np.int64)
 
 
 def _vector(x: Array) -> None:
@@ -233,9 +269,13 @@ def string_split(xp: Any, input: Array, delimiter: Array, *, skip_empty: bool) -
         raise refuse("`delimiter` is not a scalar", found=f"shape {list(delimiter.shape)}")
     marks: bytes = delimiter.item()
     if not marks:
-        return _ragged([[bytes([c]) for c in b] for b in input])
-    at = re.compile(b"[" + re.escape(marks) + b"]")
-    return _ragged([[p for p in at.split(b) if p or not skip_empty] if b else [] for b in input])
+        return _ragged([[bytes([c]) for c in b] for b in input.tolist()])
+    if len(marks) == 1:
+        parts = [b.split(marks) if b else [] for b in input.tolist()]
+    else:
+        at = re.compile(b"[" + re.escape(marks) + b"]")
+        parts = [at.split(b) if b else [] for b in input.tolist()]
+    return _ragged([list(filter(None, row)) for row in parts] if skip_empty else parts)
 
 
 @op("StringSplitV2", shape="[n] -> [?, 2] [?] [2]", host=_HOST)
@@ -245,7 +285,9 @@ def string_split_v2(xp: Any, input: Array, sep: Array, *, maxsplit: int) -> Any:
     if sep.ndim:
         raise refuse("`sep` is not a scalar", found=f"shape {list(sep.shape)}")
     mark: bytes = sep.item()
-    return _ragged([b.split(mark, maxsplit) if mark else _words(b, maxsplit) for b in input])
+    if mark:
+        return _ragged([b.split(mark, maxsplit) for b in input.tolist()])
+    return _ragged([_words(b, maxsplit) for b in input.tolist()])
 
 
 def _words(b: bytes, maxsplit: int) -> list[bytes]:
@@ -262,6 +304,10 @@ def _words(b: bytes, maxsplit: int) -> list[bytes]:
 
 
 # --- base64 and file names --------------------------------------------------------------------------------------
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_WEB_SAFE = re.compile(rb"[A-Za-z0-9_-]*")
+
+
 @op("EncodeBase64", shape="x -> x", host=_HOST)
 def encode_base64(xp: Any, input: Array, *, pad: bool) -> Any:
     """Web-safe base64, padded with ``=`` if asked."""
@@ -278,10 +324,10 @@ def decode_base64(xp: Any, input: Array) -> Any:
 
 def _decoded(b: bytes) -> bytes:
     bare = b.rstrip(b"=")
-    if re.fullmatch(rb"[A-Za-z0-9_-]*", bare) is None or len(b) - len(bare) > 2:
+    if _WEB_SAFE.fullmatch(bare) is None or len(b) - len(bare) > 2:
         raise refuse("a string is not web-safe base64", expected="letters, digits, - and _", found=_text(b[:64]))
     try:
-        return base64.urlsafe_b64decode(bare + b"=" * (-len(bare) % 4))
+        return binascii.a2b_base64(bare.translate(_STANDARD) + b"=" * (-len(bare) % 4))
     except binascii.Error as e:
         raise refuse("a string is not web-safe base64", found=str(e)) from e
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -99,8 +100,9 @@ def unsorted_segment_join(xp: Any, inputs: Array, segment_ids: Array, num_segmen
     rows = inputs.reshape(ids.size, -1)
     between = separator.encode("utf-8", "surrogateescape")
     out = np.empty((n, rows.shape[1] if ids.size else math.prod(inputs.shape[segment_ids.ndim :])), object)
-    for i in range(n):
-        chosen = rows[ids == i]
-        for k in range(out.shape[1]):
-            out[i, k] = between.join(chosen[:, k].tolist())
+    order = np.argsort(ids, kind="stable")
+    ends = np.searchsorted(ids[order], np.arange(n + 1)).tolist()
+    for k in range(out.shape[1]):
+        column = rows[order, k].tolist() if ids.size else []
+        out[:, k] = [between.join(column[a:b]) for a, b in itertools.pairwise(ends)]
     return out.reshape(n, *inputs.shape[segment_ids.ndim :])

@@ -13,7 +13,7 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.ops.strings import filled
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 
@@ -40,6 +41,7 @@ _MARKS = {
     "utf-16": ((codecs.BOM_UTF16_BE, "utf-16-be"), (codecs.BOM_UTF16_LE, "utf-16-le")),
     "utf-32": ((codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF32_LE, "utf-32-le")),
 }
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _NAMES = {"UTF-8": "utf-8", "UTF-16-BE": "utf-16-be", "UTF-32-BE": "utf-32-be"}
 
 
@@ -112,16 +114,22 @@ def _from(data: bytes, codec: str, at: int) -> Iterator[tuple[int, int]]:
             at += bad
 
 
+def _text(data: bytes, codec: str, rule: _Errors) -> str:
+    """Return what is left of a string. What is all valid is decoded at once."""
+    if codec not in _MARKS:
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError:
+            pass  # what is not valid is found below, one by one
+        else:
+            if not rule.control or _CONTROL.search(text) is None:
+                return text
+    return "".join(chr(code) for code, _ in rule.cleaned(_units(data, codec)))
+
+
 def _encoder(name: str) -> Callable[[int], bytes]:
     codec = _NAMES[name]
     return lambda code: chr(code).encode(codec)
-
-
-def _each(x: Array, f: Callable[[bytes], bytes]) -> Array:
-    out = np.empty(x.shape, object)
-    for i, v in enumerate(x.flat):
-        out.flat[i] = f(v)
-    return out
 
 
 @op("UnicodeTranscode", shape="x -> x", host=_HOST)
@@ -131,16 +139,17 @@ def transcode(
 ) -> Any:  # fmt: skip
     """Strings in another encoding."""
     codec, rule = _codec(input_encoding), _Errors(errors, replacement_char, replace_control_characters)
-    encode = _encoder(output_encoding)
-    return _each(input, lambda b: b"".join(encode(code) for code, _ in rule.cleaned(_units(b, codec))))
+    to = _NAMES[output_encoding]
+    return filled([_text(b, codec, rule).encode(to) for b in input.ravel().tolist()], input.shape)
 
 
-def _decoded(input: Array, encoding: str, rule: _Errors, splits: DType) -> tuple[Array, Array, Array]:
-    codec = _codec(encoding)
-    rows = [list(rule.cleaned(_units(b, codec))) for b in input.flat]
-    ends = np.cumsum([0, *map(len, rows)])
-    flat = np.array([unit for row in rows for unit in row], np.int64).reshape(-1, 2)
-    return ends.astype(splits.numpy), flat[:, 0].astype(np.int32), flat[:, 1]
+def _splits(lengths: Iterable[int], dtype: DType) -> Array:
+    ends: Array = np.cumsum([0, *lengths]).astype(dtype.numpy)
+    return ends
+
+
+def _codes(texts: Iterable[str]) -> Array:
+    return np.frombuffer(bytearray("".join(texts).encode("utf-32-le")), np.int32)
 
 
 @op("UnicodeDecode", host=_HOST)
@@ -149,8 +158,9 @@ def decode(
     replace_control_characters: bool, Tsplits: DType,
 ) -> Any:  # fmt: skip
     """The code points of strings, as ragged rows."""
-    rule = _Errors(errors, replacement_char, replace_control_characters)
-    return _decoded(input, input_encoding, rule, Tsplits)[:2]
+    codec, rule = _codec(input_encoding), _Errors(errors, replacement_char, replace_control_characters)
+    texts = [_text(b, codec, rule) for b in input.ravel().tolist()]
+    return _splits(map(len, texts), Tsplits), _codes(texts)
 
 
 @op("UnicodeDecodeWithOffsets", host=_HOST)
@@ -159,7 +169,20 @@ def decode_with_offsets(
     replace_control_characters: bool, Tsplits: DType,
 ) -> Any:  # fmt: skip
     """The code points of strings, as ragged rows, and the byte at which each starts."""
-    return _decoded(input, input_encoding, _Errors(errors, replacement_char, replace_control_characters), Tsplits)
+    codec, rule = _codec(input_encoding), _Errors(errors, replacement_char, replace_control_characters)
+    rows = [_with_offsets(b, codec, rule) for b in input.ravel().tolist()]
+    starts = np.concatenate([np.zeros(0, np.int64), *(at for _, at in rows)])
+    return _splits((len(text) for text, _ in rows), Tsplits), _codes(text for text, _ in rows), starts
+
+
+def _with_offsets(data: bytes, codec: str, rule: _Errors) -> tuple[str, Array]:
+    """Return what is left of a string, and the byte at which each character starts."""
+    if codec == "utf-8":
+        text = _text(data, codec, rule)
+        if text.encode() == data:
+            return text, np.flatnonzero(np.frombuffer(data, np.uint8) & 0xC0 != 0x80)
+    units = list(rule.cleaned(_units(data, codec)))
+    return "".join(chr(code) for code, _ in units), np.array([at for _, at in units], np.int64)
 
 
 @op("UnicodeEncode", host=_HOST)
@@ -171,6 +194,12 @@ def encode(
     splits = input_splits.tolist()
     if not splits or splits[0] != 0 or splits[-1] != len(input_values) or any(np.diff(input_splits) < 0):
         raise refuse("`input_splits`", expected=f"from 0 to {len(input_values)}, not falling", found=splits[:8])
+    if (
+        all(map(_is_scalar, (int(input_values.min(initial=0)), int(input_values.max(initial=0)))))
+        and not (input_values >> 11 == 0xD800 >> 11).any()
+    ):
+        text, to = input_values.astype("<u4").tobytes().decode("utf-32-le"), _NAMES[output_encoding]
+        return filled([text[a:b].encode(to) for a, b in itertools.pairwise(splits)], (len(splits) - 1,))
     out = np.empty(len(splits) - 1, object)
     for i, (start, end) in enumerate(itertools.pairwise(splits)):
         units = ((c if _is_scalar(c) else -1, k) for k, c in enumerate(input_values[start:end].tolist()))
