@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from coldframe.errors import ExecutionError
+from coldframe.formats import messages
 from coldframe.runtime.session import Session
 from graphs import Case, case, same
 
@@ -53,3 +54,23 @@ def test_elements_that_do_not_fit_are_refused(engine: str) -> None:
     same(session.run(c.fetches, c.feeds[0]), c.answers[0])
     with pytest.raises(ExecutionError, match="does not fit the list"):
         session.run(c.fetches, FEEDS)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "xla", "reference"])
+@pytest.mark.parametrize("lengths", [(2, 3), (2, 2)])
+def test_lists_of_two_lengths_are_not_added(engine: str, lengths: tuple[int, int]) -> None:
+    def build() -> Any:
+        lists = [RAW.TensorListReserve(element_shape=[2], num_elements=n, element_dtype=tf.float32) for n in lengths]
+        return [RAW.TensorListStack(input_handle=tf.add_n(lists), element_shape=[2], element_dtype=tf.float32)]
+
+    if lengths[0] == lengths[1]:
+        c = case(build, {})
+        same(Session(c.graph, engine).run(c.fetches, {}), c.answers[0])
+        return
+    with tf.Graph().as_default() as graph:
+        out = build()[0].name
+    with pytest.raises(tf.errors.InvalidArgumentError), tf.compat.v1.Session(graph=graph) as session:
+        session.run(out)
+    ours = Session(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where="in memory"), engine)
+    with pytest.raises(ExecutionError, match="lists to add up differ in dtype or length"):
+        ours.run(out)

@@ -15,6 +15,7 @@ NUMBERS = np.array([0, 1, 1.75, 2.5, 100.9, 3, 7])
 TIES = np.array([1 + 1 / 512, 1 - 1 / 512, 1.00390625, 1.01171875, 3.4e38, np.inf, -1.3, 65519, 65520, 3e-8, 465, 1e-3])
 WIDE = np.array([1, -1, 127, 128, -129, 300, 70000, 2**31, 2**40 + 7, -(2**63)])
 OUTSIDE = np.array([1.7, -1.7, 300, -300, 70000, np.nan, np.inf, -np.inf, 3e9, -3e9])
+HUGE = np.array([2.0**63, 1.2e19, 1.8e19, 2.0**64, 1e20, 1e38, np.inf, np.nan, -1e19, -np.inf])
 FOURS = ("int4", "uint4")
 
 
@@ -51,8 +52,9 @@ def test_cast(row: Row) -> None:
     *[
         Row("Cast", [OUTSIDE.astype(s)], {"DstT": t})
         for s in ("float32", "float64")
-        for t in ("int32", "int64", "bool", "int8", "uint8", "int16", "uint16")
+        for t in ("int32", "int64", "bool", "int8", "uint8", "int16", "uint16", "uint64")
     ],
+    *[Row("Cast", [rounded(HUGE, s)], {"DstT": t}) for s in FLOATS for t in ("int32", "int64", "uint64")],
 )
 def test_cast_out_of_range(row: Row) -> None:
     check(row)

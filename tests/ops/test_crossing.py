@@ -66,6 +66,8 @@ COLUMNS: list[list[Any]] = [
     Row("SparseCross", [[AT[:2]], [WORDS], [SHAPE], []], HASHED, refused=True, name="fewer places"),
     Row("SparseCross", [[AT], [WORDS], [np.array([3])], []], HASHED, refused=True, name="a vector"),
     *[Row("SparseCrossV2", [*c, np.array(b"--", object)], name=f"V2-{n}") for n, c in enumerate(COLUMNS)],
+    Row("SparseCross", [[], [], [], []], HASHED, name="no columns"),
+    Row("SparseCrossV2", [[], [], [], [], np.array(b"--", object)], name="V2-no columns"),
 )
 def test_crosses(row: Row) -> None:
     check(row)

@@ -169,6 +169,63 @@ def test_dense_tables(key: Any) -> None:
     steps(build)
 
 
+def export(t: Any, key: Any, value: Any) -> list[Any]:
+    return list(r.LookupTableExportV2(table_handle=t, Tkeys=key, Tvalues=value))
+
+
+@pytest.mark.parametrize("places", [4, 8, 64])
+def test_dense_tables_export_all_places(places: int) -> None:
+    """TensorFlow goes on looking for keys where they lie in what it loads."""
+
+    def build() -> list[Any]:
+        size = {"initial_num_buckets": places}
+        numbers = r.MutableDenseHashTableV2(
+            empty_key=i64(0), deleted_key=i64(-1), value_dtype=tf.float32, value_shape=[2], shared_name="n", **size
+        )
+        words = r.MutableDenseHashTableV2(
+            empty_key=b"", deleted_key=b"x", value_dtype=tf.int64, shared_name="w", max_load_factor=0.5, **size
+        )
+        pairs = r.MutableDenseHashTableV2(
+            empty_key=i64([0, 0]), deleted_key=i64([-1, 0]), value_dtype=tf.int64, shared_name="p", **size
+        )
+        text = [b"a", b"bc", b"hello", "a longer string, b\u00fcl".encode()]
+        out: list[Any] = [*export(numbers, tf.int64, tf.float32)]
+        out += [put(numbers, i64([5, 9, 13, -7]), np.arange(8.0, dtype=np.float32).reshape(4, 2))]
+        out += [put(words, text, i64([1, 2, 3, 4])), put(pairs, i64([[1, 2], [3, 4], [-5, 6]]), i64([1, 2, 3]))]
+        out += [*export(numbers, tf.int64, tf.float32), *export(words, tf.string, tf.int64)]
+        return [*out, *export(pairs, tf.int64, tf.int64)]
+
+    steps(build)
+
+
+def test_dense_tables_import_what_they_export() -> None:
+    def build() -> list[Any]:
+        t = r.MutableDenseHashTableV2(
+            empty_key=i64(0), deleted_key=i64(-1), value_dtype=tf.float32, value_shape=[2], initial_num_buckets=4
+        )
+        values = np.arange(8, dtype=np.float32).reshape(4, 2) * [[0], [1], [1], [0]]
+        keys = tf.compat.v1.placeholder_with_default(i64([[0], [5], [9], [0]]), None)  # of no rank that could be wrong
+        filled = r.LookupTableImportV2(table_handle=t, keys=keys, values=values.astype(np.float32))
+        return [filled, size(t), find(t, i64([5, 9, 13]), tf.constant([0.5, -1.0])), *export(t, tf.int64, tf.float32)]
+
+    steps(build)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "message"),
+    [
+        ({"initial_num_buckets": 6}, "the number of places .*: expected a power of 2 of at least 4, found 6"),
+        ({"initial_num_buckets": 2}, "the number of places"),
+        ({"max_load_factor": 1.5}, "`max_load_factor` .*: expected a number between 0 and 1, found 1.5"),
+    ],
+)
+def test_dense_tables_of_no_size(attrs: dict[str, Any], message: str) -> None:
+    def build() -> list[Any]:
+        return [size(r.MutableDenseHashTableV2(empty_key=i64(0), deleted_key=i64(1), value_dtype=tf.int64, **attrs))]
+
+    steps(build, refused=message)
+
+
 def test_dense_tables_keep_two_keys_for_themselves() -> None:
     def build() -> list[Any]:
         t = r.MutableDenseHashTableV2(empty_key=i64(-1), deleted_key=i64(-2), value_dtype=tf.float32, shared_name="d")

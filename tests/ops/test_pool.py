@@ -76,6 +76,11 @@ def test_windows_without_a_finite_value(row: Row) -> None:
     numpy_alone(row)  # ONNX Runtime gives infinity where TensorFlow gives the lowest finite number
 
 
+@rows(pool("MaxPool", np.full((1, 3, 3, 1), -np.inf), (2, 2), (1, 1)))
+def test_windows_of_minus_infinity(row: Row) -> None:
+    check(row)
+
+
 X = sample("float32", 1, 2, 2, 4)
 
 

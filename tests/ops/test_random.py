@@ -267,6 +267,20 @@ def test_poisson(dtype: str) -> None:
     check(lambda: tf.raw_ops.RandomPoissonV2(shape=[2, 30], rate=rate, seed=8, seed2=1, dtype=dtype), runs=2)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+def test_poisson_of_rates_without_end_or_below_0(dtype: str) -> None:
+    rate = np.array([np.inf, 3.0, -np.inf, 2.0, -1.0])
+    check(lambda: tf.raw_ops.RandomPoissonV2(shape=[4], rate=rate, seed=8, seed2=1, dtype=dtype), runs=2)
+
+
+def test_poisson_refuses_a_rate_that_is_no_number() -> None:
+    with tf.Graph().as_default() as graph:
+        out = tf.raw_ops.RandomPoissonV2(shape=[4], rate=[1.0, np.nan], seed=8, seed2=1, dtype="float32")
+    session = cf.Session(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where="in memory"))
+    with pytest.raises(cf.ExecutionError, match="the rate of a Poisson distribution"):  # TensorFlow runs for ever
+        session.run(out.name)
+
+
 def test_trials_for_a_seed() -> None:
     alpha = np.array([0.4, 3.0], np.float32)
 

@@ -58,6 +58,9 @@ def test_of_several(row: Row) -> None:
     check(row)
 
 
+GROWING = np.array([0.3, 1.1, 1.4, 2.1, 3.1, 4.6, 7.0, 12.0, 25.0])  # fractions that end early where alpha is whole
+
+
 @rows(
     *each(
         ("float32", "float64"),
@@ -65,6 +68,8 @@ def test_of_several(row: Row) -> None:
     ),
     Row("RandomGammaGrad", [sample("float64", 3, 1, low=0.1), sample("float64", 4, seed=1, low=0.1)]),
     Row("RandomGammaGrad", [np.array([0.5, 3.0]), np.zeros(2)]),
+    *[Row("RandomGammaGrad", [np.arange(1.0, 6.0)[:, None].astype(d), GROWING.astype(d)]) for d in BOTH],
+    *[Row("IgammaGradA", [np.arange(1.0, 6.0)[:, None].astype(d), GROWING.astype(d)]) for d in BOTH],
 )
 def test_gradients_of_gamma_values(row: Row) -> None:
     row.tol = 1e-4 if row.inputs[0].dtype == np.float32 else 1e-8

@@ -31,6 +31,8 @@ def cast(xp: Any, x: Any, *, SrcT: DType, DstT: DType, Truncate: bool) -> Any:
         raise refuse("no conversion to or from strings", expected="a number", found=f"{SrcT} to {DstT}")
     if Truncate:
         x = _chopped(xp, x, SrcT, DstT)
+    if SrcT.name in _FLOATS and DstT is dtypes.uint64:  # x86 has two answers to what is too large; this is TensorFlow's
+        x = xp.where(xp.less(x, math.inf if SrcT is dtypes.float16 else 2.0**64), x, math.nan)
     if SrcT.is_float and (DstT.is_integer or DstT.kind == "q"):
         x = xp.cast(x, _through(DstT, x))
     return xp.cast(x, DstT)

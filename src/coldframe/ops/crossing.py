@@ -48,6 +48,8 @@ def _columns(
     """Return the features of each row of each column."""
     if not len(indices) == len(values) == len(shapes):
         raise refuse("indices, values and shapes differ in number", found=[len(indices), len(values), len(shapes)])
+    if not (indices or dense):
+        return []  # no columns have no rows
     sizes = {int(s[0]) if s.shape == (2,) else -1 for s in shapes} | {d.shape[0] if d.ndim == 2 else -1 for d in dense}
     if len(sizes) != 1 or -1 in sizes:
         raise refuse("columns of matrices with equally many rows", found=f"{sorted(sizes)} rows")
@@ -131,7 +133,7 @@ def sparse_cross(
     if not hashed_output:
         return _crossed(columns, lambda c: b"_X_".join(map(_text, c)), object)
     modulus, key = num_buckets or _MOST, hash_key & _MASK
-    if len(columns[0]) >= _MANY:
+    if columns and len(columns[0]) >= _MANY:
         return _crossed_hashes(columns, [_hashes(_flat(column)) for column in columns], key, modulus)
 
     def join(c: Sequence[int]) -> int:
@@ -185,7 +187,7 @@ def ragged_cross(
     """All combinations of the features in a row's columns, ragged ones too, as values and row splits."""
     if out_values_type is not (int64 if hashed_output else string):
         raise refuse("`out_values_type`", expected=int64 if hashed_output else string, found=out_values_type)
-    flat = _columns(sparse_indices, sparse_values, sparse_shape, dense_inputs) if sparse_indices or dense_inputs else []
+    flat = _columns(sparse_indices, sparse_values, sparse_shape, dense_inputs)
     ragged = [
         [v[a:b].tolist() for a, b in zip(s[:-1].tolist(), s[1:].tolist(), strict=True)]
         for v, s in zip(ragged_values, ragged_row_splits, strict=True)

@@ -18,6 +18,7 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import NotInitializedError
 from coldframe.ops import inference_state
+from coldframe.ops.buckets import Places, laid_out
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
@@ -26,7 +27,6 @@ from coldframe.shapes import Shape
 _SCALAR: Final = Shape(())
 _WHOLE_LINE, _LINE_NUMBER = -2, -1
 _TUNING: Final = ("container", "use_node_name_sharing")
-_DENSE: Final = ("initial_num_buckets", "max_load_factor")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +37,14 @@ class TableHandle(Handle):
         key_dtype, key_shape: of a key.
         reserved: keys that cannot be used.
         entries: those of an anonymous table.
+        places: what a dense table says of its size.
     """
 
     key_dtype: DType
     key_shape: tuple[int, ...] = ()
     reserved: tuple[Any, ...] = ()
     entries: dict[Any, Any] | None = None
+    places: Places | None = None
 
     @property
     def mutable(self) -> bool:
@@ -71,32 +73,32 @@ def mutable_hash_table_of_tensors_v2(
     return TableHandle(shared_name or state.node, "mutable table", value_dtype, value_shape, key_dtype)
 
 
-@op("MutableDenseHashTableV2", shape="-> []", stateful=True, ignores=(*_TUNING, *_DENSE))
+@op("MutableDenseHashTableV2", shape="-> []", stateful=True, ignores=_TUNING)
 def mutable_dense_hash_table_v2(
     xp: Any, state: State, empty_key: Any, deleted_key: Any, *, key_dtype: DType, value_dtype: DType,
-    value_shape: Shape, shared_name: str,
+    value_shape: Shape, shared_name: str, initial_num_buckets: int, max_load_factor: float,
 ) -> Any:  # fmt: skip
-    """A table that can be changed; two keys, which TensorFlow marks free places with, cannot be used."""
-    name = shared_name or state.node
-    return _dense(name, [empty_key, deleted_key], key_dtype, value_dtype, value_shape, None)
+    """A table that can be changed; two keys, which mark free places where it is exported, cannot be used."""
+    table = TableHandle(shared_name or state.node, "mutable table", value_dtype, value_shape, key_dtype)
+    return _dense(table, [empty_key, deleted_key], Places(initial_num_buckets, max_load_factor))
 
 
-@op("MutableDenseHashTable", shape="-> [2]", stateful=True, ignores=(*_TUNING, *_DENSE))
+@op("MutableDenseHashTable", shape="-> [2]", stateful=True, ignores=_TUNING)
 def mutable_dense_hash_table(
-    xp: Any, state: State, empty_key: Any, *, key_dtype: DType, value_dtype: DType, value_shape: Shape, shared_name: str
-) -> Any:
-    """A table that can be changed; one key, which TensorFlow marks free places with, cannot be used."""
-    return _dense(shared_name or state.node, [empty_key], key_dtype, value_dtype, value_shape, None)
+    xp: Any, state: State, empty_key: Any, *, key_dtype: DType, value_dtype: DType, value_shape: Shape,
+    shared_name: str, initial_num_buckets: int, max_load_factor: float,
+) -> Any:  # fmt: skip
+    """A table that can be changed; one key, which marks free places where it is exported, cannot be used."""
+    table = TableHandle(shared_name or state.node, "mutable table", value_dtype, value_shape, key_dtype)
+    return _dense(table, [empty_key], Places(initial_num_buckets, max_load_factor))
 
 
-def _dense(
-    name: str, marks: list[Any], key_dtype: DType, dtype: DType, shape: Shape, entries: dict[Any, Any] | None
-) -> TableHandle:
+def _dense(table: TableHandle, marks: list[Any], places: Places) -> TableHandle:
     key_shape = tuple(np.shape(marks[0]))
     reserved = tuple(k for mark in marks for k in _keys(np.asarray(mark)[None], key_shape))
     if len(set(reserved)) != len(marks) or len(key_shape) > 1:
         raise refuse("the keys that mark free places", expected="different scalars or vectors", found=list(reserved))
-    return TableHandle(name, "mutable table", dtype, shape, key_dtype, key_shape, reserved, entries)
+    return dataclasses.replace(table, key_shape=key_shape, reserved=reserved, places=places)
 
 
 @op("AnonymousHashTable", shape="-> []", stateful=True)
@@ -119,12 +121,14 @@ def anonymous_mutable_hash_table_of_tensors(
     return TableHandle(state.node, "mutable table", value_dtype, value_shape, key_dtype, entries={})
 
 
-@op("AnonymousMutableDenseHashTable", shape="-> []", stateful=True, ignores=_DENSE)
+@op("AnonymousMutableDenseHashTable", shape="-> []", stateful=True)
 def anonymous_mutable_dense_hash_table(
-    xp: Any, state: State, empty_key: Any, deleted_key: Any, *, key_dtype: DType, value_dtype: DType, value_shape: Shape
-) -> Any:
+    xp: Any, state: State, empty_key: Any, deleted_key: Any, *, key_dtype: DType, value_dtype: DType,
+    value_shape: Shape, initial_num_buckets: int, max_load_factor: float,
+) -> Any:  # fmt: skip
     """A new table that can be changed, gone with its handle."""
-    return _dense(state.node, [empty_key, deleted_key], key_dtype, value_dtype, value_shape, {})
+    table = TableHandle(state.node, "mutable table", value_dtype, value_shape, key_dtype, entries={})
+    return _dense(table, [empty_key, deleted_key], Places(initial_num_buckets, max_load_factor))
 
 
 # --- entries ----------------------------------------------------------------------------------------------------
@@ -230,14 +234,30 @@ def lookup_table_size_v2(xp: Any, state: State, table_handle: Any) -> Any:
     return np.int64(len(_entries(state, table_of(table_handle))))
 
 
-@op("LookupTableExportV2", shape="-> [k] ?", stateful=True)
+@op("LookupTableExportV2", shape="-> ? ?", stateful=True)
 def lookup_table_export_v2(xp: Any, state: State, table_handle: Any, *, Tkeys: DType, Tvalues: DType) -> Any:
-    """All keys and their values, in the order they were added."""
+    """All keys and their values, in the order they were added; of a dense table also the free places."""
     table = table_of(table_handle, Tkeys, Tvalues)
     entries = _entries(state, table)
+    if table.places is not None:
+        return _dense_export(table, entries, table.places.enough(len(entries)))
     keys = np.empty((len(entries), *table.key_shape), table.key_dtype.numpy)
     keys[:] = list(entries) if entries else keys
     return keys, _array(table, list(entries.values()), (len(entries),))
+
+
+def _dense_export(table: TableHandle, entries: Mapping[Any, Any], count: int) -> tuple[Any, Any]:
+    """All places: their keys [count, size of a key], with the first reserved one at those that are free, and values."""
+    at = laid_out(entries, count)
+    keys = np.empty((count, *(table.key_shape or (1,))), table.key_dtype.numpy)
+    values = np.zeros((count, *(d or 0 for d in table.shape)), table.dtype.numpy)
+    if table.dtype is dtypes.string:
+        values[...] = b""
+    keys[:] = table.reserved[0]
+    if entries:
+        keys[at] = list(entries) if table.key_shape else [[k] for k in entries]
+        values[at] = _array(table, list(entries.values()), (len(entries),))
+    return keys, values if values.ndim > 1 else values[:, None]
 
 
 # --- changing ---------------------------------------------------------------------------------------------------
@@ -267,7 +287,10 @@ def lookup_table_import_v2(
         initialize_table_v2.body(xp, state, table_handle, keys, values, Tkey=Tin, Tval=Tout)
     else:
         entries = _changing(state, table)
-        given = zip(_fitting_keys(table, keys), _values(table, values, _many(table, keys)), strict=True)
+        many = _many(table, keys)
+        if table.places is not None and table.shape.dims and len(many) > 1:
+            many = many[:1]  # keys of all places are a matrix, see `_dense_export`
+        given = zip(_fitting_keys(table, keys), _values(table, values, many), strict=True)
         entries.clear()
         entries.update((k, v) for k, v in given if k not in table.reserved)
 

@@ -27,6 +27,7 @@ _TAILS = tuple(
 _SHIFT = 10  # recurrences carry arguments beyond this, where asymptotic series have all digits
 _STEPS = 5000  # bound of the iterations
 _STEP = 1e-20  # of derivatives, in the imaginary direction
+_CLOSE = 3e-16  # relative changes that rounding alone makes
 Number = Any  # float or complex
 
 
@@ -172,8 +173,9 @@ def _upper_fraction(a: Number, x: float) -> Number:
         b += 2
         d = 1 / (n * d + b or 1e-300)
         c = b + n / c or 1e-300
-        h *= d * c
-        if abs(d * c - 1) < 1e-16:
+        last, h = h, h * (d * c)
+        # Where `a` is whole, the real part is done after `a` steps, and the imaginary one, the derivative, is not.
+        if abs(h.real - last.real) <= _CLOSE * abs(h.real) and abs(h.imag - last.imag) <= _CLOSE * abs(h.imag):
             break
     return h
 

@@ -97,16 +97,17 @@ def gamma(stream: Stream, alpha: Array, samples: int) -> Array:
 
 
 def poisson(stream: Stream, rate: Array, samples: int, most: float) -> Array:
-    """Return values of Poisson distributions, float64[samples, number of rates], none above `most`."""
+    """Return values of Poisson distributions, float64[samples, number of rates], none above `most` but infinities."""
     flat = np.repeat(rate.ravel().astype(np.float64), samples)
-    if not np.all(np.isfinite(flat)):
-        raise refuse(
-            "the rate of a Poisson distribution", expected="a finite number", found=flat[~np.isfinite(flat)][0]
-        )
-    out = np.zeros(len(flat))
+    if np.isnan(flat).any():
+        raise refuse("the rate of a Poisson distribution", expected="a number", found=math.nan)
+    endless = flat == math.inf
+    out = np.where(endless, math.inf, 0.0)
+    flat = np.where(np.isinf(flat), 0.0, flat)
     uniform, _ = _draws(stream, len(flat))
     _multiplied(uniform, flat, out)
     _transformed(uniform, flat, out, most)
+    out[endless] = math.inf
     return out.reshape(rate.size, samples).T
 
 
@@ -148,6 +149,11 @@ def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
     return values.astype(dtype)
 
 
+def _counts(values: Array, dtype: DType) -> Array:
+    """Return values of Poisson distributions in another dtype; as integers, TensorFlow's infinities are 0."""
+    return (values if dtype.is_float else np.where(np.isinf(values), 0, values)).astype(dtype.numpy)
+
+
 def _most(dtype: DType) -> float:
     return float(dtype.max)
 
@@ -186,7 +192,7 @@ def random_poisson_v2(xp: Any, state: State, shape: Any, rate: Any, *, seed: int
     """Values of the Poisson distributions of each rate."""
     dims, samples = _given(shape, rate)
     stream = reserve(state, seed, seed2, samples * np.size(rate) * RESERVED)
-    return poisson(stream, rate, samples, _most(dtype)).reshape(dims).astype(dtype.numpy)
+    return _counts(poisson(stream, rate, samples, _most(dtype)).reshape(dims), dtype)
 
 
 @op("RandomPoisson", no_gradient=True, stateful=True, random=True, host=_WHY)
@@ -233,4 +239,4 @@ stateless_random_gamma_v3.gradient(_ends_with_alpha)
 def stateless_random_poisson(xp: Any, shape: Any, seed: Any, lam: Any, *, dtype: DType) -> Any:
     """Values of the Poisson distributions of each rate, for a seed."""
     dims, samples = _ends(shape, lam)
-    return poisson(of_seed(seed), lam, samples, _most(dtype)).reshape(dims).astype(dtype.numpy)
+    return _counts(poisson(of_seed(seed), lam, samples, _most(dtype)).reshape(dims), dtype)

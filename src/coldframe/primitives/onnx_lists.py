@@ -64,6 +64,19 @@ class OnnxList:
         return 0
 
 
+def _of_one_length(a: OnnxList, b: OnnxList) -> None:
+    """Refuse to add lists of which it is known that one is longer."""
+    m, n = (_known_length(x) for x in (a, b))
+    if m is not None and n is not None and m != n:
+        raise Unlowerable("lists to add up differ in length")
+
+
+def _known_length(x: OnnxList) -> int | None:
+    if x.buffer is not None:
+        return x.buffer.dims[0]
+    return None if x.length is None or x.length.const is None else int(x.length.const)
+
+
 class ListsOnnx(ComplexOnnx):
     """Verbs on tensor lists.
 
@@ -154,6 +167,7 @@ class ListsOnnx(ComplexOnnx):
         """The sums of the elements of two lists of one length."""
         a, b = self.plain(x), self.plain(y)
         if a.buffer is None or b.buffer is None:
+            _of_one_length(a, b)
             return a if b.buffer is None else b
         return dataclasses.replace(a, buffer=super().add(a.buffer, b.buffer))
 

@@ -174,7 +174,8 @@ class WindowsOnnx(GatherOnnx, LinearOnnx):
     @folds
     def max_pool(self, x: OnnxValue, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
         out, _ = self._pool("MaxPool", x, ksize, strides, padding)
-        return out
+        # ONNX Runtime begins with the lowest finite number in float32 only; TensorFlow in float64 as well.
+        return self.maximum(out, lowest(np.dtype(np.float64))) if x.dtype is dtypes.float64 else out
 
     @folds
     def max_pool_where(self, x: OnnxValue, ksize: Ints, *, strides: Ints, padding: Padding) -> Any:
