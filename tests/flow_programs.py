@@ -202,6 +202,23 @@ def grown_array() -> Any:
     return [array.stack(), array.size()]
 
 
+def grown_arrays() -> Any:
+    """As decoders write: until a value tells them to stop; from the end; some of one that has places already."""
+    n = _count()
+    row = tf1.placeholder(tf.float32, [None], name="row")
+    one, two, three = (tf.TensorArray(tf.float32, size=k, dynamic_size=True, clear_after_read=False) for k in (0, 0, 2))
+
+    def body(i: Any, x: Any, a: Any, b: Any, c: Any) -> Any:
+        y = x * 0.5 + 1.0
+        return i + 1, y, a.write(i, y), b.write(n - i, y * 2.0), c.write(i, y)
+
+    def going(i: Any, x: Any, *_: Any) -> Any:
+        return tf.logical_and(i <= n, tf.reduce_sum(x) < 100.0)
+
+    i, x, one, two, three = tf1.while_loop(going, body, (0, row, one, two, three))
+    return [i, x, one.stack(), two.stack(), two.read(0), three.gather([0, 1])]
+
+
 def steps() -> Any:
     """A resource variable counts the iterations and the branches that are taken."""
     n = _count()
@@ -275,6 +292,7 @@ PROGRAMS: Final[list[tuple[Program, list[dict[str, Any]]]]] = [
     (gradient_of_map_in_map, [{"x:0": _ROWS}]),
     (gradient_of_loops_over_one_array, _XS),
     (grown_array, _NS),
+    (grown_arrays, [{"n:0": n, "row:0": _ROWS[0]} for n in (1, 6)]),
     (steps, _NS),
     (references, _NS),
     (references_beside_an_array, _NS),

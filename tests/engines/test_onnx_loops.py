@@ -17,7 +17,6 @@ from flow_programs import (
     gradient_of_loops_over_one_array,
     gradient_of_map_in_branch,
     gradient_of_map_in_map,
-    grown_array,
     merge_that_waits_for_a_branch,
     merges_that_wait_for_one_branch,
     references,
@@ -27,8 +26,8 @@ from flow_programs import (
 )
 from graphs import Case, case, same, tf1
 
-NOT_COMPILED = (  # arrays that grow or are fetched, variables, strings, loops that stay V1, stacks of arrays
-    fetched_flows, grown_array, references, references_beside_an_array, steps, strings,
+NOT_COMPILED = (  # arrays that are fetched, variables, strings, loops that stay V1, stacks of arrays
+    fetched_flows, references, references_beside_an_array, steps, strings,
     gradient_of_map_in_branch, gradient_of_map_in_map, gradient_of_loops_over_one_array,
     merge_that_waits_for_a_branch, merges_that_wait_for_one_branch,
 )  # fmt: skip
@@ -128,13 +127,58 @@ def lists_of_lists() -> Any:
     return [a.stack()]
 
 
-LISTS = [in_order, stopped_early, out_of_order, read_back, in_one_branch, two_at_once, lists_of_lists]
+def resized_before_writing() -> Any:
+    """The way that TensorFlow 2.0 let lists grow; cut off in the end."""
+    x, n = _inputs()
+    r = tf.raw_ops
+    made = r.TensorListReserve(element_shape=[3], num_elements=0, element_dtype=tf.float32)
+
+    def body(i: Any, a: Any) -> Any:
+        more = lambda: r.TensorListResize(input_handle=a, size=i + 1)  # noqa: E731
+        a = tf1.cond(i >= r.TensorListLength(input_handle=a), more, lambda: a)
+        return i + 1, r.TensorListSetItem(input_handle=a, index=i, item=x[i] * 2.0)
+
+    _, a = tf1.while_loop(lambda i, _: i < n, body, (0, made))
+    cut = [r.TensorListResize(input_handle=a, size=k) for k in (n - 2, n + 1)]
+    return [r.TensorListStack(input_handle=v, element_shape=[3], element_dtype=tf.float32) for v in (a, *cut)]
+
+
+LISTS = [
+    resized_before_writing,
+    in_order,
+    stopped_early,
+    out_of_order,
+    read_back,
+    in_one_branch,
+    two_at_once,
+    lists_of_lists,
+]
 
 
 @pytest.mark.parametrize("v2", [False, True], ids=["v1", "v2"])
 @pytest.mark.parametrize("build", LISTS)
 def test_lists(build: Callable[[], Any], v2: bool) -> None:
     _in_one_island(case(build, {"x:0": ROWS, "n:0": 4}, {"x:0": ROWS * 2, "n:0": 3}, v2=v2))
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 40])
+def test_a_list_is_not_resized_to_that(size: int) -> None:
+    def build() -> Any:
+        x = tf1.placeholder(tf.float32, [None, 3], name="x")
+        k = tf1.placeholder(tf.int32, [], name="k") if size < 0 else tf1.placeholder(tf.int64, [], name="k")
+        r = tf.raw_ops
+        made = r.TensorListFromTensor(tensor=x, element_shape=[3])
+        if size < 0:
+            made = r.TensorListResize(input_handle=made, size=k)
+        else:
+            n = tf.cast(k // 1024, tf.int32)
+            made = r.TensorListSetItem(input_handle=made, index=n, item=x[0], resize_if_index_out_of_bounds=True)
+        return [r.TensorListStack(input_handle=made, element_shape=[3], element_dtype=tf.float32)]
+
+    c = case(build, {"x:0": ROWS, "k:0": 3})
+    session = _in_one_island(c)
+    with pytest.raises(cf.ExecutionError, match=r"the length of a list|a list of that length"):
+        session.run(c.fetches, {"x:0": ROWS, "k:0": size})
 
 
 def test_a_list_leaves_an_island() -> None:

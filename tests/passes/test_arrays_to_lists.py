@@ -71,8 +71,21 @@ def test_the_gradient_of_a_loop_is_one_island() -> None:
     assert [step["engine"] for step in session.report()[0]] == ["xla"]
 
 
-def test_an_array_that_grows_stays() -> None:
-    assert "array_write" in _roles(case(grown_array, {"n:0": 3}))
+def test_an_array_that_grows_becomes_a_list_that_grows() -> None:
+    c = case(grown_array, {"n:0": 3})
+    assert not {r for r in _roles(c) if r.startswith("array")}
+    session = Session(c.graph, "onnxruntime")
+    same(session.run(c.fetches, {"n:0": 3}), c.answers[0])
+    assert [step["engine"] for step in session.report()[0]] == ["onnxruntime"]
+
+
+def _grown_and_filled() -> Any:
+    rows = tf1.placeholder(tf.float32, [None, 3], name="x")
+    return [tf1.TensorArray(tf.float32, size=1, dynamic_size=True).unstack(rows).stack()]
+
+
+def test_an_array_that_grows_stays_where_rows_are_scattered_to_it() -> None:
+    assert "array_scatter" in _roles(case(_grown_and_filled, ROWS))
 
 
 def test_an_array_stays_whose_handle_is_fetched() -> None:

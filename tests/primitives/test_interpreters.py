@@ -21,7 +21,7 @@ from coldframe.primitives.onnx_xp import OnnxPrimitives
 FOR_RULES = {
     "vector", "pair", "indices", "told", "checked", "branch", "loop", "call", "count", "holds", "plain", "room", "seen",
     "traced", "promise", "held", "or_fail", "sees_to", "segment_sums", "recurrent", "first_rows", "list_add",
-    "list_element_shape",
+    "list_element_shape", "longer",
     "list_from", "list_gather", "list_get", "list_length", "list_make", "list_pop", "list_push", "list_resize",
     "list_scatter", "list_set", "list_stack",
     "axes", "counts", "named", "natural", "part", "same_size", "size_of", "terms",

@@ -339,11 +339,25 @@ class OnnxProgram:
             if self._shared and not self._tables.issuperset(large):
                 self._session = self._from_files()
             else:
-                self._session = self._made(self._model, self._arrays)
+                self._session = self._first_made()
         except Exception as e:  # ONNX Runtime's exceptions share no base of their own
             raise EngineFailure(str(e)) from e
         self._names = [o.name for o in self._session.get_outputs()]
         self._model, self._weights = b"", {}
+
+    def _first_made(self) -> Any:
+        """Return a session; of the model as it is, where ONNX Runtime's own passes make of it what it cannot load."""
+        try:
+            return self._made(self._model, self._arrays)
+        except Exception as first:
+            import onnxruntime as ort
+
+            plain = self._options()
+            plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            try:
+                return self._made(self._model, self._arrays, plain)
+            except Exception:  # it is the model's fault, and the first message tells of it
+                raise first from None
 
     def _made(self, model: bytes | str, arrays: Mapping[str, Any], options: Any = None) -> Any:
         """Return a session of a model with `arrays` as weights."""

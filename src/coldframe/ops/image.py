@@ -166,10 +166,12 @@ def _(xp: Any, images: Any, size: Any, *, align_corners: bool, half_pixel_center
     if size.dims != (2,):  # ONNX Runtime takes a vector of unknown length for one of none
         wanted = xp.reshape(wanted, [2])
     how = {"mode": "linear", "coordinate_transformation_mode": mode}
+    # All four sizes: what ONNX Runtime makes of a transpose beside a Resize does not look at its axes.
+    batch, channels = (xp.dim(x, i) if x.dims[i] is None else x.dims[i] for i in (0, 3))
     if x.dims[3] is None or x.dims[3] > _FEW_CHANNELS:
-        return xp.node("Resize", [x, None, None, wanted], dims=dims, axes=[1, 2], **how)
-    # All four sizes: what ONNX Runtime makes of a transpose before a Resize does not look at its axes.
-    every = xp.concat([xp.vector([xp.dim(x, 0), x.dims[3]])[0], wanted], 0)
+        every = xp.concat([xp.vector([batch])[0], wanted, xp.vector([channels])[0]], 0)
+        return xp.node("Resize", [x, None, None, every], dims=dims, **how)
+    every = xp.concat([xp.vector([batch, channels])[0], wanted], 0)
     first, dims = xp.transpose(x, [0, 3, 1, 2]), (dims[0], dims[3], height, width)
     return xp.transpose(xp.node("Resize", [first, None, None, every], dims=dims, **how), [0, 2, 3, 1])
 

@@ -11,8 +11,9 @@ Each array has a current list, in the order of the nodes, which respects the flo
 whose functions use the array takes the list, and hands out what became of it. So engines compile what they cannot
 compile while it changes in place. An array of gradients begins as zeros, and what is written to it is added.
 
-An array stays as it is where its handle goes anywhere else, where a flow is fetched, or where it may grow. A list does
-not refuse what an array refuses: writing an element twice, and reading one again that reading has cleared.
+An array stays as it is where its handle goes anywhere else, where a flow is fetched, or where it may grow and is
+written to otherwise than element by element. A list does not refuse what an array refuses: writing an element twice,
+and reading one again that reading has cleared.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class _Work:
     ) -> None:
         self._library, self._keep, self._gradients = library, keep, gradients
         self._wanted, self._fed = wanted, fed
+        self._growing: set[Array] = set()
         self.functions: dict[str, Function] = {}
         self._uses = {
             "array_write": self._write, "array_read": self._read, "array_gather": self._gather,
@@ -141,7 +143,7 @@ class _Work:
         array = Array(scope.place, node.name)
         attrs = attributes(node)
         if attrs.get("dynamic_size"):
-            raise _Stays(array)
+            self._growing.add(array)
         shape = attrs.get("element_shape", Shape.unknown())
         kinds: dict[str, Any] = {"element_dtype": attrs.get("dtype", attrs.get("elem_type")), "shape_type": int32}
         size = scope.ref(node.inputs[0])
@@ -168,7 +170,7 @@ class _Work:
         if array.source is None:
             made = scope.new(
                 node.name, role("list_set"), [last, index, value], node.controls,
-                element_dtype=dtype, resize_if_index_out_of_bounds=False,
+                element_dtype=dtype, resize_if_index_out_of_bounds=array in self._growing,
             )  # fmt: skip
         else:
             empty = self._empty(node, scope, last, dtype)
@@ -205,6 +207,8 @@ class _Work:
         dtype, last = attributes(node)["T"], scope.now[array]
         size = scope.fresh.get(last)
         name, controls = node.name, node.controls
+        if array in self._growing:
+            raise _Stays(array)
         if size is None:
             if array.source is None:
                 raise _Stays(array)
@@ -227,7 +231,7 @@ class _Work:
 
     def _gradient(self, node: Node, scope: Scope, array: Array) -> None:
         g = array.gradients(attributes(node)["source"])
-        if array.source is not None:
+        if array.source is not None or array in self._growing:
             raise _Stays(array)
         if g not in self._gradients:
             raise _Missed(g)

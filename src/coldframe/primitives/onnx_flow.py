@@ -384,7 +384,7 @@ class _Loop:
             if _tensor(self.values[i]) is not None:
                 out[i] = _with(self.values[i], next(made))
         for i in self._stacks():
-            rows = self._filled(next(made), self.values[i].length, trips)
+            rows = self._filled(next(made), self.values[i].length, trips, grows=new[i].grows)
             if i in self.turned:
                 rows = self.xp.transpose(rows, [0, *(1 + p for p in self.turned[i])])
             out[i] = dataclasses.replace(self.values[i], buffer=rows, length=None)
@@ -430,8 +430,11 @@ class _Loop:
         told = xp.told(xp.terms(found), (), dtypes.int64)
         return xp.cast(found, dtypes.int64) if told is None else told
 
-    def _filled(self, rows: OnnxValue, length: OnnxValue, trips: OnnxValue | None) -> OnnxValue:
-        """Return the elements that a loop stacked, with zeros for those that it did not come to."""
+    def _filled(self, rows: OnnxValue, length: OnnxValue, trips: OnnxValue | None, *, grows: bool) -> OnnxValue:
+        """Return the elements that a loop stacked, with zeros for those that it did not come to.
+
+        Of a list that `grows` there may be more than its `length` was.
+        """
         xp = self.xp
         count = xp.terms(trips) if trips is not None and xp.natural(trips) else None
         if count is not None and isinstance(count[0], int):
@@ -442,7 +445,11 @@ class _Loop:
             xp.promise(xp.less(0, xp.lift(xp.dim(rows, 0), dtype=dtypes.int64)))
         if count is not None and None not in count and count == xp.terms(length):
             return rows
+        if grows and length.const is not None and not length.const:
+            return rows
         missing = xp.subtract(length, xp.lift(xp.dim(rows, 0), dtype=dtypes.int64))
+        if grows:
+            return xp.longer(rows, missing)
         none = xp.constant(np.zeros(rows.ndim, np.int64))
         more = xp.concat([none, xp.reshape(missing, [1]), xp.constant(np.zeros(rows.ndim - 1, np.int64))], 0)
         known = length.const

@@ -41,6 +41,7 @@ class OnnxList:
             list is called there. Empty of other lists.
         counters: the names of the loop variables that hold that number.
         row: the element that this iteration wrote.
+        grows: whether writing that made the list longer where it was too short.
     """
 
     element: DType
@@ -50,6 +51,7 @@ class OnnxList:
     place: str = ""
     counters: frozenset[str] = frozenset()
     row: OnnxValue | None = None
+    grows: bool = False
     declared: Shape | None = None
     const: None = None
 
@@ -133,15 +135,15 @@ class ListsOnnx(ComplexOnnx):
         return self.gather(self._allocated(self.plain(x), element_shape), index, 0)
 
     def list_set(self, x: Any, index: OnnxValue, item: Any, resize: bool) -> OnnxList:
-        """The list with `item` at `index`."""
-        if resize:
-            raise Unlowerable("how long the list gets depends on a value")
+        """The list with `item` at `index`; where it may `resize`, it gets as long as that takes."""
         if isinstance(item, OnnxList):
             raise Unlowerable("a list of lists")
         if isinstance(x, OnnxList) and x.place and x.row is None and index.name in x.counters:
-            return dataclasses.replace(x, row=item)
+            return dataclasses.replace(x, row=item, grows=resize)
         found = self.plain(x)
         buffer = self._room_for(found, item)
+        if resize:
+            buffer = self._long_enough(buffer, index)
         at = self.reshape(self.cast(index, dtypes.int64), [1, 1])
         at = self.checked(at, buffer.dims[0])
         made = self._scattered(buffer, at, self.expand_dims(item, (0,)))
@@ -174,9 +176,11 @@ class ListsOnnx(ComplexOnnx):
     def list_resize(self, x: Any, size: Any) -> OnnxList:
         """The list, cut off or made longer."""
         found = self.plain(x)
-        if found.buffer is not None:
-            raise Unlowerable("how long the list gets depends on a value")
-        return dataclasses.replace(found, length=self.cast(size, dtypes.int64))
+        n = self.cast(self.lift(size, dtype=dtypes.int64), dtypes.int64)
+        if found.buffer is None:
+            return dataclasses.replace(found, length=n)
+        held = self.lift(self.dim(found.buffer, 0), dtype=dtypes.int64)
+        return dataclasses.replace(found, buffer=self._cut_or_filled(found.buffer, self.subtract(n, held)))
 
     def list_stack(self, x: Any, element_shape: Any, expected: int) -> Any:
         """All elements, stacked."""
@@ -245,6 +249,27 @@ class ListsOnnx(ComplexOnnx):
         shape = self.concat([self.reshape(x.length, [1]), sizes], 0) if dims else self.reshape(x.length, [1])
         made: OnnxValue = self.full(shape, np.zeros((), x.element.numpy), x.element)
         return dataclasses.replace(made, dims=(made.dims[0], *dims))
+
+    def longer(self, rows: OnnxValue, missing: OnnxValue) -> OnnxValue:
+        """Return stacked elements with zeros for `missing` more of them; with none more where that is negative."""
+        return self._cut_or_filled(rows, self.maximum(missing, self.constant(np.array(0, np.int64))))
+
+    def _cut_or_filled(self, rows: OnnxValue, more: OnnxValue) -> OnnxValue:
+        """Return stacked elements with zeros for `more` of them, or without the last ones where that is negative."""
+        before = self.constant(np.zeros(rows.ndim, np.int64))
+        pads = self.concat([before, self.reshape(more, [1]), self.constant(np.zeros(rows.ndim - 1, np.int64))], 0)
+        made: OnnxValue = self.typed("Pad", [rows], dims=(None, *rows.dims[1:]), more=[pads])
+        return made
+
+    def _long_enough(self, buffer: OnnxValue, index: OnnxValue) -> OnnxValue:
+        """Return the buffer with room at `index`, unless that is absurd: then writing there fails."""
+        at = self.cast(index, dtypes.int64)
+        last = self.where(
+            self.less(at, self.constant(np.array(_MOST, np.int64))), at, self.constant(np.array(-1, np.int64))
+        )
+        return self.longer(
+            buffer, self.subtract(last, self.subtract(self.lift(self.dim(buffer, 0), dtype=dtypes.int64), 1))
+        )
 
     def _allocated(self, x: OnnxList, element_shape: Any) -> OnnxValue:
         if x.buffer is not None:

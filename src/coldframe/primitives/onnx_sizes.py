@@ -344,11 +344,6 @@ def _sliced(
     return [None if i in cut else t for i, t in enumerate(b.axes(given[0]))]
 
 
-def _resized(b: SizesOnnx, given: Sequence[OnnxValue], out: OnnxValue, attrs: Mapping[str, Any]) -> Sequence[Term]:
-    cut = attrs.get("axes", range(out.ndim))
-    return [None if i in cut else t for i, t in enumerate(b.axes(given[0]))]
-
-
 def _reduced(
     b: SizesOnnx, given: Sequence[OnnxValue], out: OnnxValue, attrs: Mapping[str, Any]
 ) -> Sequence[Term] | None:
@@ -405,7 +400,7 @@ _AXES: Final[Mapping[str, _Rule]] = {
     "Concat": _but_one,
     "Split": _but_one,
     "Slice": _sliced,
-    "Resize": _resized,
+    "Resize": _shaped,  # by all its sizes
     "MatMul": _multiplied,
     "Reshape": _shaped,
     "Expand": _expanded,
