@@ -129,23 +129,27 @@ def _greedy(drops: Array, wanted: int) -> list[int]:
 def _suppress_softly(boxes: Array, scores: Array, limits: Limits) -> tuple[Array, Array]:
     """Overlaps lower the scores of what is left, by exp(-overlap^2 / (2 sigma)), whatever the threshold."""
     overlaps, decay = Overlaps(boxes), np.float32(-0.5) / np.float32(limits.sigma)
-    queue = [(-float(s), i, 0) for i, s in enumerate(scores.astype(np.float32)) if s > limits.score]
+    high = scores.astype(np.float32)
+    candidates = np.flatnonzero(high > limits.score)
+    queue = [(-s, i, 0) for s, i in zip(high[candidates].tolist(), candidates.tolist(), strict=True)]
     heapq.heapify(queue)
-    selected: list[int] = []
+    selected = np.empty(min(limits.count, len(queue)), np.int64)
     kept: list[float] = []
-    while queue and len(selected) < limits.count:
+    while queue and len(kept) < limits.count:
         negated, i, seen = heapq.heappop(queue)
-        before = score = np.float32(-negated)
-        for overlap in overlaps.of(i, np.array(selected[seen:][::-1], np.int64)).astype(np.float32):
-            score = score * np.exp(decay * overlap * overlap)
-            if score <= limits.score:
-                break
-        if score == before:
-            selected.append(i)
-            kept.append(float(score))
+        score = -negated
+        if seen < len(kept):
+            overlap = overlaps.of(i, selected[seen : len(kept)][::-1])
+            factors = np.exp(decay * overlap * overlap)
+            left = np.multiply.accumulate(np.concatenate([[np.float32(score)], factors], dtype=np.float32))
+            low = np.flatnonzero(left[1:] <= limits.score)  # where TensorFlow's kernel stops
+            score = float(left[low[0] + 1] if len(low) else left[-1])
+        if score == -negated:
+            selected[len(kept)] = i
+            kept.append(score)
         elif score > limits.score:
-            heapq.heappush(queue, (-float(score), i, len(selected)))
-    return np.array(selected, np.int32), np.array(kept, np.float32)
+            heapq.heappush(queue, (-score, i, len(kept)))
+    return selected[: len(kept)].astype(np.int32), np.array(kept, np.float32)
 
 
 @op("NonMaxSuppressionWithOverlaps", shape="[n, n] [n] -> [?]", host="ONNX computes overlaps itself", no_gradient=True)
@@ -159,12 +163,15 @@ def non_max_suppression_with_overlaps(
     count = int(_scalar(max_output_size, "max_output_size"))
     most, least = (float(_scalar(x, k)) for x, k in ((overlap_threshold, "overlap_threshold"),
                                                      (score_threshold, "score_threshold")))  # fmt: skip
-    chosen: list[int] = []
-    for i in np.argsort(-scores, kind="stable").tolist():
-        if len(chosen) >= count or not scores[i] > least:
+    order = np.argsort(-scores, kind="stable")
+    order = order[: int(np.argmin(np.append(scores[order] > least, False)))]
+    gone, chosen = np.zeros(n, bool), []
+    for i in order.tolist():
+        if len(chosen) >= count:
             break
-        if not np.any(overlaps[i, chosen] > most):
+        if not gone[i]:
             chosen.append(i)
+            gone |= overlaps[:, i] > most
     return np.array(chosen, np.int32)
 
 

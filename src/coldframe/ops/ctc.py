@@ -6,6 +6,7 @@ one class per step spells a text: repeated classes are one, then blanks are left
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from coldframe.primitives.numpy_shape import dims
 
 Array = npt.NDArray[Any]
 _HOST: Final = "texts differ in length"
+_MARGIN: Final = 1e-12  # more than what a sum is rounded by, relative to its parts
 _NEVER: Final = -math.inf  # the logarithm of a probability of 0
 _ONCE: Final = "the loss comes with its gradient; that gradient has none of its own"
 
@@ -50,20 +52,22 @@ def ctc_greedy_decoder(
     xp: Any, inputs: Array, sequence_length: Array, *, merge_repeated: bool, blank_index: int
 ) -> Any:
     """The text of the likeliest class at each step, and minus the sum of these classes' logits."""
-    _, batch, classes = _check(inputs, sequence_length)
+    steps, batch, classes = _check(inputs, sequence_length)
     if not -classes <= blank_index < classes:
         raise refuse("`blank_index`", expected=f"-{classes} to {classes - 1}", found=blank_index)
     blank = blank_index % classes
-    best, score = inputs.argmax(axis=2), inputs.max(axis=2)
-    texts, sums = [], np.zeros((batch, 1), inputs.dtype)
+    best = inputs.argmax(axis=2)
+    score = np.take_along_axis(inputs, best[..., None], 2)[..., 0]
+    path, sums = best.T, np.zeros((batch, 1), inputs.dtype)
     for b, n in enumerate(sequence_length.tolist()):
-        path = best[:n, b]
-        keep = path != blank
-        if merge_repeated and n:
-            keep[1:] &= path[1:] != path[:-1]
-        texts.append(path[keep].tolist())
         sums[b] = -score[:n, b].sum()
-    return *_texts(texts), sums
+    keep = (path != blank) & (np.arange(steps) < sequence_length[:, None])
+    if merge_repeated:
+        keep[:, 1:] &= path[:, 1:] != path[:, :-1]
+    rows, lengths = np.nonzero(keep)[0], np.count_nonzero(keep, axis=1)
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    shape = np.array([batch, lengths.max(initial=0)], np.int64)
+    return np.stack([rows, places], axis=1), path[keep].astype(np.int64), shape, sums
 
 
 # --- beam search ---
@@ -111,10 +115,14 @@ def _stepped(branches: list[_Beam], row: list[float], width: int) -> list[_Beam]
         b.blank = b.old_total + row[-1]
         b.total = _either(b.blank, b.labelled)
     leaves = sorted(branches, key=_total)  # the worst first
+    likeliest = sorted(range(len(row) - 1), key=row.__getitem__)
+    known = [row[label] for label in likeliest]
+    lost: dict[_Beam, list[int]] = {}  # labels of those that have dropped out: whom their parents come back to
     for b in branches:
         if not _wanted(b.old_total, leaves, width):
             continue
-        for label in range(len(row) - 1):
+        labels = sorted({*likeliest[_hopeless(known, b.old_total, leaves, width) :], *lost.get(b, ())})
+        for label in labels:
             child = b.children.get(label)
             if child is None:
                 child = b.children[label] = _Beam(b, label)
@@ -126,10 +134,22 @@ def _stepped(branches: list[_Beam], row: list[float], width: int) -> list[_Beam]
                 continue
             child.blank, child.labelled, child.total = _NEVER, total, total
             if len(leaves) == width:
-                leaves.pop(0).reset()
-            at = next((k for k, l in enumerate(leaves) if l.total >= total), len(leaves))
-            leaves.insert(at, child)
+                out = leaves.pop(0)
+                out.reset()
+                if out.parent is b and out.label > label and out.label not in labels:
+                    bisect.insort(labels, out.label)
+                elif out.parent is not None:
+                    lost.setdefault(out.parent, []).append(out.label)
+            leaves.insert(bisect.bisect_left(leaves, total, key=_total), child)
     return leaves[::-1]
+
+
+def _hopeless(known: list[float], before: float, leaves: list[_Beam], width: int) -> int:
+    """Return how many of the ascending `known` are too little to be wanted behind a beam of `before`."""
+    if len(leaves) < width:
+        return 0
+    worst = leaves[0].total  # it only gets better
+    return bisect.bisect_left(known, worst - before - _MARGIN * (1 + abs(worst) + abs(before)))
 
 
 def _total(beam: _Beam) -> float:

@@ -57,13 +57,21 @@ _MODES: Final[dict[str, Callable[[Array, int], Array] | None]] = {
 }  # fmt: skip
 
 
-def _read(images: Array, y: Array, x: Array, fill: Any) -> Array:
-    """Return the pixels at whole positions [batch, height, width]; the fill value outside."""
-    rows, columns = images.shape[1:3]
-    ok = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
-    batch = np.arange(len(images))[:, None, None]
-    found = images[batch, np.where(ok, y, 0).astype(np.int64), np.where(ok, x, 0).astype(np.int64)]
-    return np.where(ok[..., None], found, fill)
+class _Pixels:
+    """The pixels of an image, [rows * columns + 1, depth], the last of which is the fill value."""
+
+    def __init__(self, image: Array, fill: Array) -> None:
+        self.rows, self.columns, depth = image.shape
+        self.flat = np.empty((self.rows * self.columns + 1, depth), image.dtype)
+        self.flat[:-1], self.flat[-1] = image.reshape(-1, depth), fill
+
+    def at(self, y: Array, x: Array) -> Array:
+        """Return the pixels at whole positions [height, width]; the fill value outside."""
+        ok = (y >= 0) & (y < self.rows) & (x >= 0) & (x < self.columns)
+        last = len(self.flat) - 1
+        # In doubles: they hold every place exactly, and what is far outside does not overflow.
+        place = np.where(ok, y.astype(np.float64) * self.columns + x, last)
+        return self.flat.take(place.astype(np.int64), axis=0)
 
 
 def _rounded(at: Array) -> Array:
@@ -72,12 +80,12 @@ def _rounded(at: Array) -> Array:
     return np.trunc(wide + np.copysign(0.5, wide))
 
 
-def _bilinear(images: Array, y: Array, x: Array, fill: Any) -> Array:
+def _bilinear(pixels: _Pixels, y: Array, x: Array) -> Array:
     top, left = np.floor(y), np.floor(x)
     right, down = (x - left)[..., None], (y - top)[..., None]
     rows = []
     for row in (top, top + 1):
-        a, b = (_read(images, row, column, fill).astype(_F32) for column in (left, left + 1))
+        a, b = (pixels.at(row, column).astype(_F32, copy=False) for column in (left, left + 1))
         rows.append((_F32(1) - right) * a + right * b)
     return (_F32(1) - down) * rows[0] + down * rows[1]
 
@@ -119,12 +127,15 @@ def _transformed(
     y, x = (np.where(nowhere, _F32(0), v) for v in at)
     if mode != "CONSTANT":
         y, x = _inside(y, rows, _MODES[mode]), _inside(x, columns, _MODES[mode])
-    y, x, nowhere = (np.broadcast_to(v, (batch, height, width)) for v in (y, x, nowhere))
-    if interpolation.upper() == "NEAREST":
-        out = _read(images, _rounded(y), _rounded(x), fill)
-    else:
-        out = _bilinear(images, y, x, fill)
-    return np.where(nowhere[..., None], fill, out.astype(images.dtype))
+    nearest = interpolation.upper() == "NEAREST"
+    if nearest:
+        y, x = _rounded(y), _rounded(x)
+    out = np.empty((batch, height, width, depth), images.dtype)
+    for i, image in enumerate(images):  # one by one: what is worked out for one fits into the processor's cache
+        k, pixels = i if len(y) > 1 else 0, _Pixels(image, fill)
+        out[i] = pixels.at(y[k], x[k]) if nearest else _bilinear(pixels, y[k], x[k])
+        out[i][nowhere[k]] = fill
+    return out
 
 
 def _shape(a: Attrs, images: Known, transforms: Known, size: Known, *fill: Known) -> Dims:
