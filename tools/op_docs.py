@@ -88,6 +88,11 @@ _NUMBERS = [
         "the lowest finite number; NaN is passed over",
         "the same on numpy; minus infinity or NaN in ONNX Runtime",
     ),
+    (
+        "signs of eigenvectors of self-adjoint float32 matrices of more than 16 rows",
+        "they hang on rounding",
+        "they hang on LAPACK's",
+    ),
     ("`Betainc` in float32 with large or tiny parameters", "up to 1% off", "computed in float64"),
     (
         "order of the keys that a `MutableHashTable` exports",

@@ -84,7 +84,8 @@ def keyed(columns: list[Any], buckets: int, *, strong: bool) -> Row:
         for c in (COLUMNS[0], [[AT], [WORDS], [SHAPE], []], [[AT] * 3, [WORDS, NUMBERS, WORDS], [SHAPE] * 3, []])
         for b in (1000, 0)
         for s in (False, True)
-    ]
+    ],
+    keyed([[], [], [], []], 10, strong=False),
 )
 def test_crosses_with_a_key(row: Row) -> None:
     """Sparse columns: of dense ones, TensorFlow's process dies more often than not."""

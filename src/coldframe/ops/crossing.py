@@ -170,6 +170,8 @@ def sparse_cross_hashed(
     if np.shape(salt) != (2,):
         raise refuse("`salt` is a vector of 2", found=list(np.shape(salt)))
     columns = _columns(indices, values, shapes, dense_inputs)
+    if not columns:
+        return _crossed(columns, len, np.int64)
     hashes = [
         _salted(_flat(column), salt.tolist(), strong) if strong or k < len(values) else _hashes(_flat(column))
         for k, column in enumerate(columns)

@@ -179,6 +179,8 @@ def _length(xp: Any, x: Any, n: int, name: str) -> None:
     d = xp.dim(x, 0)
     if isinstance(d, int) and d != n:
         raise refuse(f"`{name}`", expected=f"one for each of {n} dimensions", found=d)
+    if not n and not isinstance(d, int):  # nothing would be computed that could refuse them
+        raise Unlowerable(f"the number of `{name}` is not known when compiling")
 
 
 @op("MirrorPad", gradient=back.mirror_pad, shape=inference_array.pad, static=("paddings",))
