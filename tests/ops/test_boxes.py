@@ -79,12 +79,18 @@ def _combined(b: int, n: int, q: int, c: int, per_class: int, total: int, score:
     boxes = np.stack([random_boxes(n * q).reshape(n, q, 4) for _ in range(b)]) if b else np.zeros((0, n, q, 4), F32)
     scores = rng.uniform(0, 1, (b, n, c)).astype(F32)
     limits = [np.int32(per_class), np.int32(total), F32(0.3), F32(score)]
-    return Row("CombinedNonMaxSuppression", [boxes, scores, *limits], attrs)
+    why = "its boxes are of each class apart" if q > 1 else ""
+    return Row("CombinedNonMaxSuppression", [boxes, scores, *limits], attrs, lowers=b > 0 and q == 1, why=why,
+               const=(2, 3, 4))  # fmt: skip
 
 
 @rows(
     *[_combined(2, 20, q, 3, 4, 10, s, clip_boxes=clip) for q in (1, 3) for s in (0.0, 0.7, 2.0) for clip in BOTH],
     *[_combined(2, 20, 1, 3, n, 10, 0.1, pad_per_class=True) for n in (2, 5)],
+    _combined(2, 20, 1, 3, 50, 100, 0.1),
+    _combined(3, 90, 1, 1, 50, 20, 0.1),
+    _combined(2, 20, 1, 3, 50, 100, 0.1, pad_per_class=True),
+    _combined(0, 20, 1, 3, 5, 10, 0.1),
     Row("CombinedNonMaxSuppression", [np.zeros((1, 2, 2, 4), F32), np.zeros((1, 2, 3), F32), *_combined(
         1, 2, 1, 3, 4, 10, 0).inputs[2:]], refused=True),
     Row("CombinedNonMaxSuppression", [np.zeros((1, 2, 1, 4), F32), np.zeros((1, 2, 3), F32), np.int32(0), np.int32(1),

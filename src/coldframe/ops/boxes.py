@@ -165,7 +165,7 @@ def non_max_suppression_with_overlaps(
                                                      (score_threshold, "score_threshold")))  # fmt: skip
     order = np.argsort(-scores, kind="stable")
     order = order[: int(np.argmin(np.append(scores[order] > least, False)))]
-    gone, chosen = np.zeros(n, bool), []
+    gone, chosen = np.zeros(n, bool), list[int]()
     for i in order.tolist():
         if len(chosen) >= count:
             break
@@ -276,11 +276,7 @@ def non_max_suppression_v5(
     )
 
 
-@op(
-    "CombinedNonMaxSuppression",
-    shape=inference_nn.combined_suppression,
-    host="its boxes are chosen per class, then among all",
-)
+@op("CombinedNonMaxSuppression", shape=inference_nn.combined_suppression, heavy=True)
 def combined_non_max_suppression(
     xp: Any, boxes: Array, scores: Array, max_output_size_per_class: Array, max_total_size: Array,
     iou_threshold: Array, score_threshold: Array, *, pad_per_class: bool, clip_boxes: bool,
@@ -302,6 +298,46 @@ def combined_non_max_suppression(
     if not parts:
         return _no_detections(total)
     return tuple(np.stack(column) for column in zip(*parts, strict=True))
+
+
+@combined_non_max_suppression.onnx
+def _(
+    xp: Any, boxes: Any, scores: Any, max_output_size_per_class: Any, max_total_size: Any, iou_threshold: Any,
+    score_threshold: Any, *, pad_per_class: bool, clip_boxes: bool,
+) -> Any:  # fmt: skip
+    """ONNX chooses per class; among all, the best are those of a table of scores in which others are -inf."""
+    per_class, total, iou = (v.const for v in (max_output_size_per_class, max_total_size, iou_threshold))
+    if boxes.ndim != 4 or scores.ndim != 3 or boxes.dims[2:] != (1, 4) or not scores.dims[0] != 0:
+        raise Unlowerable("boxes of each class apart")
+    n, classes = scores.dims[1:]
+    if not n or not classes or boxes.dims[1] != n or boxes.dtype is not dtypes.float32:
+        raise Unlowerable("how many boxes there are is not known when compiling")
+    if per_class is None or total is None or iou is None or min(per_class, total) <= 0 or not 0 <= iou <= 1:
+        raise Unlowerable("how many boxes are wanted is not known when compiling")
+    total = min(int(total), int(per_class) * classes) if pad_per_class else int(total)
+    f32, i64, one = dtypes.float32, dtypes.int64, xp.constant(np.array([1], np.int64))
+    limits = [xp.constant(np.array([per_class], np.int64)), xp.constant(np.array([iou], np.float32)),
+              xp.reshape(xp.cast(score_threshold, f32), one)]  # fmt: skip
+    boxes, table = xp.squeeze(boxes, [2]), xp.transpose(scores, [0, 2, 1])
+    chosen = xp.node("NonMaxSuppression", [boxes, table, *limits], dtype=i64, dims=(None, 3))
+    left = xp.node("GatherND", [table, chosen], dtype=f32, dims=(None,))
+    none = xp.full(xp.shape(table), xp.constant(np.float32(-np.inf)))
+    table = xp.reshape(xp.node("ScatterND", [none, chosen, left], dtype=f32, dims=table.dims), [-1, n * classes])
+    values, where = xp.top_k(table, min(total, n * classes))
+    valid = xp.greater(values, xp.constant(np.float32(-np.inf)))
+    which = xp.floor_mod(where, xp.constant(np.int32(n)))
+    places = xp.expand_dims(xp.cast(which, i64), [2])
+    found = xp.node("GatherND", [boxes, places], dtype=f32, dims=(*values.dims, 4), batch_dims=1)
+    found = xp.clip(found, 0.0, 1.0) if clip_boxes else found
+    label = xp.cast(xp.floor_divide(xp.subtract(where, which), xp.constant(np.int32(n))), f32)
+    nothing, missing = xp.constant(np.float32(0)), total - min(total, n * classes)
+    out = [
+        xp.where(xp.expand_dims(valid, [2]), found, nothing),
+        *(xp.where(valid, v, nothing) for v in (values, label)),
+    ]
+    if missing:
+        out = [xp.pad(v, [(0, 0), (0, missing), (0, 0)][: v.ndim]) for v in out]
+    return *out, xp.sum(xp.cast(valid, dtypes.int32), (1,))
 
 
 def _no_detections(total: int) -> tuple[Array, ...]:
