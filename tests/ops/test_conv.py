@@ -9,7 +9,7 @@ import pytest
 
 from coldframe.errors import ExecutionError
 from op_harness import FLOATS, NUMPY, Row, bound, check, each, rows, sample
-from windows_harness import assert_adjoint, channels_first, lowered, numpy_run, opened
+from windows_harness import assert_adjoint, channels_first, lowered, numpy_alone, numpy_run, opened
 
 ONES = [1, 1, 1, 1]
 
@@ -59,6 +59,7 @@ def test_conv2d(row: Row) -> None:
     conv((1, 3, 3, 1), (1, 1, 1, 0)),
     conv((0, 3, 3, 1), (2, 2, 1, 1)),
     conv((1, 0, 3, 1), (1, 1, 1, 1)),
+    conv((2, 0, 4, 3), (2, 2, 3, 5), strides=[1, 2, 2, 1]),
 )
 def test_conv2d_of_nothing(row: Row) -> None:
     if row.inputs[1].size:
@@ -239,6 +240,14 @@ def test_gradients_with_known_sizes_and_an_open_batch(row: Row) -> None:
 @rows(*GRADIENTS_2D)
 def test_gradients_with_open_sizes(row: Row) -> None:
     opened(row, constant=[1], open_axes=(0, 1, 2) if "BackpropInput" not in row.op else (1, 2))
+
+
+@rows(
+    *gradients("2d", (0, 3, 3, 2), (2, 2, 2, 2), (0, 3, 3, 2)),
+    gradients("2d", (2, 0, 4, 2), (2, 2, 2, 2), (2, 0, 4, 2))[0],
+)
+def test_gradients_of_nothing(row: Row) -> None:
+    numpy_alone(row)
 
 
 def bad(row: Row) -> Row:

@@ -193,6 +193,11 @@ def test_max_pool_grad(row: Row) -> None:
     check(row)
 
 
+@rows(*(max_grad(sample("float32", *x), (2, 2), (1, 1), "SAME") for x in ((0, 4, 4, 3), (2, 4, 4, 0))))
+def test_max_pool_grad_of_nothing(row: Row) -> None:
+    numpy_alone(row)
+
+
 @rows(*MAX_GRADS)
 def test_max_pool_grad_channels_first(row: Row) -> None:
     channels_first(row, images=[0, 1, 2])

@@ -98,6 +98,11 @@ IDS = i64(0, 0, 2, 2, 2)
     dense([-1, -1], VALUES[:0], [i64(0)], S),
     dense([-1, -1], VALUES[:0], [i64(0, 0, 0)], S),
     dense([-1, -1], sample("bool", 5), [SPLITS], S, default=False),
+    # values that no row holds
+    dense([-1, -1], VALUES, [i64(0, 2, 3)], S),
+    dense([2, 1], VALUES, [i64(0, 2, 3)], S),
+    dense(-1, VALUES, [i64(3).reshape(()), i64(0, 0, 2)], F, R),
+    dense(-1, VALUES, [i64(0, 2, 3), i64(0, 1, 1, 3)], S, S),
     dense([-1], VALUES, [SPLITS], S, refused=True),
     dense([-1, -1, 3], sample("int32", 5, 2), [SPLITS], S, refused=True),
     dense([-1, -1, 2], sample("int32", 5, 2), [SPLITS], S, default=[7, 8, 9], refused=True),
@@ -109,7 +114,7 @@ def test_to_dense(row: Row) -> None:
 
 
 def test_partitions_that_do_not_fit_are_refused() -> None:
-    for parts, kinds in (([i64(0, 3, 2, 5)], (S,)), ([i64(0, 2)], (S,)), ([i64(2).reshape(()), IDS], (F, R))):
+    for parts, kinds in (([i64(0, 3, 2, 5)], (S,)), ([i64(0, 7)], (S,)), ([i64(2).reshape(()), IDS], (F, R))):
         call, flat = bound(dense([-1, -1], VALUES, parts, *kinds))
         with pytest.raises(ExecutionError):
             call.run(NUMPY, flat)

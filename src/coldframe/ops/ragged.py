@@ -208,8 +208,8 @@ def _partitions(kinds: list[str], tensors: list[Array], values: Array) -> tuple[
             raise refuse("a row partition", expected="ROW_SPLITS or VALUE_ROWIDS", found=kind)
         lengths.append(n.astype(np.int64))
         rows = int(n.sum())
-    if values.ndim < 1 or len(values) != rows:
-        raise refuse("values of a ragged tensor", expected=rows, found=list(values.shape))
+    if values.ndim < 1 or len(values) < rows:  # values that no row holds are passed over, as TensorFlow does
+        raise refuse("values of a ragged tensor", expected=f"at least {rows}", found=list(values.shape))
     return lengths, count
 
 

@@ -97,12 +97,13 @@ def unsorted_segment_join(xp: Any, inputs: Array, segment_ids: Array, num_segmen
     ids = segment_ids.ravel()
     if ids.size and not 0 <= ids.min() <= ids.max() < n:
         raise refuse("a segment id is out of range", expected=f"0 to {n - 1}", found=f"{ids.min()} to {ids.max()}")
-    rows = inputs.reshape(ids.size, -1)
+    width = math.prod(inputs.shape[segment_ids.ndim :])
+    rows = inputs.reshape(ids.size, width)
     between = separator.encode("utf-8", "surrogateescape")
-    out = np.empty((n, rows.shape[1] if ids.size else math.prod(inputs.shape[segment_ids.ndim :])), object)
+    out = np.empty((n, width), object)
     order = np.argsort(ids, kind="stable")
     ends = np.searchsorted(ids[order], np.arange(n + 1)).tolist()
-    for k in range(out.shape[1]):
-        column = rows[order, k].tolist() if ids.size else []
+    for k in range(width):
+        column = rows[order, k].tolist()
         out[:, k] = [between.join(column[a:b]) for a, b in itertools.pairwise(ends)]
     return out.reshape(n, *inputs.shape[segment_ids.ndim :])

@@ -42,7 +42,7 @@ class WindowsNumpy:
         flat = ww.reshape(groups, o // groups, math.prod(w.shape[1:]))
         for part in _chunks(n, x.shape[1] * math.prod(w.shape[2:]) * math.prod(out)):
             cols = _unfolded(xp[part], w.shape[2:], out, strides, dilations, groups)
-            y[part] = np.matmul(flat, cols).reshape(-1, o, *out)
+            y[part] = np.matmul(flat, cols).reshape(len(cols), o, *out)
         return y.astype(x.dtype, copy=False)
 
     def conv_transpose(
@@ -57,8 +57,9 @@ class WindowsNumpy:
         flat = widened(w).reshape(groups, o // groups, math.prod(w.shape[1:])).swapaxes(1, 2)
         full = np.zeros(dims([n, c, *_full(inner, kernel, strides, dilations, pad, out)]), dyw.dtype)
         for part in _chunks(n, c * math.prod(kernel) * math.prod(out)):
-            cols = np.matmul(flat, dyw[part].reshape(-1, groups, o // groups, math.prod(out)))
-            cols = cols.reshape(-1, c, *kernel, *out)
+            some = dyw[part]
+            cols = np.matmul(flat, some.reshape(len(some), groups, o // groups, math.prod(out)))
+            cols = cols.reshape(len(some), c, *kernel, *out)
             for tap in np.ndindex(*kernel):
                 full[part][_tap(tap, out, strides, dilations)] += cols[(slice(None), slice(None), *tap)]
         inside = tuple(slice(b, b + s) for (b, _), s in zip(pad, inner, strict=True))
@@ -110,9 +111,10 @@ class WindowsNumpy:
 
     def plane_gather(self, x: Array, where: Array) -> Any:
         """The values of `x` [n, c, *s] at plane positions `where` [n, c, *t] (see `max_pool_where`)."""
-        flat = x.reshape(*x.shape[:2], -1)
+        flat = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
         _inside(where, flat.shape[2])
-        return np.take_along_axis(flat, where.reshape(*where.shape[:2], -1), 2).reshape(where.shape)
+        at = where.reshape(*where.shape[:2], math.prod(where.shape[2:]))
+        return np.take_along_axis(flat, at, 2).reshape(where.shape)
 
     def plane_scatter(self, values: Array, where: Array, sizes: Ints) -> Any:
         """Add `values` [n, c, *t] into zeros [n, c, *sizes] at plane positions `where`."""
@@ -121,7 +123,7 @@ class WindowsNumpy:
         shape = dims([n, c, *inner])
         size = math.prod(inner)
         _inside(where, size)
-        at = where.reshape(n * c, -1) + np.arange(n * c).reshape(-1, 1) * size
+        at = where.reshape(n * c, math.prod(where.shape[2:])) + np.arange(n * c).reshape(n * c, 1) * size
         if values.dtype in (np.float32, np.float64):  # far faster than adding in place, and added up in float64
             return np.bincount(at.ravel(), values.ravel(), n * c * size).astype(values.dtype).reshape(shape)
         out = np.zeros(n * c * size, values.dtype)
