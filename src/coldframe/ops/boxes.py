@@ -72,22 +72,28 @@ class Overlaps:
         self.low = np.minimum(b[:, :2], b[:, 2:])
         self.high = np.maximum(b[:, :2], b[:, 2:])
         self.area = np.prod(self.high - self.low, axis=1, dtype=np.float32)
+        self.solid = bool((self.area > 0).all())
 
     def of(self, i: int, others: Array) -> Array:
         """Overlap of box `i` with each of `others`."""
-        row: Array = self.between(np.array([i]), others)[0]
-        return row
+        side = np.minimum(self.high[i], self.high[others]) - np.maximum(self.low[i], self.low[others])
+        np.maximum(side, 0, out=side)
+        return self._shares(side[:, 0] * side[:, 1], self.area[i], self.area[others])
+
+    def _shares(self, inner: Array, own: Array, area: Array) -> Array:
+        union = own + area - inner
+        if self.solid:
+            share: Array = inner / union
+            return share
+        solid = (own > 0) & (area > 0)
+        return np.where(solid, inner / np.where(solid, union, 1), 0)
 
     def between(self, some: Array, others: Array) -> Array:
         """Overlap of each of `some` boxes with each of `others`: a matrix."""
         high, low = self.high[some].T[:, :, None], self.low[some].T[:, :, None]
         side = np.minimum(high, self.high[others].T[:, None]) - np.maximum(low, self.low[others].T[:, None])
         np.maximum(side, 0, out=side)
-        inner = side[0] * side[1]
-        own, area = self.area[some][:, None], self.area[others]
-        union = own + area - inner
-        solid = (own > 0) & (area > 0)
-        return np.where(solid, inner / np.where(solid, union, 1), 0)
+        return self._shares(side[0] * side[1], self.area[some][:, None], self.area[others])
 
 
 def suppress(boxes: Array, scores: Array, limits: Limits, overlaps: Overlaps | None = None) -> tuple[Array, Array]:

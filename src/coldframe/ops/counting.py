@@ -66,9 +66,14 @@ def dense_bincount(xp: Any, values: Any, size: Any, weights: Any, *, binary_outp
         raise refuse("one weight per value", expected=list(values.shape), found=list(weights.shape))
     if values.ndim < 2:
         return counted(values.ravel(), n, weights.ravel(), binary_output)
-    dims([len(values), n])
-    parts = [counted(v, n, weights[i] if weights.size else weights[:0], binary_output) for i, v in enumerate(values)]
-    return np.stack(parts) if parts else np.zeros((0, n), weights.dtype)
+    if values.size and values.min() < 0:
+        raise refuse("negative values cannot be counted", found=int(values.min()))
+    shape = dims([len(values), n])
+    row, inside = np.arange(len(values))[:, None] * n, values < n  # one row of bins behind the other
+    flat = (row + values)[inside]
+    return counted(flat, shape[0] * n, weights[inside] if weights.size else weights.ravel(), binary_output).reshape(
+        shape
+    )
 
 
 @dense_bincount.onnx

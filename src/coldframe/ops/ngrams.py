@@ -33,6 +33,8 @@ def _checked_splits(data: Array, splits: Array) -> list[int]:
 def _of_width(tokens: list[bytes], width: int, pads: int, left: bytes, right: bytes, separator: bytes) -> list[bytes]:
     used = min(width - 1 if pads < 0 else pads, width - 1)
     padded = [left] * used + tokens + [right] * used
+    if width == 2:  # as most are
+        return list(map(separator.join, itertools.pairwise(padded)))
     return [separator.join(padded[i : i + width]) for i in range(len(padded) - width + 1)]
 
 

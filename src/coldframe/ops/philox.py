@@ -29,6 +29,7 @@ _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _MULTIPLIERS: Final = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL: Final = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS: Final = 10
+_BLOCK: Final = 1 << 15  # weights of choices that are worked out at once
 _CUT: Final = 2  # standard deviations at which truncated normal values end
 
 
@@ -225,9 +226,17 @@ def choices(stream: Stream, logits: Array, count: int) -> Array:
     rows = logits.shape[0]
     draws = uniform(stream, rows * count, dtypes.float64).reshape(rows, count)
     out = np.zeros((rows, count), np.int64)
-    for row, drawn, result in zip(logits, draws, out, strict=True):
-        finite = np.isfinite(row.astype(np.float64))
-        best = row[finite].max().astype(np.float64) if finite.any() else np.finfo(np.float64).min
-        weights = np.cumsum(np.where(finite, np.exp(row.astype(np.float64) - best), 0))
-        result[:] = np.searchsorted(weights, drawn * weights[-1], side="right")
+    step = max(1, _BLOCK // logits.shape[1])
+    for at in range(0, rows, step):  # a block of rows, which fits into the processor's cache
+        some = slice(at, at + step)
+        x = logits[some].astype(np.float64)
+        finite = np.isfinite(x)
+        best = np.where(finite, x, np.finfo(np.float64).min).max(axis=1, keepdims=True)
+        weights = np.cumsum(np.where(finite, np.exp(x - best), 0), axis=1)
+        wanted = draws[some] * weights[:, -1:]
+        if count == 1:
+            out[some, 0] = np.count_nonzero(weights <= wanted, axis=1)
+        else:
+            for k, row in enumerate(weights):
+                out[at + k] = np.searchsorted(row, wanted[k], side="right")
     return out
