@@ -70,6 +70,28 @@ def test_unsorted(row: Row) -> None:
     check(row)
 
 
+OWNERS = np.random.default_rng(0).integers(-1, 6, 40).astype("int32")
+ENDLESS = np.full((5, 9), -np.inf, "f")
+
+
+@rows(
+    *[
+        Row(f"UnsortedSegment{n}", [sample(d, 40, 10), OWNERS, np.int32(8)], tol=1e-4)
+        for n in ("Sum", "Prod", "Max", "Min")
+        for d in ("float32", "float64", "int32", "int64")
+    ],
+    *[
+        Row(f"UnsortedSegment{n}", [sign * rows, ids(0, 1, 1, 0, 3), np.int32(5)])
+        for n in ENDS
+        for rows in (ENDLESS, ENDLESS[:, 0])
+        for sign in (np.float32(1), np.float32(-1))
+    ],
+)
+def test_long_rows(row: Row) -> None:
+    """Rows that are gathered to blocks; and infinite ones, which are no larger than what a row without any is."""
+    check(row)
+
+
 @rows(
     *[Row("SparseSegmentSum", [sample(d, 4, 2), ids(0, 1, 3), ids(0, 0, 2)]) for d in FLOATS + INTS],
     *[

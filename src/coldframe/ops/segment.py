@@ -2,7 +2,8 @@
 
 Sorted ids (Segment*), any ids (UnsortedSegment*, where a negative one drops its row), and rows picked by an index first
 (SparseSegment*). Shapes are ``data [n, ...]``, ``segment_ids [n]``, result ``[segments, ...]``; unsorted ids may have
-several leading dimensions of the data. Sums and means run on ONNX Runtime too, the others on numpy: they scatter.
+several leading dimensions of the data. Sums and means, and all of unsorted ids, run on ONNX Runtime too, the others on
+numpy: they scatter.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ Array = npt.NDArray[Any]
 _SORTED = "the number of segments is in the data"
 _MANY = 1 << 14  # values that are worth going through by columns
 _ENDS: Any = ml_dtypes.finfo  # knows numpy's floating dtypes too, and has no annotations
-_ANY = "ONNX Runtime would take negative ids from the end"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -212,24 +212,22 @@ def _unsorted(name: str) -> Op:
             raise refuse("segment ids go with the leading dimensions", expected=list(data.shape), found=list(ids.shape))
         return xp.segments(data, ids, n, fold.ufunc.__name__, fold.start(np.dtype(data.dtype)))
 
+    def on_onnx(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
+        start = fold.start(np.dtype(data.dtype.numpy))
+        return xp.segment_sums(data, ids, num_segments, fold.ufunc.__name__, start)
+
     run.__doc__ = f"The {_WHAT[name]} of the rows of each segment, in any order; negative ids drop rows."
     made = Op(
         f"UnsortedSegment{name}",
         run,
         rules=rules(gradient=back.UNSORTED[name]),
         shape=inference_index.segment_v2,
-        host="" if name == "Sum" else _ANY,
     )
-    made.rules["jax"] = on_xla
+    made.rules["jax"], made.rules["onnx"] = on_xla, on_onnx
     if name == "Sum":
         made.rules["distinct"] = _sum_of_equal
-        made.rules["onnx"] = _sums_on_onnx
         made.rules |= {"padded": _sum_of_equal_padded, "padded jax": _sum_of_equal_on_xla}
     return made
-
-
-def _sums_on_onnx(xp: Any, data: Any, ids: Any, num_segments: Any) -> Any:
-    return xp.segment_sums(data, ids, num_segments)
 
 
 def _sum_of_equal(xp: Any, data: Any, ids: Any) -> tuple[Array, Array]:

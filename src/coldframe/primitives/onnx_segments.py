@@ -1,4 +1,4 @@
-"""Sums over segments in any order, as ONNX nodes.
+"""Sums and extremes over segments in any order, as ONNX nodes.
 
 ONNX Runtime adds up rows that share an index in two ways, ScatterElements, which takes ten times as long as to write
 them, and ScatterND, whose threads lose some. So rows of some length are sorted by id, gathered to blocks of a row of
@@ -9,7 +9,8 @@ blocks per id, and summed; what does not fit in a block is scattered after it::
                                               a c d
                                  (d, were a block two rows long, would be added to row 2 afterwards)
 
-The order of additions within a segment is that of the rows, as TensorFlow's.
+The order of additions within a segment is that of the rows, as TensorFlow's. Products and extremes are made in the same
+way, with what they begin with in the places of zeros.
 """
 
 from __future__ import annotations
@@ -27,6 +28,29 @@ from coldframe.primitives.onnx_recurrent import RecurrentOnnx
 
 _SUMMED: Final = ("float32", "float64", "int32", "int64")  # what ScatterElements combines and ReduceSum takes
 _SHORT: Final = 8  # elements of a row; shorter ones are scattered in less time than their ids are sorted
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _How:
+    """How rows become one.
+
+    Attributes:
+        blocks: the op type that reduces an axis.
+        scatter: what ScatterElements calls it.
+        pair: the op type that takes in what it begins with, where rows may be beyond that.
+        start: what it begins with, by which a row without any is filled.
+    """
+
+    blocks: str
+    scatter: str
+    pair: str
+    start: Any
+
+
+_HOW: Final = {
+    "add": ("ReduceSum", "add", ""), "multiply": ("ReduceProd", "mul", ""),
+    "maximum": ("ReduceMax", "max", "Max"), "minimum": ("ReduceMin", "min", "Min"),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,16 +78,19 @@ class SegmentsOnnx(RecurrentOnnx):
         self._spares: dict[tuple[str, Any], OnnxValue] = {}
         self._blocks: dict[str, _Blocks] = {}
 
-    def segment_sums(self, data: OnnxValue, ids: OnnxValue, segments: Any) -> Any:
-        """Sums of the rows of `data` that share an id; those with a negative id are left out.
+    def segment_sums(self, data: OnnxValue, ids: OnnxValue, segments: Any, ufunc: str = "add", start: Any = 0) -> Any:
+        """Sums of the rows of `data` that share an id, or what a `ufunc` makes; those with a negative id are left out.
 
         Args:
             data: [n, ...]; the dimensions of `ids` come first.
             ids: integers [n], or of any shape; each must be less than `segments`.
             segments: how many rows the result has, a scalar.
+            ufunc: the name of what combines two rows.
+            start: the number that it begins with.
         """
+        how = _How(*_HOW[ufunc], start)
         if data.dtype.name not in _SUMMED:
-            raise Unlowerable(f"ONNX Runtime does not scatter {data.dtype} by add")
+            raise Unlowerable(f"ONNX Runtime does not scatter {data.dtype} by {how.scatter}")
         if any(d is not None and e is not None and d != e for d, e in zip(data.dims, ids.dims, strict=False)):
             raise Unlowerable("segment ids go with the leading dimensions")
         count = self.cast(self.lift(segments, dtype=dtypes.int64), dtypes.int64)
@@ -74,15 +101,15 @@ class SegmentsOnnx(RecurrentOnnx):
         shape = self.concat([self.reshape(count, [1]), self._inner_sizes(data, ids.ndim)], 0)
         spare = self._with_spare(ids, count)
         if length == 0 or product(data.dims) == 0:
-            return dataclasses.replace(self.full(shape, np.zeros((), data.dtype.numpy), data.dtype), dims=dims)
+            return dataclasses.replace(self.full(shape, self._start(data, how), data.dtype), dims=dims)
         inner: Any = self.prod(self._inner_sizes(data, ids.ndim), (0,)) if length is None else length
         rows = self.reshape(data, [self.size(ids), inner])
         whole = count + 1
-        zeros = self.full([whole, inner], np.zeros((), data.dtype.numpy), data.dtype)
+        empty = self.full([whole, inner], self._start(data, how), data.dtype)
         if length is not None and length < _SHORT:
-            made = self._scattered_sums(zeros, self.expand_dims(spare, (1,)), rows)
+            made = self._gathered(empty, self.expand_dims(spare, (1,)), rows, how)
         else:
-            made = self._block_sums(zeros, rows, self._blocks_of(spare, count))
+            made = self._block_sums(empty, rows, self._blocks_of(spare, count), how)
         out = self.node("Slice", [made, *(self._ends(count))], dims=(None, length))
         return dataclasses.replace(self.reshape(out, shape), dims=dims)
 
@@ -102,20 +129,25 @@ class SegmentsOnnx(RecurrentOnnx):
         zero = self.constant(np.zeros(1, np.int64))
         return [zero, self.reshape(count, [1]), zero]
 
-    def _scattered_sums(self, table: OnnxValue, at: OnnxValue, rows: OnnxValue) -> OnnxValue:
-        where = self.node("Expand", [at, self.shape(rows)], dims=rows.dims)
-        return self.node("ScatterElements", [table, where, rows], axis=0, reduction="add")
+    def _start(self, data: OnnxValue, how: _How) -> Any:
+        return np.asarray(how.start, data.dtype.numpy)
 
-    def _block_sums(self, zeros: OnnxValue, rows: OnnxValue, blocks: _Blocks) -> OnnxValue:
-        none = self.full([1, self.dim(rows, 1)], np.zeros((), rows.dtype.numpy), rows.dtype)
+    def _gathered(self, table: OnnxValue, at: OnnxValue, rows: OnnxValue, how: _How) -> OnnxValue:
+        where = self.node("Expand", [at, self.shape(rows)], dims=rows.dims)
+        return self.node("ScatterElements", [table, where, rows], axis=0, reduction=how.scatter)
+
+    def _block_sums(self, empty: OnnxValue, rows: OnnxValue, blocks: _Blocks, how: _How) -> OnnxValue:
+        none = self.full([1, self.dim(rows, 1)], self._start(rows, how), rows.dtype)
         padded = self.concat([rows, none], 0)
         gathered = self.node("Gather", [padded, blocks.places], dims=(None, None, rows.dims[1]), axis=0)
         axis = self.constant(np.array([1], np.int64))
-        sums = self.node("ReduceSum", [gathered, axis], dims=(None, rows.dims[1]), keepdims=0)
+        sums = self.node(how.blocks, [gathered, axis], dims=(None, rows.dims[1]), keepdims=0)
+        if how.pair:  # the largest of rows of -inf is what it begins with
+            sums = self.node(how.pair, [sums, self.constant(self._start(rows, how))], dims=sums.dims)
         at = self.expand_dims(blocks.present, (1,))
-        table = self.node("ScatterND", [zeros, at, sums])
+        table = self.node("ScatterND", [empty, at, sums])
         rest = self.node("Gather", [padded, blocks.rest], dims=(None, rows.dims[1]), axis=0)
-        return self._scattered_sums(table, self.expand_dims(blocks.segments, (1,)), rest)
+        return self._gathered(table, self.expand_dims(blocks.segments, (1,)), rest, how)
 
     def _blocks_of(self, ids: OnnxValue, count: OnnxValue) -> _Blocks:
         """Return where rows are, the same for all sums with these ids."""
