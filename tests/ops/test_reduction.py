@@ -43,6 +43,7 @@ def test_reductions(row: Row) -> None:
 
 @rows(
     *[reduced(n, np.zeros((0, 2), sample(d).dtype), [0]) for n in REDUCE for d in (*FLOATS, "int32", "uint8", "int64")],
+    *[reduced(n, np.zeros((0, 2), d), [0]) for n in ("Sum", "Prod", "Max", "Min") for d in ("int8", "int16", "uint16")],
     *[reduced(n, np.zeros((0, 2), "f"), [1]) for n in REDUCE],
     *[
         reduced(n, np.array([[1, NAN, 2], [NAN, 1, 3], [-INF, 2, INF]]).astype(sample(d).dtype), [1])

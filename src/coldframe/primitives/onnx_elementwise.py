@@ -407,6 +407,12 @@ class ReduceOnnx(ElementwiseOnnx):
         return self._extreme("ReduceMin", x, axis, keepdims)
 
     def _extreme(self, kernel: str, x: OnnxValue, axis: Axes, keepdims: bool) -> OnnxValue:
+        carried = carrier(kernel, x.dtype)
+        if x.dtype.is_integer and carried is not x.dtype and not all(x.dims):
+            # Of nothing it is the limit of the dtype, not of the wider one that ONNX Runtime computes in.
+            out = self._reduce(kernel, self.cast(x, carried), axis, keepdims)
+            limits = self.maximum(self.minimum(out, int(x.dtype.max)), int(x.dtype.min))
+            return self.cast(limits, x.dtype)
         out = self._reduce(kernel, x, axis, keepdims)
         if out is x or not x.dtype.is_float:
             return out
