@@ -178,15 +178,12 @@ def test_format(row: Row) -> None:
     ],
     Row("UnsortedSegmentJoin", [np.array([["a", "b"], ["c", "d"]]), np.array([1, 1]), np.int32(2)], {"separator": "+"}),
     Row("UnsortedSegmentJoin", [np.array([["a", "b"], ["c", "d"]]), np.array([[1, 1], [0, 1]]), np.int32(2)]),
-<<<<<<< HEAD
     Row("UnsortedSegmentJoin", [np.zeros(0, object), np.zeros(0, np.int32), np.int32(2)]),
     Row("UnsortedSegmentJoin", [np.zeros((0, 3), object), np.zeros(0, np.int32), np.int32(2)]),
-=======
     Row("UnsortedSegmentJoin", [np.zeros(0, object), np.zeros(0, np.int32), np.int32(3)]),
     Row("UnsortedSegmentJoin", [np.zeros((0, 2), object), np.zeros((0, 2), np.int32), np.int32(3)]),
     Row("UnsortedSegmentJoin", [np.zeros((0, 2), object), np.zeros(0, np.int32), np.int32(2)]),
     Row("UnsortedSegmentJoin", [np.zeros((2, 0), object), np.array([1, 0]), np.int32(2)]),
->>>>>>> ba1a095 (Reduce nothing of small integers to their own limits in ONNX Runtime)
     Row("UnsortedSegmentJoin", [np.array(["a", "b"]), np.array([0, 5]), np.int32(2)], refused=True),
     Row("UnsortedSegmentJoin", [np.array(["a", "b"]), np.array([0, -1]), np.int32(2)], refused=True),
     Row("UnsortedSegmentJoin", [np.array(["a", "b"]), np.array([0]), np.int32(2)], refused=True),
