@@ -91,7 +91,8 @@ def _remembered(s: bytes) -> int:
 
 def fingerprints64(strings: Sequence[bytes]) -> npt.NDArray[np.uint64]:
     """FarmHash's 64-bit fingerprints of `strings`."""
-    return _all(strings, fingerprint64, lambda same: _short(same, same.shape[1]))
+    short = max(map(len, strings), default=0) <= _WORDS
+    return _all(strings, _remembered if short else fingerprint64, lambda same: _short(same, same.shape[1]))
 
 
 def _all(
@@ -99,7 +100,7 @@ def _all(
 ) -> npt.NDArray[np.uint64]:
     """Return the hashes of strings: one by one, or of many of one length at once."""
     if len(strings) < _BATCH:
-        return np.array([one(s) for s in strings], np.uint64)
+        return np.fromiter(map(one, strings), np.uint64, len(strings))
     out = np.empty(len(strings), np.uint64)
     lengths = np.fromiter(map(len, strings), np.int64, len(strings))
     for n in set(lengths.tolist()):

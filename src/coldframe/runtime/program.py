@@ -440,8 +440,11 @@ def as_feed(value: Any, dtype: Any, ref: TensorRef) -> Any:
 def _strings(value: Any, ref: TensorRef) -> Any:
     array = np.asarray(value, object) if not isinstance(value, np.ndarray) else value
     out = np.empty(array.shape, object)
-    flat = out.reshape(-1)
-    for i, v in enumerate(array.ravel().tolist()):
+    flat, items = out.reshape(-1), array.ravel().tolist()
+    if set(map(type, items)) == {bytes}:  # as nearly all are
+        flat[:] = items
+        return out
+    for i, v in enumerate(items):
         if not isinstance(v, (str, bytes)):
             raise FeedError(f"the value fed to `{ref}` has the wrong dtype", expected="string", found=type(v).__name__)
         flat[i] = v.encode() if isinstance(v, str) else v
