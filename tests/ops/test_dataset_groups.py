@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from coldframe.errors import ExecutionError
+from coldframe.formats import messages
 from coldframe.runtime.session import Session
 from dataset_harness import D, X, compare, pairs
 from graph_oracle import check
@@ -186,3 +187,18 @@ def test_a_table_of_a_dataset() -> None:
             return r.LookupTableFindV2(table_handle=table, keys=np.array([3, 4, 1]), default_value=b"-")
 
     check(build)
+
+
+@pytest.mark.parametrize("engine", ["reference", "onnxruntime", "openvino", "xla"])
+def test_functions_that_return_the_data_set_they_are_given(engine: str) -> None:
+    """Nothing in their dtypes tells data sets from lists, which engines compile."""
+    with tf.Graph().as_default() as graph:
+        windows = D.range(6).window(2).interleave(lambda window: window, cycle_length=2)
+        iterator = tf.compat.v1.data.make_initializable_iterator(windows)
+        following = iterator.get_next()
+        with tf.compat.v1.Session() as theirs:
+            theirs.run(iterator.initializer)
+            want = [theirs.run(following) for _ in range(6)]
+    ours = Session(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where="in memory"), engine)
+    ours.run(iterator.initializer.name)
+    assert [ours.run(following.name) for _ in range(6)] == want

@@ -256,6 +256,9 @@ class PlanBuilder:
         nodes: list[BoundNode] = []
         for bound in self._left.values():
             if bound.name not in self._host and self._ready(bound.node.inputs, bound.node.controls, names):
+                if self._takes_objects(bound):
+                    self._host[bound.name] = NOT_COMPILED
+                    continue
                 names.add(bound.name)
                 nodes.append(bound)
         if not nodes:
@@ -293,6 +296,11 @@ class PlanBuilder:
             pure.last(covered),
             engine=self._task.engine.name,
         )
+
+    def _takes_objects(self, bound: BoundNode) -> bool:
+        """Whether a node is given a variant that is no list, which dtypes do not tell: a dataset, an optional."""
+        variants = [r for r, (_, d) in zip(bound.node.inputs, bound.call.inputs, strict=False) if d.kind == "o"]
+        return any(r in self._env and not hasattr(self._env[r], "dtype") for r in variants)
 
     def _sources(self, nodes: Sequence[BoundNode], names: set[str]) -> tuple[TensorRef, ...]:
         found: dict[TensorRef, None] = {}
