@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coldframe import dtypes
 from coldframe.errors import ColdframeError
 from coldframe.formats import wav
 from coldframe.ops.table import op
@@ -62,12 +63,19 @@ def audio_spectrogram(xp: Any, input: Array, *, window_size: int, stride: int, m
         raise refuse("`window_size` and `stride`", expected="at least 2 and 1", found=[window_size, stride])
     length = 1 << (window_size - 1).bit_length()
     frames = max(0, 1 + (len(input) - window_size) // stride) if len(input) >= window_size else 0
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_size) / window_size)
-    starts = np.arange(frames) * stride
-    windows = input.T.astype(np.float64)[:, starts[:, None] + np.arange(window_size)] * hann
-    spectrum = np.fft.rfft(windows, length)
-    power = spectrum.real**2 + spectrum.imag**2
+    windows = np.zeros((input.shape[1], frames, length))
+    if frames:
+        slid = np.lib.stride_tricks.sliding_window_view(input.T, window_size, 1)[:, ::stride]
+        np.multiply(slid, _hann(window_size), out=windows[..., :window_size])
+    parts = np.fft.rfft(windows).view(np.float64)
+    np.multiply(parts, parts, out=parts)
+    power = parts[..., ::2] + parts[..., 1::2]
     return (power if magnitude_squared else np.sqrt(power)).astype(np.float32)
+
+
+@functools.lru_cache(_KEPT)
+def _hann(size: int) -> Array:
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size))
 
 
 def _mel(hertz: Any) -> Any:
@@ -100,15 +108,17 @@ def _mel_bands(bins: int, rate: float, low: float, high: float, bands: int) -> A
     return out
 
 
-@op("Mfcc", host=_FRAMES)
+@op("Mfcc", static=("sample_rate",))
 def mfcc(
-    xp: Any, spectrogram: Array, sample_rate: Any, *, upper_frequency_limit: float, lower_frequency_limit: float,
+    xp: Any, spectrogram: Any, sample_rate: Any, *, upper_frequency_limit: float, lower_frequency_limit: float,
     filterbank_channel_count: int, dct_coefficient_count: int,
 ) -> Any:  # fmt: skip
     """The cepstral coefficients, on the mel scale, of a spectrogram of squared magnitudes."""
-    rate, bands = float(sample_rate), filterbank_channel_count
-    if spectrogram.ndim != 3 or spectrogram.shape[2] < 2:
-        raise refuse("the spectrogram", expected="[channels, frames, 2 or more]", found=list(spectrogram.shape))
+    rate, bands = float(xp.static(sample_rate, "the samples per second")), filterbank_channel_count
+    sizes = [xp.dim(spectrogram, i) for i in range(spectrogram.ndim)]
+    if len(sizes) != 3 or int(sizes[2]) < 2:
+        raise refuse("the spectrogram", expected="[channels, frames, 2 or more]", found=sizes)
+    bins = int(sizes[2])
     if rate < 0 or bands < 1 or dct_coefficient_count < 1 or dct_coefficient_count > bands:
         raise refuse(
             "the number of bands and coefficients",
@@ -121,11 +131,14 @@ def mfcc(
             expected="0 <= lower < upper",
             found=[lower_frequency_limit, upper_frequency_limit],
         )
-    weights = _mel_bands(spectrogram.shape[2], rate, lower_frequency_limit, upper_frequency_limit, bands)
+    weights = _mel_bands(bins, rate, lower_frequency_limit, upper_frequency_limit, bands)
     if weights is None:  # the kernel complains in its log, and goes on with this
-        return np.zeros((*spectrogram.shape[:2], dct_coefficient_count), np.float32)
-    energy = np.sqrt(spectrogram.astype(np.float64)) @ weights
-    return (np.log(np.maximum(energy, _FLOOR)) @ _cosines(bands, dct_coefficient_count)).astype(np.float32)
+        none = xp.asarray(np.zeros((bins, dct_coefficient_count)), dtypes.float32)
+        return xp.matmul(xp.zeros_like(spectrogram), none)
+    wide = dtypes.float64
+    energy = xp.matmul(xp.sqrt(xp.cast(spectrogram, wide)), xp.asarray(weights, wide))
+    cosines = xp.asarray(_cosines(bands, dct_coefficient_count), wide)
+    return xp.cast(xp.matmul(xp.log(xp.maximum(energy, xp.asarray(_FLOOR, wide))), cosines), dtypes.float32)
 
 
 @functools.lru_cache(_KEPT)
