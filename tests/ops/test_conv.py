@@ -83,7 +83,7 @@ def test_conv2d_of_nothing(row: Row) -> None:
     Row("Conv", [sample("float32", 1, 3, 3), sample("float32", 1, 1, 3, 2)],
         {"strides": [1, 1, 1, 1], "padding": "SAME"}, refused=True),
     conv((1, 3, 3, 4), (1, 1, 2, 2), op="Conv", refused=True),
-    conv((1, 3, 3, 3, 4), (1, 1, 1, 2, 2), op="Conv3D", refused=True),
+    conv((1, 3, 3, 3, 4), (1, 1, 1, 3, 2), op="Conv3D", refused=True),
     conv((1, 3, 3, 2), (1, 1, 3, 2), op="DepthwiseConv2dNative", refused=True),
 )  # fmt: skip
 def test_refusals(row: Row) -> None:
@@ -125,6 +125,26 @@ def test_depthwise(row: Row) -> None:
 @rows(*DEPTHWISE)
 def test_depthwise_channels_first(row: Row) -> None:
     channels_first(row, images=[0])
+
+
+def test_volumes_in_groups_are_as_functions_compiled_by_xla_have_them() -> None:
+    """TensorFlow's kernels refuse them; its compiled functions, and so Keras's layers, do not."""
+    import tensorflow as tf
+
+    x, w, dy = (sample("float32", *s) for s in ((2, 3, 4, 5, 4), (2, 2, 3, 2, 6), (2, 2, 2, 3, 6)))
+    same: dict[str, Any] = {"strides": [1, 2, 2, 2, 1], "padding": "SAME"}
+    sizes = {"x": np.array(x.shape, np.int32), "w": np.array(w.shape, np.int32)}
+    calls = {
+        "Conv3D": {"input": x, "filter": w},
+        "Conv3DBackpropInputV2": {"input_sizes": sizes["x"], "filter": w, "out_backprop": dy},
+        "Conv3DBackpropFilterV2": {"input": x, "filter_sizes": sizes["w"], "out_backprop": dy},
+    }
+    for op, inputs in calls.items():
+        compiled = tf.function(lambda op=op, inputs=inputs: getattr(tf.raw_ops, op)(**inputs, **same), jit_compile=True)
+        call, flat = bound(Row(op, list(inputs.values()), same))
+        constant = [k for k, v in enumerate(flat) if v.dtype == np.int32]
+        for got in (call.run(NUMPY, flat)[0], lowered(call, flat, constant=constant)[0]):
+            np.testing.assert_allclose(got, compiled().numpy(), rtol=1e-4, atol=1e-4)
 
 
 @rows(

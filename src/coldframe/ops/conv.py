@@ -102,9 +102,9 @@ def _(g: Any, op: Any, dy: Any) -> Any:
 
 @op("Conv3D", shape=inference_nn.conv3d, heavy=True, windows=True)
 def conv3d(xp: Any, input: Any, filter: Any, *, strides: Ints, padding: str, data_format: str, dilations: Ints) -> Any:
-    """Correlate volumes with filters of three spatial dimensions."""
+    """Correlate volumes with filters of three spatial dimensions; in groups too, as in functions compiled by XLA."""
     check_rank(xp, input, [5], "the input")
-    return _conv(xp, input, filter, _options(strides, padding, (), dilations, 5, data_format), data_format, groups=1)
+    return _conv(xp, input, filter, _options(strides, padding, (), dilations, 5, data_format), data_format)
 
 
 @conv3d.gradient
@@ -291,7 +291,8 @@ def conv3d_backprop_input(
     options = _options(strides, padding, (), dilations, 5, data_format)
     sizes = _sizes(xp, input_sizes, 5, data_format)
     _check_batch(xp, input_sizes, out_backprop, 5)
-    return _conv_input(xp, sizes, to_filter(xp, filter), out_backprop, options, data_format, 1)
+    groups = _in_groups(xp, input_sizes, filter, 5, data_format)
+    return _conv_input(xp, sizes, to_filter(xp, filter), out_backprop, options, data_format, groups)
 
 
 @conv3d_backprop_input.gradient
