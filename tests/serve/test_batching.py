@@ -7,6 +7,7 @@ import dataclasses
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ class Doubling:
     name: str = "m"
     batches: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
     gate: threading.Event = dataclasses.field(default_factory=threading.Event)
+    took: dict[tuple[str, int], deque[float]] = dataclasses.field(default_factory=dict)
 
     def run(self, signature: Signature, inputs: Mapping[str, Any], outputs: Sequence[str] = ()) -> dict[str, Any]:
         assert self.gate.wait(10)

@@ -26,7 +26,7 @@ import pytest
 
 from coldframe.formats import tensor_proto
 from coldframe.formats.messages import message_class
-from coldframe.serve import open_inference
+from coldframe.serve import infer_requests
 from coldframe.serve.client import connect
 from serving import Spawned, spawned
 
@@ -202,7 +202,7 @@ def test_nested_lists_are_read_once(victim: Victim) -> None:
     before = sys.gettrace()
     sys.settrace(count)
     try:
-        flat = open_inference._flat(deep)
+        flat = infer_requests._flat(deep)
     finally:
         sys.settrace(before)
     assert (len(flat), looked < 10 * 60_000) == (60_000, True)

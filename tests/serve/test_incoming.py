@@ -153,12 +153,32 @@ def test_through_tls(base: Path, tmp_path: Path, loop: str) -> None:
             assert _reply(connection) == (200, b'{"predictions":[3.0]}')
 
 
+@pytest.mark.parametrize("size", [600_000, 3_000_000])  # which has room before it is asked for, and which has not
 @pytest.mark.parametrize("path", ["/nowhere", "/v2/models/m", "/v1/models/m"])
-def test_who_does_not_want_a_body_gets_none(where: str, path: str) -> None:
+def test_who_does_not_want_a_body_gets_none(where: str, path: str, size: int) -> None:
     """What was refused without a look at its body is read all the same, and the next request answered."""
     with _connect(where) as connection:
-        connection.sendall(_post(path, bytes(600_000)))
+        connection.sendall(_post(path, bytes(size)))
         assert _reply(connection)[0] in (400, 404, 405)
+        connection.sendall(_post("/v1/models/m:predict", SMALL))
+        assert _reply(connection) == (200, b'{"predictions":[3.0]}')
+
+
+def test_a_reply_comes_in_one_piece(where: str) -> None:
+    """A client would wake twice."""
+    with _connect(where) as connection:
+        for _ in range(5):
+            connection.sendall(_post("/v1/models/m:predict", SMALL))
+            reply = connection.recv(1 << 16)
+            assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert reply.endswith(b'\r\n\r\n{"predictions":[3.0]}')
+
+
+def test_a_reply_without_a_body_comes_too(where: str) -> None:
+    with _connect(where) as connection:
+        for path in ("/v1/models/m", "/readyz", "/nowhere"):
+            connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert connection.recv(1 << 16).endswith(b"\r\n\r\n")
         connection.sendall(_post("/v1/models/m:predict", SMALL))
         assert _reply(connection) == (200, b'{"predictions":[3.0]}')
 
@@ -197,8 +217,10 @@ def _alive(server: Running) -> None:
 # The body itself
 
 
-def _whole(size: int, aligned: int, work: Callable[[Incoming], None], limit: int = 1 << 40) -> memoryview:
-    """Have a body arrive; `work` brings it."""
+def _whole(
+    size: int, aligned: int, work: Callable[[Incoming], None], limit: int = 1 << 40, asked: bool = True
+) -> memoryview:
+    """Have a body arrive; `work` brings it, before it is asked for or after."""
     held = 0
 
     def take(count: int) -> None:
@@ -208,15 +230,19 @@ def _whole(size: int, aligned: int, work: Callable[[Incoming], None], limit: int
             raise RequestError(Code.RESOURCE_EXHAUSTED, "too much")
 
     async def main() -> memoryview:
-        body = Incoming(size, aligned, take, asyncio.get_running_loop().create_future())
+        body = Incoming(size, aligned)
+        if asked:
+            found = body.ask(take, asyncio.get_running_loop().create_future())
         work(body)
-        return await body.done
+        return await (found if asked else body.ask(take, asyncio.get_running_loop().create_future()))
 
     return asyncio.run(main())
 
 
-@given(st.binary(min_size=1, max_size=5000), st.integers(0, 200), st.integers(1, 700), st.integers(1, 64))
-def test_what_comes_is_what_was_sent(data: bytes, aligned: int, step: int, first: int) -> None:
+@given(
+    st.binary(min_size=1, max_size=5000), st.integers(0, 200), st.integers(1, 700), st.integers(1, 64), st.booleans()
+)
+def test_what_comes_is_what_was_sent(data: bytes, aligned: int, step: int, first: int, asked: bool) -> None:
     def work(body: Incoming) -> None:
         begun = data[: step // 2] if step // 2 < len(data) else b""
         body.put(begun)
@@ -226,11 +252,12 @@ def test_what_comes_is_what_was_sent(data: bytes, aligned: int, step: int, first
             count = min(step, len(room), len(data) - at)
             room[:count] = data[at : at + count]
             at += count
-            assert body.filled(count) == (at == len(data))
+            body.filled(count)
+            assert body.is_whole == (at == len(data))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(incoming, "_FIRST", first)
-        found = _whole(len(data), aligned, work)
+        found = _whole(len(data), aligned, work, asked=asked)
     assert bytes(found) == data
     assert found.readonly
     assert (np.frombuffer(found, np.uint8).__array_interface__["data"][0] + aligned) % 64 == 0
@@ -245,11 +272,32 @@ def test_room_is_made_as_bytes_arrive() -> None:
         _whole(1 << 50, 0, work)
 
 
-def test_too_many_bytes() -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_too_many_bytes(asked: bool) -> None:
     def work(body: Incoming) -> None:
         body.put(bytes(60))
-        assert not body.filled(len(body.room()[:50]))
+        body.filled(len(body.room()[:50]))
+        assert not body.is_whole
         body.put(bytes(50))  # dropped
 
     with pytest.raises(RequestError, match="too much"):
-        _whole(1000, 0, work, limit=100)
+        _whole(1000, 0, work, limit=100, asked=asked)
+
+
+def test_a_client_that_went_away_before_its_body_was_asked_for() -> None:
+    def work(body: Incoming) -> None:
+        body.put(bytes(60))
+        body.fail(RequestError(Code.CANCELLED, "it went away"))
+        body.put(bytes(30))
+
+    with pytest.raises(RequestError, match="it went away"):
+        _whole(100, 0, work, asked=False)
+
+
+def test_room_before_it_is_asked_for() -> None:
+    body = Incoming(3 << 20, 0)
+    while body.has_room:
+        body.filled(len(body.room()))
+    assert not body.is_whole
+    assert len(body.since(0)) == 1 << 20
+    assert not body.is_asked_for

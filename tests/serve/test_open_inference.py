@@ -15,7 +15,7 @@ import pytest
 import coldframe.tf1 as tf
 from coldframe import __version__
 from coldframe.formats.messages import message_class
-from coldframe.serve.open_inference import from_raw, raw_bytes
+from coldframe.serve.infer_tensors import from_raw, raw_bytes
 from serving import Running, one_model, running
 
 
@@ -143,6 +143,35 @@ def test_binary_tensors(client: httpx.Client) -> None:
         assert client.post("/v2/models/m/infer", content=wrong, headers=sizes).status_code == 400
     sizes["Inference-Header-Content-Length"] = "99999"
     assert client.post("/v2/models/m/infer", content=head, headers=sizes).status_code == 400
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_outputs_are_raw_where_all_are_or_they_say_so(client: httpx.Client, named: bool) -> None:
+    said = {"inputs": [X], "outputs": [{"name": "y"}] if named else []}
+    cases = ((True, None, True), (False, True, named), (True, False, not named), (None, None, False))
+    for everything, own, raw in cases:
+        parameters = {} if everything is None else {"binary_data_output": everything}
+        outputs = [{**t, "parameters": {} if own is None else {"binary_data": own}} for t in said["outputs"]]
+        reply = client.post("/v2/models/m/infer", json={**said, "outputs": outputs, "parameters": parameters})
+        assert reply.status_code == 200
+        assert ("inference-header-content-length" in reply.headers) == raw
+
+
+def test_the_same_json_again_and_again(client: httpx.Client) -> None:
+    """It is remembered; what follows it, the model and the version are not."""
+    head = json.dumps({
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "parameters": {"binary_data_size": 4}}],
+        "id": "7",
+    }).encode()  # fmt: skip
+    sizes = {"Inference-Header-Content-Length": str(len(head))}
+    for value in (2.0, 4.0, 6.0):
+        reply = client.post("/v2/models/m/infer", content=head + np.float32(value).tobytes(), headers=sizes).json()
+        assert (reply["id"], reply["outputs"][0]["data"]) == ("7", [value / 2 + 2])
+    assert client.post("/v2/models/n/infer", content=head + bytes(4), headers=sizes).status_code == 404
+    plain = {"inputs": [X], "parameters": {"signature_name": "serving_default"}}
+    first = infer(client, **plain)
+    assert infer(client, **plain) == first
+    assert first[0] == 200
 
 
 @pytest.mark.parametrize(

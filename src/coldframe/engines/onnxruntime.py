@@ -381,7 +381,7 @@ class OnnxProgram:
         so.intra_op_num_threads = self._threads
         _share_memory()
         so.add_session_config_entry("session.use_env_allocators", "1")
-        if not self._spin and _version(ort) < _BRIEFLY:
+        if not self._spin and tuple(map(int, ort.__version__.split(".")[:2])) < _BRIEFLY:
             so.add_session_config_entry("session.intra_op.allow_spinning", "0")
         elif not self._spin:
             so.add_session_config_entry("session.intra_op.spin_duration_us", _MOMENT)
@@ -490,10 +490,6 @@ def _share_memory() -> None:
 
     kind = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(kind, None)  # where the process has one already, that stays
-
-
-def _version(ort: Any) -> tuple[int, ...]:
-    return tuple(int(part) for part in ort.__version__.split(".")[:2])
 
 
 def _bits(a: Any) -> tuple[Any, int]:

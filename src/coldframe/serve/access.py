@@ -67,7 +67,7 @@ class AccessLayer:
         max_in_flight: int = 0,
     ) -> None:
         self._app, self._tokens, self._cors = app, tokens, cors
-        self._open = (*_OPEN, *open_paths)
+        self._open = frozenset((*_OPEN, *open_paths))
         self._max_in_flight, self._in_flight = max_in_flight, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -32,13 +32,17 @@ if TYPE_CHECKING:
 class _Application:
     """Sends requests for models to their handlers, without the layers that the others pass through."""
 
-    def __init__(self, rest: RestApi, inference: OpenInference, others: Starlette) -> None:
-        self._rest, self._inference, self._others = rest, inference, others
+    def __init__(self, core: Core, limit: int, others: Starlette) -> None:
+        self._rest, self._inference = RestApi(core, max_body=limit), OpenInference(core, max_body=limit)
+        self._callers, self._others = core.callers, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"][:4].lower() == "/v1/":
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path[:4].lower() == "/v1/":
+            self._callers.heard(scope.get("client"))
             await self._rest(scope, receive, send)
-        elif scope["type"] == "http" and (scope["path"] == "/v2" or scope["path"].startswith("/v2/")):
+        elif path == "/v2" or path.startswith("/v2/"):
+            self._callers.heard(scope.get("client"))
             await self._inference(scope, receive, send)
         else:
             await self._others(scope, receive, send)
@@ -66,9 +70,8 @@ def application(core: Core, options: ServeOptions) -> AccessLayer:
     if options.metrics_path is not None:
         routes.append(Route(options.metrics_path, metrics))
     others = Starlette(routes=routes, exception_handlers={404: unknown})
-    limit = options.max_body
     return AccessLayer(
-        _Application(RestApi(core, max_body=limit), OpenInference(core, max_body=limit), others),
+        _Application(core, options.max_body, others),
         tokens=options.tokens,
         cors=options.cors,
         open_paths=(*overview.PAGES, *((options.metrics_path,) if options.metrics_path is not None else ())),

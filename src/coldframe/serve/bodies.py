@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -25,6 +25,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 READ_WHOLE: Final = "coldframe.read_whole"
 """Among the extensions of a request's scope: reads its body straight to memory, see `connections`."""
+RAW_FROM: Final = b"inference-header-content-length"
+"""The header that tells after how many bytes of JSON raw tensors begin, of KServe's protocol."""
 _STEP: Final = 1 << 20  # bytes that are inflated before they are counted
 
 
@@ -93,28 +95,27 @@ class TooLargeError(RequestError):
 
 
 async def read_body(
-    scope: Scope, receive: Receive, limit: int, holding: Holding, aligned: int = 0
+    scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, limit: int, holding: Holding
 ) -> bytes | memoryview:
     """Return a request's body, inflated where it is compressed.
 
     Args:
         scope: ASGI's.
+        headers: those in it.
         receive: ASGI's.
         limit: bytes that it may have.
         holding: takes what it has; what a header only claims takes nothing.
-        aligned: which of its bytes is to have an address that suits numbers, where that can be had.
 
     Raises:
         TooLargeError: it has more than `limit` bytes.
         RequestError: the client went away, it is compressed in an unknown way, or there are too many bytes of bodies at
             the moment (RESOURCE_EXHAUSTED).
     """
-    headers = dict(scope["headers"])
     claimed = headers.get(b"content-length", b"")
     if claimed.isdigit() and int(claimed) > limit:
         raise TooLargeError(limit)
     read = scope.get("extensions", {}).get(READ_WHOLE)
-    body = None if read is None else await read(aligned, holding.take)
+    body = None if read is None else await read(holding.take)
     if body is None:
         body = await _received(receive, limit, holding)
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()

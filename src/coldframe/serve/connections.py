@@ -8,24 +8,27 @@ uvicorn waits without end for the rest of a request, and takes heads of any size
 
 so that what a client can hold by doing nothing is one socket, for a short while.
 
-What arrives goes through uvicorn's parser, but for bodies of known size that a handler wants whole: the parser reads
-the head, the socket fills the handler's memory, and a new parser reads the next head::
+What arrives goes through uvicorn's parser, but for bodies of known size: the parser reads the head, the socket fills
+memory that stays, and a new parser reads the next head::
 
-    READ_WHOLE in a request's scope ──► await it ──► Incoming: see there
+    READ_WHOLE in a request's scope ──► await it ──► the body, see `incoming`
+    who asks as ASGI has it, or answers without ──► what has come goes through the parser after all
+
+The head of a reply leaves together with the first of its body: the client wakes once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from coldframe.serve import json_tensors
-from coldframe.serve.bodies import READ_WHOLE
+from coldframe.serve.bodies import RAW_FROM, READ_WHOLE
 from coldframe.serve.incoming import LEAST, Incoming
 from coldframe.serve.status import Code, RequestError
 
@@ -59,7 +62,9 @@ class Connection(HttpToolsProtocol):
         self._is_ending = False
         self._small = self._room = memoryview(bytearray(_CHUNK))
         self._incoming: Incoming | None = None  # the body whose bytes arrive, past the parser
-        self._whole = 0  # bytes of the body that is arriving, where a handler may want it whole; below 0: not looked at
+        self._parsed = 0  # how many of its bytes the parser has seen
+        self._is_new = False  # whether a head has come, and its body is to be looked at
+        self._is_spent = False  # whether the parser waits for a body that has come past it
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See `asyncio.BufferedProtocol`."""
@@ -76,8 +81,8 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._heard = self.loop.time()
         self._received += nbytes
-        if self._incoming.filled(nbytes):
-            self._end_incoming()
+        self._incoming.filled(nbytes)
+        self._look_at_incoming(self._incoming)
 
     def connection_made(self, transport: Any) -> None:
         """See `asyncio.Protocol`."""
@@ -91,47 +96,49 @@ class Connection(HttpToolsProtocol):
             self._since, self._in_head, self._received = self._heard, True, 0
         self._chunk = len(data)
         self._received += self._chunk
+        self._renew()
         super().data_received(data)
         self._check_size()
-        if self._whole:
-            self._wait_amid_body()
+        if self._is_new:
+            self._expect_body()
 
-    def _wait_amid_body(self) -> None:
-        """Read no more of a large body until its handler, which has not begun yet, says where to."""
+    def _expect_body(self) -> None:
+        """Have the rest of a large body go to its place from now on."""
+        self._is_new = False
         cycle: Any = self.cycle  # None where the request was not taken
-        if cycle is None or cycle.response_complete:
+        if cycle is None or cycle.response_complete or cycle.waiting_for_100_continue:
             return
-        if self._whole < 0:
-            size = next((v for k, v in self.headers if k == b"content-length"), b"")  # the parser takes but one
-            self._whole = int(size) if size.isdigit() and len(size) <= _DIGITS and int(size) >= LEAST else 0
-            if self._whole:
-                scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-                scope["extensions"] = {READ_WHOLE: functools.partial(self._read_whole, cycle, self._whole)}
-        if self._whole:
-            self.flow.pause_reading()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        size, aligned = _sizes(scope["headers"])
+        if size < LEAST:
+            return
+        incoming = self._incoming = Incoming(size, aligned)
+        incoming.put(cycle.body)
+        self._parsed = len(cycle.body)
+        scope["extensions"] = {READ_WHOLE: functools.partial(self._read_whole, cycle, incoming)}
+        cycle.receive = functools.partial(self._receive, incoming, cycle.receive)
 
     def on_message_begin(self) -> None:
         """Begin a request: the parser's callback."""
         self._since, self._in_head, self._received = self._heard, True, self._chunk
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header: the parser's callback. Those after a body are nothing to anybody, and may be many."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Begin to answer: the parser's callback."""
         self._in_head = False
         super().on_headers_complete()
+        self.headers = _Dropped()
         cycle: Any = self.cycle  # None where the request was not taken
-        if self._is_ending and cycle is not None:
-            cycle.keep_alive = False
-        self._whole = -1
+        if cycle is not None:
+            if self._is_ending:
+                cycle.keep_alive = False
+            cycle.transport = _Together(self.transport, cycle)
+            cycle.on_response = functools.partial(self._answered, cycle)
+        self._is_new = True
 
     def on_message_complete(self) -> None:
         """Have a whole request: the parser's callback."""
-        self._since, self._whole = None, 0
+        self._since, self._is_new = None, False
         super().on_message_complete()
 
     def shutdown(self) -> None:
@@ -151,36 +158,63 @@ class Connection(HttpToolsProtocol):
         if (cycle is None or cycle.response_complete) and (self._since is None or not self._received):
             self.transport.close()
 
-    async def _read_whole(self, cycle: Any, size: int, aligned: int, take: Callable[[int], None]) -> memoryview | None:
+    async def _read_whole(self, cycle: Any, incoming: Incoming, take: Callable[[int], None]) -> memoryview | None:
         """Return a request's body as it stays in memory; None where it has to be received as usual.
 
         Args:
             cycle: uvicorn's, of the request.
-            size: the body's, as its head says.
-            aligned: which of its bytes is to have an aligned address.
+            incoming: the body.
             take: told of bytes as they arrive.
 
         Raises:
             RequestError: `take` raised it, or the client went away (CANCELLED).
         """
-        if not self._whole or cycle is not self.cycle or cycle.waiting_for_100_continue or cycle.disconnected:
+        if self._incoming is not incoming or cycle.disconnected:
             return None
-        begun, cycle.body = cycle.body, bytearray()
-        incoming = self._incoming = Incoming(size, aligned, take, self.loop.create_future())
-        self._whole = 0
-        incoming.put(begun)
+        cycle.body = bytearray()
+        body = incoming.ask(take, self.loop.create_future())
+        self._look_at_incoming(incoming)
         self.flow.resume_reading()
         try:
-            return await incoming.done
+            return await body
         finally:
-            incoming.fail(_gone())  # whoever waits no longer wants no more of it
+            if not body.done():  # whoever waits no longer wants no more of it
+                incoming.fail(_gone())
 
-    def _end_incoming(self) -> None:
-        """Have a whole body; the parser knows nothing of it, so that a new one goes on."""
-        self._incoming = None
-        self.parser = HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.on_message_complete()
+    async def _receive(self, incoming: Incoming, receive: Callable[[], Awaitable[Any]]) -> Any:
+        """Receive as ASGI has it."""
+        self._let_go(incoming)
+        return await receive()
+
+    def _look_at_incoming(self, incoming: Incoming) -> None:
+        """End a body that is whole; wait where it may not grow before a handler asks for it."""
+        if not incoming.is_asked_for:
+            if not incoming.has_room:
+                self.flow.pause_reading()
+        elif incoming.is_whole:
+            self._incoming, self._is_spent = None, True
+            self.on_message_complete()
+
+    def _renew(self) -> None:
+        """Have a parser for the next head."""
+        if self._is_spent:
+            self.parser, self._is_spent = HttpRequestParser(self), False
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _let_go(self, incoming: Incoming) -> None:
+        """Leave a body that no handler has asked for to the parser."""
+        if self._incoming is incoming and not incoming.is_asked_for:
+            self._incoming = None
+            super().data_received(bytes(incoming.since(self._parsed)))
+            self.flow.resume_reading()
+
+    def _answered(self, cycle: Any) -> None:
+        """Hear that a request's reply was sent."""
+        cycle.transport.flush()
+        self._renew()  # now that nobody waits
+        if cycle is self.cycle and self._incoming is not None:
+            self._let_go(self._incoming)
+        self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -229,6 +263,68 @@ class Connection(HttpToolsProtocol):
             )
             self.transport.write(head % (status, _REASONS[status], len(body)) + body)
         self.transport.close()
+
+
+class _Dropped(list[tuple[bytes, bytes]]):
+    """The headers after a body, which are nothing to anybody, and may be many."""
+
+    def append(self, header: tuple[bytes, bytes]) -> None:
+        """See `list`."""
+
+
+class _Together:
+    """The transport of one reply: its head waits for what follows.
+
+    Args:
+        transport: the connection's.
+        cycle: uvicorn's, of the request.
+    """
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, transport: Any, cycle: Any) -> None:
+        self._transport, self._cycle = transport, cycle
+        self._head: bytes | None = None  # None before there is one, empty once it is gone
+
+    def write(self, data: bytes) -> None:
+        """Send bytes: the first of a reply are its head."""
+        if self._head is None and self._cycle.response_started:
+            self._head = data
+        elif self._head:
+            self._transport.writelines((self._head, data))
+            self._head = b""
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that nothing followed."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        """Close the connection, once all has left."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closing, or closed."""
+        return bool(self._transport.is_closing())
+
+
+def _sizes(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, int]:
+    """Return how many bytes a body has, 0 where its head does not say, and which one wants an aligned address."""
+    size = aligned = 0
+    for name, value in headers:
+        if name == b"content-length":
+            size = _number(value)
+        elif name == RAW_FROM:
+            aligned = _number(value)
+    return size, aligned
+
+
+def _number(value: bytes) -> int:
+    return int(value) if value.isdigit() and len(value) <= _DIGITS else 0
 
 
 def _gone() -> RequestError:

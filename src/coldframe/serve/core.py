@@ -16,7 +16,6 @@ import asyncio
 import dataclasses
 import math
 import time
-import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from coldframe import dtypes
 from coldframe.formats import messages
 from coldframe.runtime.source import Signature
 from coldframe.serve.bodies import Budget
+from coldframe.serve.callers import Callers
 from coldframe.serve.config import ModelConfig
 from coldframe.serve.examples import classification, regression
 from coldframe.serve.lifecycle import Catalog
@@ -48,6 +48,7 @@ NO_SIGNATURE: Final[Absent] = (Code.INVALID_ARGUMENT, "No signature was found wi
 
 _LONGEST: Final = 86400.0  # seconds: what no client waits for; clocks of event loops end somewhere
 _QUICK: Final = 0.25e-3  # seconds that may be spent in the event loop
+_SHORT: Final = 20e-3  # seconds that may be spent there as long as one client asks: another would wait for that
 _SMALL: Final = 1 << 16  # bytes of inputs; larger ones take longer than those before them did
 _RECENT: Final = 8  # runs with inputs of like size, the quickest of which counts: others waited for the processor
 
@@ -100,20 +101,20 @@ class DirectRunner:
     """Runs each request by itself, in one of a few threads.
 
     What took less than a quarter of a millisecond of late is run where it is, in the event loop: handing it to a thread
-    and back would take longer.
+    and back would take longer. So is what took less than 20 milliseconds, while there is nobody but one client who
+    waits for the answer.
 
     Args:
         threads: how many run at the same time.
         queued: how many may wait for a thread; a request beyond is refused.
+        callers: who asks; None: this is not known.
     """
 
-    def __init__(self, threads: int, queued: int = 1000) -> None:
+    def __init__(self, threads: int, queued: int = 1000, callers: Callers | None = None) -> None:
+        self._callers = callers
         self._pool = ThreadPoolExecutor(threads, "run")
         self._room = threads + queued
         self._inside = 0
-        self._took: weakref.WeakKeyDictionary[Servable, dict[tuple[str, int], deque[float]]] = (
-            weakref.WeakKeyDictionary()
-        )
 
     async def run(
         self,
@@ -125,8 +126,10 @@ class DirectRunner:
     ) -> dict[str, Array]:
         """See `Runner`."""
         size = sum(v.nbytes for v in inputs.values())
-        times = self._took.setdefault(servable, {})
-        recent = times.setdefault((signature.name, size.bit_length()), deque((math.inf,), _RECENT))
+        kind = signature.name, size.bit_length()
+        recent = servable.took.get(kind)
+        if recent is None:
+            recent = servable.took[kind] = deque((math.inf,), _RECENT)
 
         def work() -> dict[str, Array]:
             started = time.perf_counter()
@@ -134,9 +137,13 @@ class DirectRunner:
             recent.append(time.perf_counter() - started)
             return found
 
-        if size < _SMALL and min(recent) < _QUICK:
+        if (size < _SMALL and min(recent) < _QUICK) or (self._is_alone() and max(recent) < _SHORT):
             return self._unless_late(work, deadline)
         return await self.call(work, deadline)
+
+    def _is_alone(self) -> bool:
+        """Whether whom a request is from is the only one who asks."""
+        return self._callers is not None and self._callers.is_one and not self._inside
 
     async def call(self, work: Callable[[], T], deadline: float) -> T:
         """See `Runner`."""
@@ -215,6 +222,7 @@ class Core:
         metrics: where it notes what it does.
         recorder: records some of the requests.
         budget: how many bytes of requests there may be at the same time.
+        callers: hears who asks.
         check_methods: whether signatures classify, and are regressions, only if their method says so.
 
     Attributes:
@@ -230,9 +238,11 @@ class Core:
         metrics: Metrics | None = None,
         recorder: Recorder | None = None,
         budget: Budget | None = None,
+        callers: Callers | None = None,
         check_methods: bool = False,
     ) -> None:
         self.budget = budget if budget is not None else Budget()
+        self.callers = callers if callers is not None else Callers()
         self.catalog, self.runner, self.timeout = catalog, runner, timeout
         self.recorder = recorder
         self._check_methods = check_methods

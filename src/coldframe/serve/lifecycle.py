@@ -13,15 +13,15 @@ times without. States and policies are TensorFlow Serving's (``core/aspired_vers
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import enum
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from coldframe.errors import near_names
@@ -111,6 +111,22 @@ class CatalogOptions:
     retry_wait: float = 60.0
     load_threads: int = 1
     unavailable_labels: bool = False
+
+
+class _Lease:
+    """Gives out a version; see `Catalog.lease`."""
+
+    __slots__ = ("_catalog", "_spec", "_version")
+
+    def __init__(self, catalog: Catalog, spec: ModelSpec) -> None:
+        self._catalog, self._spec = catalog, spec
+
+    def __enter__(self) -> Servable:
+        self._version, servable = self._catalog._take(self._spec)
+        return servable
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._catalog._give_back(self._version)
 
 
 class Catalog:
@@ -380,22 +396,19 @@ class Catalog:
         model = self._models.get(name)
         return None if model is None else model.config
 
-    @contextlib.contextmanager
-    def lease(self, spec: ModelSpec) -> Iterator[Servable]:
-        """Give out a version for as long as the block lasts.
+    def lease(self, spec: ModelSpec) -> _Lease:
+        """Return what gives out a version for as long as a ``with`` lasts.
 
         Raises:
-            RequestError: there is none that serves (NOT_FOUND).
+            RequestError: there is none that serves (NOT_FOUND); upon ``with``.
         """
-        version, servable = self._take(spec)
-        try:
-            yield servable
-        finally:
-            with self._lock:
-                version.leases -= 1
-                if version.phase is Phase.UNLOADING and not version.leases:
-                    del servable
-                    self._drop(version)
+        return _Lease(self, spec)
+
+    def _give_back(self, version: _Version) -> None:
+        with self._lock:
+            version.leases -= 1
+            if version.phase is Phase.UNLOADING and not version.leases:
+                self._drop(version)
 
     def _take(self, spec: ModelSpec) -> tuple[_Version, Servable]:
         with self._lock:

@@ -67,7 +67,7 @@ class RestApi:
         if method == "POST" and (found := _CALL.fullmatch(path)):
             spec, what = _spec(found), found["method"].lower()
             with self._core.budget.holding() as holding:
-                body = await read_body(scope, receive, self._max_body, holding)
+                body = await read_body(scope, dict(scope["headers"]), receive, self._max_body, holding)
                 with self._core.metrics.request(spec.name, what, "rest"):
                     return await self._call(spec, what, body)
         if method in ("GET", "HEAD") and (found := _LOOK.fullmatch(path)):

@@ -21,7 +21,6 @@ from coldframe.formats import messages, tensor_proto
 from coldframe.formats.tensor_wire import contents_apart, encode_tensor, tensor_entry
 from coldframe.formats.wire import bytes_field, integer_field
 from coldframe.serve import config
-from coldframe.serve.bodies import Budget
 from coldframe.serve.core import CLASSIFY, REGRESS, Answer, Classes, Core, Values
 from coldframe.serve.examples import classification, regression, serialized
 from coldframe.serve.naming import ModelSpec
@@ -66,18 +65,18 @@ class TensorFlowServing:
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """Return what a `grpc.aio.Server` takes."""
         return [
-            service(SERVICES[0], self._core.budget, {
+            service(SERVICES[0], self._core, {
                 "Predict": (self._measured("predict", self._predict), "PredictRequest"),
                 "Classify": (self._measured("classify", self._classify), "ClassificationRequest"),
                 "Regress": (self._measured("regress", self._regress), "RegressionRequest"),
                 "MultiInference": (self._multi_inference, "MultiInferenceRequest"),
                 "GetModelMetadata": (self._metadata, "GetModelMetadataRequest"),
             }, {"Predict": functools.partial(contents_apart, number=_INPUTS)}),
-            service(SERVICES[1], self._core.budget, {
+            service(SERVICES[1], self._core, {
                 "GetModelStatus": (self._model_status, "GetModelStatusRequest"),
                 "HandleReloadConfigRequest": (self._reload, "ReloadConfigRequest"),
             }),
-            service(SERVICES[2], self._core.budget, {
+            service(SERVICES[2], self._core, {
                 "SessionRun": (self._measured("session_run", self._session_run), "SessionRunRequest"),
             }),
         ]  # fmt: skip
@@ -240,7 +239,7 @@ class TensorFlowServing:
 
 def service(
     name: str,
-    budget: Budget,
+    core: Core,
     methods: Mapping[str, tuple[Handler, str]],
     cuts: Mapping[str, Callable[[bytes], tuple[bytes, Any]]] = _NOTHING,
 ) -> Any:
@@ -248,14 +247,14 @@ def service(
 
     Args:
         name: the service's full name.
-        budget: how many bytes of messages there may be at the same time.
+        core: what answers: it hears who asks, and says how many bytes of messages there may be at the same time.
         methods: for each, what answers and the name of the request's message, in the service's package.
         cuts: for those of them whose messages are large, what takes the bulk out of one; it is their third argument.
     """
     package = name.rpartition(".")[0]
     found: dict[str, Any] = {
         method: grpc.unary_unary_rpc_method_handler(
-            _answering(handler, messages.message_class(f"{package}.{request}"), method, budget, cuts.get(method))
+            _answering(handler, messages.message_class(f"{package}.{request}"), method, core, cuts.get(method))
         )
         for method, (handler, request) in methods.items()
     }
@@ -263,11 +262,13 @@ def service(
 
 
 def _answering(
-    handler: Handler, kind: Any, method: str, budget: Budget, cut: Callable[[bytes], tuple[bytes, Any]] | None
+    handler: Handler, kind: Any, method: str, core: Core, cut: Callable[[bytes], tuple[bytes, Any]] | None
 ) -> Callable[[bytes, Any], Awaitable[bytes]]:
     """Read a handler's messages, and turn what it raises into a gRPC status."""
+    budget, callers = core.budget, core.callers
 
     async def answer(data: bytes, context: Any) -> bytes:
+        callers.heard(context.peer())
         try:
             with budget.holding() as holding:
                 holding.take(len(data))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -74,6 +75,7 @@ class Servable:
         signatures: by name; a graph without any has one, guessed, called ``serving_default``.
         optional: the inputs of each signature that may be left out.
         redacted: tells errors without paths.
+        took: the seconds that runs took of late, by signature and by how many bits their inputs' bytes are counted in.
     """
 
     def __init__(self, name: str, version: int, path: Path, model: Model) -> None:
@@ -89,6 +91,7 @@ class Servable:
             name: frozenset(k for k, spec in s.inputs.items() if k in s.defaults or spec.name in defaults)
             for name, s in self.signatures.items()
         }
+        self.took: dict[tuple[str, int], deque[float]] = {}
         self.redacted = Redacted({path, path.parent, path.resolve(), path.resolve().parent})
 
     def signature(self, name: str | None, absent: Absent = ABSENT) -> Signature:
@@ -120,6 +123,12 @@ class Servable:
             RequestError: names or dtypes do not fit the signature (INVALID_ARGUMENT). Shapes are the model's own
                 business: signatures often claim more than the graph demands.
         """
+        if inputs.keys() != signature.inputs.keys():
+            self._check_names(signature, inputs)
+        checked = {k: _fitting(k, v, signature.inputs[k]) for k, v in inputs.items()}
+        return checked if len(checked) == len(signature.inputs) else {**signature.defaults, **checked}
+
+    def _check_names(self, signature: Signature, inputs: Mapping[str, Array]) -> None:
         optional = self.optional[signature.name]
         missing = [k for k in signature.inputs if k not in inputs and k not in optional]
         unknown = [k for k in inputs if k not in signature.inputs]
@@ -131,8 +140,6 @@ class Servable:
                 f"Missing but required: {{{','.join(sorted(missing))}}}.",
                 hint=near_names(unknown[0], signature.inputs) if unknown else "",
             )
-        checked = {k: _fitting(k, v, signature.inputs[k]) for k, v in inputs.items()}
-        return checked if len(checked) == len(signature.inputs) else {**signature.defaults, **checked}
 
     def run(self, signature: Signature, inputs: Mapping[str, Array], outputs: Sequence[str] = ()) -> dict[str, Array]:
         """Run a signature.

@@ -42,6 +42,7 @@ from coldframe.serve.access import LogInterceptor, TokenInterceptor
 from coldframe.serve.app import application
 from coldframe.serve.batching import BatchRunner
 from coldframe.serve.bodies import Budget
+from coldframe.serve.callers import Callers
 from coldframe.serve.config import METRICS_PATH, BatchingOptions, ModelConfig, TlsOptions, read_model_configs
 from coldframe.serve.core import Core, DirectRunner, Runner
 from coldframe.serve.lifecycle import Catalog, CatalogOptions, Phase, VersionStatus
@@ -174,6 +175,7 @@ class Server:
         self.catalog = Catalog(self._load, options.catalog, self._changed)
         self.metrics = Metrics(lambda name: name in self.catalog.models())
         self.recorder = Recorder(self.catalog.config)
+        self._callers = Callers()
         self.core = Core(
             self.catalog,
             self._runner(threads),
@@ -181,6 +183,7 @@ class Server:
             metrics=self.metrics,
             recorder=self.recorder,
             budget=Budget(options.budget),
+            callers=self._callers,
             check_methods=options.check_methods,
         )
         self._health = health.HealthServicer()
@@ -191,7 +194,7 @@ class Server:
         self._watchers: list[asyncio.Task[None]] = []
 
     def _runner(self, threads: int) -> Runner:
-        direct = DirectRunner(threads, self.options.queued)
+        direct = DirectRunner(threads, self.options.queued, self._callers)
         return (
             direct if self.options.batching is None else BatchRunner(self.options.batching, direct, self.metrics.batch)
         )
