@@ -48,13 +48,13 @@ _NAMES: Final = {
 _BY_NAME: Final = {name: (key, field) for key, (name, field) in _NAMES.items()}
 
 
-def datatype(array: Array) -> str:
+def datatype(dtype: np.dtype[Any]) -> str:
     """Return the protocol's name of an array's dtype.
 
     Raises:
         RequestError: it has none (UNIMPLEMENTED would be no help: the model gives what it gives).
     """
-    name = "string" if array.dtype == object else dtypes.from_numpy(array.dtype).name
+    name = "string" if dtype.kind == "O" else dtypes.from_numpy(dtype).name
     if name not in _NAMES:
         raise invalid(f"{name} tensors have no name in the Open Inference Protocol")
     return _NAMES[name][0]

@@ -356,14 +356,9 @@ def _odd_floats(value: Array) -> Any:
     return float(str(value))
 
 
-def dump(value: Any, *, without_floats: bool = False) -> bytes:
-    """Return JSON; floats that JSON has no name for are written as TensorFlow Serving does: NaN, Infinity.
-
-    Args:
-        value: dicts, lists, strings, numbers, arrays.
-        without_floats: whether it is known to have none: they need not be looked for.
-    """
-    if not without_floats and _has_lists(value):
+def dump(value: Any) -> bytes:
+    """Return JSON; floats that JSON has no name for are written as TensorFlow Serving does: NaN, Infinity."""
+    if _has_lists(value):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_as_list).encode(
             "utf-8", "surrogatepass"
         )

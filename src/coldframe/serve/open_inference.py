@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
+import numpy as np
+
 from coldframe import __version__
 from coldframe.formats import messages
 from coldframe.formats.tensor_wire import blobs_apart
@@ -47,6 +49,7 @@ from coldframe.serve.status import Code, Redacted, RequestError, code_of, invali
 SERVICE: Final = "inference.GRPCInferenceService"
 _PATH: Final = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d+))?(?:/(?P<what>ready|infer))?")
 _PATHS: Final = 64  # that are remembered; each may have the length of a request's head
+_HEADS: Final = 64  # of replies that are remembered
 _TOLD: Final = Redacted()
 _EXTENSIONS: Final = ["binary_tensor_data"]
 _BINARY: Final = (b"content-type", b"application/octet-stream")
@@ -147,14 +150,15 @@ class OpenInference:
         request = infer_requests.parse(body[:end])
         reading = _reading(request.signature, request.arrays(body, end))
         answer = await self._core.predict(spec, reading, request.wanted, deadline=deadline)
-        reply: dict[str, Any] = {"model_name": spec.name, "model_version": str(answer.version)}
-        if request.number is not None:
-            reply["id"] = request.number
         raw = {k: raw_bytes(v) for k, v in answer.outputs.items() if request.is_raw(k)}
-        reply["outputs"] = [_output(k, v, raw.get(k)) for k, v in answer.outputs.items()]
+        if len(raw) == len(answer.outputs):
+            told = tuple((k, v.dtype, v.shape, len(raw[k])) for k, v in answer.outputs.items())
+            head = _raw_head(spec.name, answer.version, request.number, told)
+        else:
+            outputs = [_output(k, v, raw.get(k)) for k, v in answer.outputs.items()]
+            head = json_tensors.dump(_reply(spec.name, answer.version, request.number, outputs))
         if not raw:
-            return 200, json_tensors.dump(reply), ()
-        head = json_tensors.dump(reply, without_floats=len(raw) == len(answer.outputs))
+            return 200, head, ()
         return 200, b"".join((head, *raw.values())), (_BINARY, (RAW_FROM, b"%d" % len(head)))
 
     # gRPC
@@ -209,7 +213,7 @@ class OpenInference:
             [t.name for t in request.outputs],
             deadline=self._core.deadline(context.time_remaining()),
         )
-        outputs = [{"name": k, "datatype": datatype(v), "shape": list(v.shape)} for k, v in answer.outputs.items()]
+        outputs = [_told(k, v.dtype, v.shape, None) for k, v in answer.outputs.items()]
         return _bytes(
             "ModelInferResponse",
             model_name=answer.model,
@@ -241,10 +245,25 @@ def _reading(signature: str | None, inputs: Mapping[str, Array]) -> Callable[[Se
     return lambda servable: (servable.signature(signature), inputs)
 
 
+@functools.lru_cache(_HEADS)
+def _raw_head(
+    model: str, version: int, number: str | None, outputs: tuple[tuple[str, np.dtype[Any], tuple[int, ...], int], ...]
+) -> bytes:
+    """Return the JSON of a reply whose outputs all follow it: of each the key, dtype, shape and bytes."""
+    return json_tensors.dump(_reply(model, version, number, [_told(*output) for output in outputs]))
+
+
+def _reply(model: str, version: int, number: str | None, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    named = {} if number is None else {"id": number}
+    return {"model_name": model, "model_version": str(version), **named, "outputs": outputs}
+
+
+def _told(key: str, dtype: np.dtype[Any], shape: tuple[int, ...], size: int | None) -> dict[str, Any]:
+    said = {} if size is None else {"parameters": {"binary_data_size": size}}
+    return {"name": key, "datatype": datatype(dtype), "shape": list(shape), **said}
+
+
 def _output(key: str, value: Array, raw: bytes | None) -> dict[str, Any]:
-    out: dict[str, Any] = {"name": key, "datatype": datatype(value), "shape": list(value.shape)}
     if raw is not None:
-        out["parameters"] = {"binary_data_size": len(raw)}
-    else:
-        out["data"] = json_tensors.plain(value.reshape(-1))
-    return out
+        return _told(key, value.dtype, value.shape, len(raw))
+    return {**_told(key, value.dtype, value.shape, None), "data": json_tensors.plain(value.reshape(-1))}
