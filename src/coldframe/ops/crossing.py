@@ -86,6 +86,11 @@ def _crossed_hashes(
     columns: list[list[list[Any]]], hashes: Sequence[npt.NDArray[np.uint64]], key: int | None, modulus: int
 ) -> tuple[Array, Array, Array]:
     """Return all combinations, hashed into buckets; `hashes` are those of each column's features, end to end."""
+    if columns[0] and all(len(row) == 1 for column in columns for row in column):  # as in most columns
+        chained: Any = functools.reduce(_chained, hashes) if key is None else functools.reduce(_chained, hashes, key)
+        places = np.zeros((len(chained), 2), np.int64)
+        places[:, 0] = np.arange(len(chained))
+        return places, _buckets(chained, modulus), np.array([len(chained), 1], np.int64)
     lengths = [np.fromiter(map(len, column), np.int64, len(column)) for column in columns]
     dims([int(math.fsum(np.multiply.reduce([n.astype(np.float64) for n in lengths])))])
     counts = np.multiply.reduce(lengths)
@@ -96,8 +101,12 @@ def _crossed_hashes(
         stride = stride // np.maximum(length, 1)
         at = (np.cumsum(length) - length)[row] + place // stride[row] % length[row]
         chained = hashed[at] if chained is None else _chained(chained, hashed[at])
-    values = (np.asarray(chained, np.uint64) % np.uint64(modulus)).astype(np.int64)
-    return np.stack([row, place], axis=1), values, np.array([len(counts), counts.max(initial=0)], np.int64)
+    most = np.array([len(counts), counts.max(initial=0)], np.int64)
+    return np.stack([row, place], axis=1), _buckets(chained, modulus), most
+
+
+def _buckets(hashed: Any, modulus: int) -> Array:
+    return (np.asarray(hashed, np.uint64) % np.uint64(modulus)).astype(np.int64)
 
 
 def _flat(column: list[list[Any]]) -> list[Any]:

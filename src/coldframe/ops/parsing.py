@@ -13,6 +13,7 @@ ragged one::
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import operator
@@ -38,6 +39,7 @@ Group = tuple[Sequence[str], Sequence[DType]]  # keys, and the dtype of each
 _HOST: Final = "protocol buffers"
 _FIELDS: Final = {dtypes.float32: "float_list", dtypes.int64: "int64_list", dtypes.string: "bytes_list"}
 _LEAST: Final = 1 << 13  # bytes that `example_scan` reads faster than the parser of protocol buffers
+_SIZES: Final = 16  # of batches, whose lengths are remembered where each is one
 _VALUES: Final = {field: operator.attrgetter(f"{field}.value") for field in _FIELDS.values()}
 
 
@@ -89,8 +91,17 @@ def _column(maps: Sequence[Any], key: str, dtype: DType) -> Column:
     return _made(lists, dtype)
 
 
+@functools.lru_cache(_SIZES)
+def _ones(count: int) -> Array:
+    ones = np.ones(count, np.int64)
+    ones.flags.writeable = False
+    return ones
+
+
 def _made(lists: Sequence[Any], dtype: DType) -> Column:
     """Return the column of lists of values, of which some may be None."""
+    if lists and all(v is not None and len(v) == 1 for v in lists):  # as in most columns
+        return Column(_ones(len(lists)), _array([v[0] for v in lists], dtype), None, True)
     lengths = np.array([len(v or ()) for v in lists], np.int64)
     missing = np.array([v is None for v in lists], bool)
     values = _array(list(itertools.chain.from_iterable(v or () for v in lists)), dtype)
