@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import ssl
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -164,6 +165,17 @@ def test_who_does_not_want_a_body_gets_none(where: str, path: str, size: int) ->
         assert _reply(connection) == (200, b'{"predictions":[3.0]}')
 
 
+@pytest.mark.parametrize("size", [600_000, 3_000_000])
+def test_who_does_not_want_a_body_may_close_the_connection(where: str, size: int) -> None:
+    with _connect(where) as connection, contextlib.suppress(ConnectionError):  # which ends amid what nobody reads
+        connection.sendall(_post("/nowhere", bytes(size), "Connection: close"))
+        assert _reply(connection)[0] == 404
+        assert connection.recv(1) == b""
+    with _connect(where) as connection:
+        connection.sendall(_post("/v1/models/m:predict", SMALL))
+        assert _reply(connection) == (200, b'{"predictions":[3.0]}')
+
+
 def test_a_reply_comes_in_one_piece(where: str) -> None:
     """A client would wake twice."""
     with _connect(where) as connection:
@@ -282,6 +294,28 @@ def test_too_many_bytes(asked: bool) -> None:
 
     with pytest.raises(RequestError, match="too much"):
         _whole(1000, 0, work, limit=100, asked=asked)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_body_belongs_to_who_asked_for_it(asked: bool) -> None:
+    """The connection, which waits for its next request, keeps no memory of it."""
+
+    async def main() -> None:
+        body, future = Incoming(100, 0), asyncio.get_running_loop().create_future()
+        if asked:
+            body.ask(lambda count: None, future)
+        body.put(bytes(100))
+        if not asked:
+            body.ask(lambda count: None, future)
+        found = await future
+        memory = weakref.ref(found.obj)
+        assert memory() is not None
+        del found, future
+        assert memory() is None
+        assert body.is_whole
+        assert body.is_asked_for
+
+    asyncio.run(main())
 
 
 def test_a_client_that_went_away_before_its_body_was_asked_for() -> None:

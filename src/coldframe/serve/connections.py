@@ -205,8 +205,11 @@ class Connection(HttpToolsProtocol):
         """Leave a body that no handler has asked for to the parser."""
         if self._incoming is incoming and not incoming.is_asked_for:
             self._incoming = None
-            super().data_received(bytes(incoming.since(self._parsed)))
-            self.flow.resume_reading()
+            come = bytes(incoming.since(self._parsed))
+            incoming.fail(_gone())  # which lets go of its memory
+            if not self.transport.is_closing():
+                super().data_received(come)
+                self.flow.resume_reading()
 
     def _answered(self, cycle: Any) -> None:
         """Hear that a request's reply was sent."""

@@ -48,7 +48,7 @@ class Incoming:
     @property
     def is_asked_for(self) -> bool:
         """Whether a handler has asked for it."""
-        return self._asked is not None
+        return self._take is not None
 
     @property
     def is_whole(self) -> bool:
@@ -113,6 +113,8 @@ class Incoming:
         else:
             if self.is_whole:
                 self._asked.set_result(self._room.toreadonly())
+                # It is the handler's alone now: a connection that waits for its next request keeps this one's objects.
+                self._room, self._asked = memoryview(b""), None
 
     def fail(self, error: RequestError) -> None:
         """Say why the body does not come; what still arrives of it is dropped."""
