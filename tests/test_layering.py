@@ -12,15 +12,16 @@ from coldframe.graph.signatures import all_names
 from source_tree import SRC, dotted, imports, modules, tree
 
 # docs/architecture.md has the same table for readers; `test_the_map_in_the_docs_is_this_one` compares them.
-FOUNDATIONS = ("collecting", "errors", "dtypes", "shapes")
+FOUNDATIONS = ("collecting", "records", "errors", "dtypes", "shapes")
 ROOMS = ("formats", "checkpoint", "graph", "primitives", "ops", "passes", "engines", "runtime", "tf1", "serve", "cli")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "collecting": (),
+    "records": (),
     "errors": (),
-    "dtypes": ("errors",),
-    "shapes": ("errors", "dtypes"),
+    "dtypes": ("records", "errors"),
+    "shapes": ("records", "errors", "dtypes"),
     **{room: (*FOUNDATIONS, *ROOMS[:i]) for i, room in enumerate(ROOMS)},
-    "checkpoint": ("errors", "dtypes", "shapes", "formats"),  # its file tools need no graph
+    "checkpoint": ("records", "errors", "dtypes", "shapes", "formats"),  # its file tools need no graph
 }
 FRONT = ("__init__", "__main__")  # the package's front door may name any room; it imports lazily
 

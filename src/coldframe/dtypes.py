@@ -6,18 +6,18 @@ coldframe asks this table; nothing else spells a DataType number.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Final
 
 import ml_dtypes
 import numpy as np
 
 from coldframe.errors import MisuseError, UnsupportedAttributeError, near_names
+from coldframe.records import dataclass
 
 REF_OFFSET: Final = 100  # DT_FLOAT_REF = DT_FLOAT + 100, and so on
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class DType:
     """One TensorFlow dtype. Instances are unique: compare with ``is`` or ``==``.
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from coldframe.dtypes import DType
 from coldframe.errors import MisuseError
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Shape:
     """A shape of which the rank (`dims` is None) or single dimensions (None) may be unknown.
 
@@ -106,7 +106,7 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     return Shape(tuple(out))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
     """A tensor by name, dtype and shape, without its values."""
 

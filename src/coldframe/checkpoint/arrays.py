@@ -12,7 +12,6 @@ parts such as ``..``, are written as %XX in a folder; in an archive, names stay 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import functools
 import json
@@ -32,6 +31,7 @@ import numpy.typing as npt
 
 from coldframe.errors import CorruptError, MisuseError, NotFoundError
 from coldframe.formats import files
+from coldframe.records import dataclass
 
 _DTYPES: Final = "tensors.json"
 _SAFE: Final = " !#$&'()+,;=@[]{}^~-_."
@@ -39,7 +39,7 @@ _CHUNK: Final = 1 << 20  # elements
 Array = npt.NDArray[Any]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Npy:
     """An array as a ``.npy`` file holds it.
 

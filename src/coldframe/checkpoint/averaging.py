@@ -7,7 +7,6 @@ averaged; integers, strings and everything else, the global step among them, are
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from coldframe.checkpoint.select import Selection
 from coldframe.checkpoint.stream import Array, dims, part_chunks
 from coldframe.errors import MisuseError, near_names
 from coldframe.formats.slices import TensorSlice
+from coldframe.records import dataclass
 
 Accumulation: TypeAlias = Literal["float32", "float64"]
 _SUMS: Final[Mapping[tuple[str, bool], np.dtype[Any]]] = {
@@ -32,7 +32,7 @@ _SUMS: Final[Mapping[tuple[str, bool], np.dtype[Any]]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Averaging:
     """How to average.
 
@@ -49,7 +49,7 @@ class Averaging:
     last: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Averaged:
     """What `average` did.
 

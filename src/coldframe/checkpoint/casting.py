@@ -21,11 +21,12 @@ from coldframe.checkpoint.select import Selection
 from coldframe.checkpoint.stream import Array
 from coldframe.dtypes import DType
 from coldframe.errors import MisuseError
+from coldframe.records import dataclass
 
 TARGETS: Final = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Rounding:
     """What casting cost one tensor.
 

@@ -28,12 +28,13 @@ from coldframe.formats.bundle import index_path
 from coldframe.formats.checkpoint_state import exists, read_state, resolve, state_path
 from coldframe.formats.sniff import find_prefixes
 from coldframe.formats.stores import is_url, place
+from coldframe.records import dataclass
 
 _STEP: Final = re.compile(r"-(\d+)$")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Point:
     """One checkpoint of a run.
 
@@ -46,7 +47,7 @@ class Point:
     step: int | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """The course of one variable; one value per checkpoint, None where the variable is not there.
 
@@ -63,7 +64,7 @@ class Line:
     relative: tuple[float | None, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Course:
     """The course of a run: its checkpoints, and a line per variable."""
 

@@ -11,13 +11,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
 from coldframe.checkpoint.course import Course, Line
+from coldframe.records import dataclass
 
 LINES: Final = 12  # more cannot be told apart
 # Okabe and Ito's colours, which people of all kinds of colour vision tell apart; then the same, dashed.
@@ -25,7 +25,7 @@ _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4
 _LEFT, _WIDTH, _HEIGHT, _GAP, _TOP = 70, 560, 220, 60, 40
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Scale:
     """Where values lie on an axis: from `low` at `start` to `high` at `end`, in pixels."""
 

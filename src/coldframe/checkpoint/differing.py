@@ -21,6 +21,7 @@ import numpy as np
 from coldframe.checkpoint.reader import Checkpoint, open_checkpoint
 from coldframe.checkpoint.select import Selection, scope_of
 from coldframe.checkpoint.stream import Array, chunks, dims
+from coldframe.records import dataclass
 from coldframe.shapes import TensorSpec
 
 LOWEST: Final = -12  # decades of the histogram: below 10^-12, ... , 10^4 and above
@@ -38,7 +39,7 @@ class State(enum.Enum):
     SAME = "same"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """How far the values of one tensor, or of the tensors of a scope, have moved.
 
@@ -60,7 +61,7 @@ class Change:
     histogram: tuple[int, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TensorDiff:
     """One tensor in two checkpoints.
 
@@ -85,7 +86,7 @@ class TensorDiff:
         return {"name": self.name, "state": self.state.value, **kinds, "change": change}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Diff:
     """What differs between two checkpoints.
 

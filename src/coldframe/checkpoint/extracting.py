@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import json
 import math
 import os
@@ -43,13 +42,14 @@ from coldframe.formats import safetensors_file
 from coldframe.formats.safetensors_file import CODE_OF, Stored
 from coldframe.formats.sources import open_mapped
 from coldframe.formats.stores import LOCAL, fetched, place
+from coldframe.records import dataclass
 
 _STRING: Final = "tensorflow.string:"
 _DTYPE: Final = "tensorflow.dtype:"
 _CHUNK: Final = 1 << 20  # elements
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Extracted:
     """What `extract` has written.
 

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import warnings
 from collections.abc import Iterator
@@ -24,9 +23,10 @@ from coldframe.formats.checkpoint_file import CheckpointFile
 from coldframe.formats.checkpoint_state import STATE_FILE, exists
 from coldframe.formats.stores import Options, Store, place
 from coldframe.formats.v1 import V1Reader
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """A checkpoint that was passed over.
 
@@ -42,7 +42,7 @@ class Skipped:
         return f"`{self.prefix}`: {self.reason}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Latest:
     """The latest good checkpoint of a folder.
 

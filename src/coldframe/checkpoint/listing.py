@@ -15,11 +15,12 @@ from coldframe.errors import ColdframeError, CorruptError, NotFoundError
 from coldframe.formats.checkpoint_state import STATE_FILE, CheckpointState, read_state, resolve
 from coldframe.formats.stores import LOCAL, Options, Store, place
 from coldframe.formats.v1 import v1_names
+from coldframe.records import dataclass
 
 _STEPS: Final = ("global_step", "global_step/.ATTRIBUTES/VARIABLE_VALUE", "save_counter/.ATTRIBUTES/VARIABLE_VALUE")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Listed:
     """A checkpoint, seen from outside.
 

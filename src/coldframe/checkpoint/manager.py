@@ -37,12 +37,13 @@ from coldframe.errors import CorruptError, MisuseError, NotFoundError, StoreErro
 from coldframe.formats import crc32c
 from coldframe.formats.bundle_writer import write_bundle
 from coldframe.formats.stores import LocalStore, Options, place
+from coldframe.records import dataclass
 
 Which: TypeAlias = int | Literal["latest", "best"]
 _NOTE_VERSION: Final = 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint of a manager.
 
@@ -63,7 +64,7 @@ class Saved:
     pinned: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Restored:
     """What was restored.
 

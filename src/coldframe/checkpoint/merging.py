@@ -7,7 +7,6 @@ two objects of one ``model``; and a part that is split off keeps the objects tha
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,11 +19,12 @@ from coldframe.checkpoint.select import Selection
 from coldframe.checkpoint.stripping import describe
 from coldframe.errors import MisuseError
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY
+from coldframe.records import dataclass
 
 Prefer: TypeAlias = Literal["first", "last"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Merged:
     """What `merge` did.
 

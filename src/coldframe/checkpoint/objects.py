@@ -10,13 +10,13 @@ A restore walks the Python objects and the nodes of the object graph side by sid
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from coldframe.errors import MisuseError
 from coldframe.formats import messages
 from coldframe.formats.object_graph import ATTRIBUTES, OPTIMIZER_SLOT, VARIABLE_VALUE, ObjectGraph, unescape
+from coldframe.records import dataclass
 
 Path = tuple[str, ...]
 
@@ -138,7 +138,7 @@ def _whole_moves(moves: Mapping[Path, Path], stay: Iterable[Path]) -> dict[Path,
     return whole
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Tree:
     """Nodes by the names that lead to them."""
 

@@ -15,7 +15,6 @@ meanwhile leaves no state file that names what is gone, and no checkpoint that l
 from __future__ import annotations
 
 import csv
-import dataclasses
 import fnmatch
 import json
 import math
@@ -34,9 +33,10 @@ from coldframe.errors import NotFoundError, WrongFileError, near_names
 from coldframe.formats import crc32c, files
 from coldframe.formats.checkpoint_state import STATE_FILE, CheckpointState, resolve, write_state
 from coldframe.formats.stores import LOCAL, Options, Store, place
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Pruned:
     """What `prune` did, or would do.
 

@@ -38,11 +38,12 @@ from coldframe.formats.object_graph import (
     unescape,
     variable_key,
 )
+from coldframe.records import dataclass
 
 _SLOTS_BEGIN: Final = ("/.OPTIMIZER_SLOT/", "/")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Rules:
     """How names change.
 
@@ -61,7 +62,7 @@ class Rules:
     selection: Selection = dataclasses.field(default_factory=Selection)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Renamed:
     """What a renaming does.
 

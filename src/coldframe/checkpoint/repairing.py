@@ -32,9 +32,10 @@ from coldframe.formats.bundle_writer import BundleWriter
 from coldframe.formats.checkpoint_state import STATE_FILE, CheckpointState, resolve, write_state
 from coldframe.formats.meta_graph import read_meta_graph
 from coldframe.formats.stores import LOCAL, Options, is_url, place
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RepairReport:
     """What `repair` saved, and what it could not.
 
@@ -173,7 +174,7 @@ def _by_meta(prefix: str, final: str | None, saved: tuple[str, ...], lost: list[
 
 
 # --- the state file ---------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class StateReport:
     """What `repair_state` made of a folder's state file.
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from coldframe.errors import ColdframeError
+from coldframe.records import dataclass
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong.
 
@@ -40,7 +41,7 @@ class Problem:
         return f"{self.severity}: {tensor}{self.text} ({place})"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Checked:
     """A checkpoint that was looked at.
 
@@ -59,7 +60,7 @@ class Checked:
     bytes: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What `verify` found.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from coldframe.errors import MisuseError
+from coldframe.records import dataclass
 
 
 class Timed(Protocol):
@@ -25,7 +25,7 @@ class Timed(Protocol):
 T = TypeVar("T", bound=Timed)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Keep:
     """What to keep; what no rule keeps goes.
 

@@ -10,7 +10,6 @@ time. The new checkpoint is there as a whole or not at all. Sources are never ch
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import os
@@ -34,11 +33,12 @@ from coldframe.formats.bundle_writer import BundleWriter
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY
 from coldframe.formats.slices import TensorSlice
 from coldframe.formats.stores import LOCAL, place
+from coldframe.records import dataclass
 
 _COPIED: Final = 1 << 20  # bytes of a meta graph at a time
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a tensor to write.
 
@@ -51,7 +51,7 @@ class Piece:
     read: Callable[[], Iterator[Array]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Output:
     """A tensor of the new checkpoint.
 
@@ -73,7 +73,7 @@ class Output:
         return math.prod(self.shape) * max(1, self.dtype.width)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Written:
     """What a tool has written.
 

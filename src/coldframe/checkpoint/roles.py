@@ -6,13 +6,13 @@ their slots are recognised, with the numbers that make names unique (``w/Adam_1`
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
+from coldframe.records import dataclass
 from coldframe.shapes import TensorSpec
 
 _SLOT: Final = re.compile(
@@ -36,7 +36,7 @@ class Role(enum.Enum):
     BOOKKEEPING = "bookkeeping"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """What one tensor is for.
 

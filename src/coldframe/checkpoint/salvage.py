@@ -27,9 +27,10 @@ from coldframe.formats.slices import Box, TensorSlice, require_cover
 from coldframe.formats.sources import open_mapped
 from coldframe.formats.table_scan import Block, TableScan
 from coldframe.formats.v1 import VALUE_FIELDS, decode_values, v1_files
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Fate:
     """What became of a tensor that is not simply saved.
 
@@ -45,7 +46,7 @@ class Fate:
         return f"{f'`{self.tensor}`' if self.tensor is not None else 'tensors of unknown names'}: {self.reason}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A tensor, or a slice of one, that lies somewhere.
 
@@ -58,7 +59,7 @@ class Piece:
     read: Callable[[bool], npt.NDArray[Any]]
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Found:
     """A tensor that the damaged checkpoint lists.
 
@@ -145,7 +146,7 @@ def _cover_failure(shape: tuple[int, ...], parts: Sequence[TensorSlice]) -> str:
     return ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Place:
     """A block of a V1 file."""
 

@@ -10,19 +10,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from coldframe.errors import MisuseError, NotFoundError, near_names
+from coldframe.records import dataclass
 
 _REGEX: Final = "re:"
 _WILD: Final = re.compile(r"[*?\[]")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Which tensors are meant.
 

@@ -7,7 +7,6 @@ the graph. Moving averages are part of the model: they are kept, or take the pla
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable
 
@@ -16,9 +15,10 @@ from coldframe.checkpoint.rewrite import Written, kept, write
 from coldframe.checkpoint.roles import Role, optimizer_state, roles
 from coldframe.checkpoint.select import Selection
 from coldframe.errors import NotFoundError
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stripping:
     """What to leave out.
 
@@ -37,7 +37,7 @@ class Stripping:
     known: frozenset[str] = frozenset()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stripped:
     """What `strip` does with each tensor.
 

@@ -6,7 +6,6 @@ at, a tensor whose file is cut short does not end the walk. Tensors are read in 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -29,13 +28,14 @@ from coldframe.formats.slices import Box, require_cover
 from coldframe.formats.sources import Source
 from coldframe.formats.stores import LOCAL, Store, read_on
 from coldframe.formats.table_scan import TableScan
+from coldframe.records import dataclass
 
 _CHUNK: Final = 8 << 20  # bytes of a tensor that are looked at together; a multiple of every element's width
 _MAX_RANK: Final = 254
 _DATA_NAME: Final = re.compile(r"\.data-(\d{5})-of-(\d{5})")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Scope:
     """What to verify.
 
@@ -56,7 +56,7 @@ class Scope:
         return cls(lambda name: name == only or fits(name), finite)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Stored:
     """Bytes of a tensor, or of a slice of it, that the index speaks of."""
 

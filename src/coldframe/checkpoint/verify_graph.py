@@ -7,7 +7,6 @@ asked for, and from the variables' nodes.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
@@ -21,6 +20,7 @@ from coldframe.formats.meta_graph import read_meta_graph, variables
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY, ObjectGraph
 from coldframe.formats.slices import parse_shape_and_slice
 from coldframe.formats.stores import Store, fetched
+from coldframe.records import dataclass
 
 Specs: TypeAlias = Mapping[str, tuple[DType | None, tuple[int, ...]]]
 """Dtype (None where unknown) and shape of each tensor of a checkpoint."""
@@ -28,7 +28,7 @@ Specs: TypeAlias = Mapping[str, tuple[DType | None, tuple[int, ...]]]
 _SHOWN = 5
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A tensor that a meta graph restores; None is what it does not tell."""
 

@@ -21,11 +21,12 @@ from coldframe.formats.slices import Box, TensorSlice
 from coldframe.formats.stores import LOCAL, Store, read_on
 from coldframe.formats.table_scan import TableScan
 from coldframe.formats.v1 import VALUE_FIELDS, check_versions, decode_values, slice_of, v1_names
+from coldframe.records import dataclass
 
 _MAX_RANK: Final = 64
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Listed:
     """A tensor as the metadata lists it."""
 

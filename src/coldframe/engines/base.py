@@ -7,7 +7,6 @@ on numpy as host steps.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -18,6 +17,7 @@ from coldframe.dtypes import DType
 from coldframe.graph.ir import Node
 from coldframe.graph.names import TensorRef
 from coldframe.ops.call import Call
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Dims = tuple[int | None, ...]
@@ -30,7 +30,7 @@ class EngineFailure(Exception):  # noqa: N818 - a signal to the runtime, never s
     """The engine could not make or run its program; the runtime asks numpy instead."""
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class BoundNode:
     """A node with its op and attributes bound.
 
@@ -55,7 +55,7 @@ class BoundNode:
         return [TensorRef(self.node.name, i) for i in range(len(self.call.outputs))]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Guard:
     """What a compiled island was specialised to, for one input.
 
@@ -88,7 +88,7 @@ class Guard:
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Island:
     """What to compile.
 
@@ -109,7 +109,7 @@ class Island:
     whole: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FunctionBody:
     """A function of the graph, for engines that compile what calls it: ``function.body()`` of what ops receive.
 
@@ -126,7 +126,7 @@ class FunctionBody:
     outputs: tuple[TensorRef, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Draw:
     """Random numbers that a run hands to an island, since only the runtime knows how far their sequence got.
 
@@ -187,7 +187,7 @@ class Runner(Protocol):
         """
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Compiled:
     """Compiled nodes.
 
@@ -218,7 +218,7 @@ class Compiled:
     runner: Runner | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class EngineOptions:
     """What a user may set.
 

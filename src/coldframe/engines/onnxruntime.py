@@ -45,6 +45,7 @@ from coldframe.primitives.onnx_lists import OnnxList
 from coldframe.primitives.onnx_origins import Conditions
 from coldframe.primitives.onnx_weights import Layout, Weight
 from coldframe.primitives.onnx_xp import OnnxPrimitives
+from coldframe.records import dataclass
 
 _DTYPE = operator.attrgetter("dtype")
 _MODEL, _WEIGHTS = "model.onnx", "weights"  # files of a program that processes share
@@ -54,7 +55,7 @@ _BRIEFLY: Final = (1, 27)  # from this version on, threads can be told how long 
 _MOMENT: Final = "20"  # microseconds; as long as threads wait for each other from node to node, and no longer
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class OnnxRuntimeEngine:
     """Compiles islands with ONNX Runtime's CPU provider."""
 
@@ -84,7 +85,7 @@ class OnnxRuntimeEngine:
         return compiled(island, lambda model: OnnxProgram(model, self.options))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class OnnxModel:
     """An island as an ONNX model.
 
@@ -165,7 +166,7 @@ def _on_lists(bound: BoundNode) -> bool:
     return dtypes == {"variant"} and ("onnx" in bound.call.op.rules or bound.call.op.role in ("identity", "add_n"))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Unseen:
     """A tensor that nothing compiled computes with: a string, of which an Assert would tell."""
 

@@ -11,7 +11,6 @@ the messages, one entry at a time. Both agree on every entry.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.formats.bundle_entry import Entry, decode_shape, encode_entry, encode_head
+from coldframe.records import dataclass
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 _PADDING: Final = bytes(32)  # so that all may be looked at as far as the longest goes
@@ -26,7 +26,7 @@ _VARINT: Final = 9  # bytes of a varint below 2^63
 _WORTH_COLUMNS: Final = 16
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Columns:
     """The fields of many entries.
 

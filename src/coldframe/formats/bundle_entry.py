@@ -14,7 +14,6 @@ tensorflow/core/protobuf/tensor_bundle.proto; fields unknown to it are skipped.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -22,6 +21,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from coldframe.errors import CorruptError, UnsupportedFormatError
 from coldframe.formats.slices import FULL, TensorSlice
 from coldframe.formats.wire import bytes_field, decode_varint, encode_varint, fields, integer_field, signed
+from coldframe.records import dataclass
 
 ByteOrder: TypeAlias = Literal["little", "big"]
 
@@ -29,7 +29,7 @@ _VERSION: Final = 1  # kTensorBundleVersion, as producer and as consumer
 _ENDIANNESS: Final[tuple[ByteOrder, ByteOrder]] = ("little", "big")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """What a bundle says of itself, under the empty key.
 

@@ -31,6 +31,7 @@ from coldframe.formats.bundle_entry import Entry
 from coldframe.formats.checkpoint_file import require_fit
 from coldframe.formats.parallel import each
 from coldframe.formats.sources import MappedFile, Source
+from coldframe.records import dataclass
 
 _BATCH: Final = 16 << 20
 _GAP: Final = 1 << 16  # bytes between two tensors that are read along
@@ -40,7 +41,7 @@ _CACHED: Final = 1 << 20  # bytes that are still in the cache after they were re
 _Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Kind:
     """What many tensors have in common.
 
@@ -55,7 +56,7 @@ class Kind:
     size: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Plain:
     """Tensors that lie in one piece, with elements of fixed width, in the order in which they are stored.
 
@@ -92,7 +93,7 @@ class Plain:
         return Plain(names, kinds, self.place.take(numbers), self.sources)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Range:
     """Bytes `start` to `stop` of tensor number `i`."""
 
@@ -177,7 +178,7 @@ def _sources(data: DataFiles, plain: Plain) -> dict[int, Source]:
 
 
 # --- batches ----------------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Batch:
     """Tensors `first` to `last`, the latter not included, that lie between two bytes of a file.
 

@@ -14,7 +14,6 @@ file's folder, or absolute; an absolute path of a folder that has since moved is
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from pathlib import Path
@@ -24,12 +23,13 @@ from coldframe.errors import CorruptError
 from coldframe.formats import messages
 from coldframe.formats.stores import LOCAL, Store
 from coldframe.formats.v1 import v1_files
+from coldframe.records import dataclass
 
 STATE_FILE: Final = "checkpoint"
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class CheckpointState:
     """The content of a state file; paths as they are written in it.
 

@@ -15,13 +15,13 @@ of any size.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import re
 from collections.abc import Iterator
 from typing import Final
 
 from coldframe.formats import wire
+from coldframe.records import dataclass
 
 FIELDS: Final = 64
 HEAD: Final = 4096
@@ -64,7 +64,7 @@ class Kind(enum.Enum):
     UNKNOWN = "of no known kind"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Content:
     """What some bytes are.
 
@@ -79,7 +79,7 @@ class Content:
     detail: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Field:
     number: int
     type: int

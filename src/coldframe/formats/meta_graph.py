@@ -12,7 +12,6 @@ checkpoint belongs to which variable of the graph. After tensorflow/core/protobu
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from coldframe.errors import CorruptError, NotFoundError, near_names
@@ -20,9 +19,10 @@ from coldframe.formats import messages
 from coldframe.formats.content import Kind
 from coldframe.formats.files import PathLike
 from coldframe.formats.graph_def import read_message, write_message
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class VariableSlice:
     """The part that one variable is of a partitioned one: its offset and shape inside `full_shape`."""
 
@@ -32,7 +32,7 @@ class VariableSlice:
     shape: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Variable:
     """A variable of a TF1 graph, from its VariableDef.
 

@@ -17,7 +17,6 @@ the object graph translates between both worlds. Follows tensorflow/core/protobu
 from __future__ import annotations
 
 import collections
-import dataclasses
 import functools
 import re
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from typing import Any, Final
 
 from coldframe.errors import CorruptError, NotFoundError, near_names
 from coldframe.formats import messages
+from coldframe.records import dataclass
 
 OBJECT_GRAPH_KEY: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
 ATTRIBUTES: Final = ".ATTRIBUTES"
@@ -44,7 +44,7 @@ def unescape(component: str) -> str:
     return _ESCAPED.sub(lambda m: "." if m[0] == ".." else "/", component)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SavedAttribute:
     """A value of an object that the checkpoint holds.
 
@@ -61,7 +61,7 @@ class SavedAttribute:
     key: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SlotVariable:
     """A variable that an optimizer keeps for another one: ``variable``'s momentum, say.
 

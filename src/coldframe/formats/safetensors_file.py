@@ -12,7 +12,6 @@ to write a file, and knows no chunks; here neither end holds more than a piece o
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -24,6 +23,7 @@ from coldframe.dtypes import DType
 from coldframe.errors import CorruptError, MisuseError, TruncatedError, UnsupportedFormatError
 from coldframe.formats import files
 from coldframe.formats.sources import Source
+from coldframe.records import dataclass
 
 METADATA: Final = "__metadata__"
 _MAX_HEADER: Final = 100_000_000  # as the package allows
@@ -36,7 +36,7 @@ _CODES: Final = {
 CODE_OF: Final = {dtype: code for code, dtype in _CODES.items()}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """A tensor of a safetensors file.
 

@@ -14,7 +14,6 @@ tensorflow/core/protobuf/saved_model.proto and tensorflow/python/saved_model/con
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -24,12 +23,13 @@ from coldframe.formats import messages, sniff
 from coldframe.formats.content import Kind
 from coldframe.formats.files import PathLike, read_file, write_atomic
 from coldframe.formats.graph_def import read_message, write_message
+from coldframe.records import dataclass
 
 SCHEMA_VERSION: Final = 1
 DEFAULT_TAGS: Final = frozenset({"serve"})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SavedModel:
     """An open SavedModel: the message, and where its other files lie.
 

@@ -7,7 +7,6 @@ by colons; ``SaveV2`` and ``RestoreV2`` put the full shape before it: ``4 8 0,2:
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -15,13 +14,14 @@ from typing import Final
 import numpy as np
 
 from coldframe.errors import CorruptError, MisuseError, UnsupportedFormatError
+from coldframe.records import dataclass
 
 FULL: Final = -1
 _MAX_SLICES: Final = 1 << 16  # the overlap test is quadratic at worst; TensorFlow partitions by the thousands at most
 _MAX_PIECES: Final = 10_000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Box:
     """A region with known bounds: ``starts[i] <= index[i] < starts[i] + sizes[i]``."""
 
@@ -74,7 +74,7 @@ def _box(starts: Sequence[int], ends: Sequence[int]) -> Box:
     return Box(tuple(starts), tuple(b - a for a, b in zip(starts, ends, strict=True)))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TensorSlice:
     """A slice as files hold it: a start and a length per dimension, where length -1 is the whole dimension."""
 

@@ -13,7 +13,6 @@ Contents decide (see `coldframe.formats.content`), names only where contents can
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,7 @@ from coldframe.errors import CorruptError, TruncatedError, WrongFileError
 from coldframe.formats import content
 from coldframe.formats.content import Kind
 from coldframe.formats.files import PathLike, map_file, missing, read_head
+from coldframe.records import dataclass
 
 __all__ = ["FileKind", "Kind", "damage", "expect", "find_prefixes", "prefix_of", "sniff"]
 
@@ -36,7 +36,7 @@ _COMPANIONS: Final = {
 _STATE_PATH: Final = re.compile(r'^\s*model_checkpoint_path\s*:\s*(["\'])(.*?)\1', re.MULTILINE)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FileKind:
     """What a path is.
 

@@ -15,7 +15,6 @@ A CRC of 32 bits names the wrong byte beyond reasonable doubt only while there a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from coldframe.formats import crc32c, snappy
 from coldframe.formats.sources import Source
 from coldframe.formats.sstable import FOOTER_SIZE, MAGIC
 from coldframe.formats.wire import decode_varint
+from coldframe.records import dataclass
 
 _TRAILER_SIZE: Final = 5
 _MAX_KEY_EXPANSION: Final = 64
@@ -37,7 +37,7 @@ Handle = tuple[int, int]
 Entries = list[tuple[bytes, bytes]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Flaw:
     """Something wrong.
 
@@ -52,7 +52,7 @@ class Flaw:
     is_damage: bool = True
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """A data block.
 

@@ -12,7 +12,6 @@ CRC of the table's block. Follows tensorflow/core/util/saved_tensor_slice.proto 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import os
@@ -40,6 +39,7 @@ from coldframe.formats.ordered_code import encode_slice_key
 from coldframe.formats.slices import FULL, Box, TensorSlice
 from coldframe.formats.sstable import Table
 from coldframe.formats.stores import LOCAL, Store
+from coldframe.records import dataclass
 from coldframe.shapes import TensorSpec
 
 _CHECKPOINT_VERSION: Final = 1  # TF_CHECKPOINT_VERSION
@@ -63,7 +63,7 @@ VALUE_FIELDS: Final = {
 )
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Stored:
     """A tensor: its spec, and in which table each of its slices lies."""
 

@@ -7,7 +7,6 @@ Follows tensorflow/core/util/tensor_slice_writer.cc.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from coldframe.formats.slices import FULL, TensorSlice
 from coldframe.formats.sstable import TableWriter
 from coldframe.formats.v1 import VALUE_FIELDS
 from coldframe.formats.wire import bytes_field, encode_varint, integer_field
+from coldframe.records import dataclass
 
 _VALUES: Final = {  # numbers of TensorProto's fields
     "half_val": 13, "float_val": 5, "double_val": 6, "int_val": 7, "string_val": 8, "scomplex_val": 9, "int64_val": 10,
@@ -35,7 +35,7 @@ _MAX_RECORD: Final = (1 << 31) - 1
 _VERSION: Final = bytes_field(2, integer_field(1, 1))  # VersionDef{producer: TF_CHECKPOINT_VERSION}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class V1Tensor:
     """A tensor to write.
 

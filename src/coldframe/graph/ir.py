@@ -13,9 +13,10 @@ from typing import Any
 from coldframe.errors import GraphError, NotFoundError, near_names
 from coldframe.graph.names import TensorRef, find_node
 from coldframe.graph.values import AttrPlaceholder, AttrValue, FuncRef
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Node:
     """One operation.
 
@@ -126,7 +127,7 @@ class Graph:
         return f"{base}_{k}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FunctionArg:
     """An argument or a result of a function. `dtype` is a `DType`, a `RefType` or an `AttrPlaceholder`."""
 
@@ -135,7 +136,7 @@ class FunctionArg:
     attrs: Mapping[str, AttrValue] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Function:
     """A function of a graph's library.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,7 @@ import numpy as np
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import GraphError, UnsupportedOpError, near_names
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 MAX_LIST: Final = 1 << 20

@@ -16,7 +16,6 @@ list           a tuple of the above
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -24,19 +23,20 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType, from_numpy
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 Array = npt.NDArray[Any]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RefType:
     """A reference dtype such as ``DT_FLOAT_REF``: the tensor is a variable's own buffer."""
 
     base: DType
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FuncRef:
     """A function by name, with the attributes it is instantiated with."""
 
@@ -44,7 +44,7 @@ class FuncRef:
     attrs: Mapping[str, AttrValue]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class AttrPlaceholder:
     """Inside a function body: the value of the function's own attribute `name`."""
 

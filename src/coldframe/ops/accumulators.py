@@ -7,7 +7,6 @@ tensorflow/core/kernels/conditional_accumulator_base.h and its subclasses.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Final
 
 import numpy as np
@@ -19,13 +18,14 @@ from coldframe.ops.shared import Shared
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 Array = npt.NDArray[Any]
 _IGNORES: Final = ("container",)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Spec:
     kind: str
     name: str
@@ -149,7 +149,7 @@ def _merged(a: Array, b: Array) -> tuple[tuple[Array, Array], range]:
     return (left, right), range(n)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class AccumulatorHandle(Handle):
     """An accumulator."""
 

@@ -5,7 +5,6 @@ Tuples are taken in the order in which their keys were first seen. After tensorf
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import itertools
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from coldframe.ops.shared import Shared
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 Array = npt.NDArray[Any]
@@ -28,7 +28,7 @@ _IGNORES: Final = ("container",)
 _FIRST: Final = -(1 << 63)
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Entry:
     """A tuple in the making: the number of its insertion, its key, its components by place."""
 
@@ -109,7 +109,7 @@ class Barrier(Shared):
             self.changed.notify_all()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class BarrierHandle(Handle):
     """A barrier."""
 

@@ -7,7 +7,6 @@ arithmetic is float32, and the words of the sequence are used one after the othe
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +19,7 @@ from coldframe.ops.state import State
 from coldframe.ops.stateless import of_seed
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -30,7 +30,7 @@ _WHY: Final = "random numbers"
 _SHAPES: Final = "-> [3] [3] [1, 1, 4]"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What crops are asked for.
 

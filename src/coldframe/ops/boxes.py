@@ -18,13 +18,14 @@ from coldframe import dtypes
 from coldframe.ops import inference_nn
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _LOWEST = float(np.finfo(np.float32).min)
 _BLOCK = 32
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What to keep: at most `count` boxes above `score`, overlapping by at most `iou`; `sigma` > 0 is soft."""
 

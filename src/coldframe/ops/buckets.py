@@ -6,20 +6,20 @@ It also loads them as they are and goes on probing there, so that each entry mus
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import Any, Final
 
 from coldframe.ops.hashing import murmur64
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 _WORD: Final = (1 << 64) - 1
 _GOLDEN: Final = 0x9E3779B97F4A7800
 _LEAST: Final = 4
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Places:
     """How many places a table begins with, a power of 2, and which part of them may be taken before it grows."""
 

@@ -13,13 +13,14 @@ from coldframe.errors import GraphError, UnsupportedAttributeError
 from coldframe.graph.signatures import ArgDef, AttrDef, OpSignature, expand, signature
 from coldframe.graph.values import FuncRef, TensorValue, base_type
 from coldframe.ops.table import Body, Op
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 Bind = Callable[[FuncRef], Callable[..., list[Any]]]
 Flow = tuple[tuple[ArgDef, DType], ...]
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Call:
     """An op with one node's attributes bound: ``call.run(xp, inputs)`` gives the flat outputs.
 

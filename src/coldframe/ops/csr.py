@@ -25,13 +25,14 @@ from coldframe.ops.sparse import check_inside, check_sparse, row_major, starts_o
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _HOST: Final = "sparse matrices are not arrays"
 _MOST: Final = 1 << 28  # rows of a batch; a graph that claims more would only exhaust the memory
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class CsrMatrix:
     """A sparse matrix, or a batch of them.
 

@@ -16,7 +16,6 @@ what they give: projections, ``skip_input``, and dropout in training.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any, Final
@@ -30,6 +29,7 @@ from coldframe.ops.backward import attrs_of
 from coldframe.ops.known import Attrs, Dims, Known, with_rank
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 GATES: Final = {"lstm": 4, "gru": 3, "rnn_relu": 1, "rnn_tanh": 1}
@@ -37,7 +37,7 @@ _HOST: Final = "cuDNN's packed weights, step by step"
 _TUNING: Final = ("seed", "seed2")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Layout:
     """How the weights of layers are packed.
 
@@ -177,7 +177,7 @@ def cudnn_rnn_canonical_to_params_v2(
 
 
 # --- running ----------------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cell:
     """One layer in one direction: matrices [gates * units, width], biases [gates * units], all float32 or float64."""
 
@@ -235,7 +235,7 @@ def _state(name: str, value: Array, layers: int, batch: int, units: int) -> None
         raise refuse(f"`{name}`", expected=[layers, batch, units], found=list(value.shape))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layers:
     """Layers with their weights, one cell per layer and direction, and how long the sequences of a batch are."""
 

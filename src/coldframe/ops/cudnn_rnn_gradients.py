@@ -6,7 +6,6 @@ nothing is kept; of the outputs and of the reserved memory that come in, nothing
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Final
 
 import numpy as np
@@ -16,13 +15,14 @@ from coldframe.ops.cudnn_rnn import Cell, Layers, no_dropout, sigmoid, time_firs
 from coldframe.ops.known import Attrs, Dims, Known
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _HOST: Final = "cuDNN's packed weights, step by step"
 _TUNING: Final = ("seed", "seed2")
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Sums:
     """What flows into the weights of a cell, as they lie in `Cell`."""
 
@@ -32,7 +32,7 @@ class _Sums:
     br: Array
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Step:
     """A step of a cell as it ran: what came in, and its gates."""
 

@@ -11,7 +11,6 @@ is called again and again (`Steps`), not a generator, which an error would end.
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from coldframe.errors import CancelledError
 from coldframe.ops.state import State
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Element = Any
 """A tuple of tensors, or a `Row` that stands for one."""
@@ -62,7 +62,7 @@ class Work:
             buffer.stop()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """Elements, described.
 

@@ -5,7 +5,6 @@ Components come in the order of their keys, whatever their kind; sparse and ragg
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,10 @@ from coldframe.ops.datasets import HINTS
 from coldframe.ops.state import State
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Features:
     """What is read of each Example: keys and attributes of the op."""
 

@@ -7,7 +7,6 @@ come from a generator of seeds, which belongs to the dataset.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import itertools
 import threading
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from coldframe.ops.queue_core import single_words
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _EPOCHS: Final = 3  # passes that may be in the buffer at once
@@ -43,7 +43,7 @@ class SeedGenerator:
             return self._seeds if self._fixed else (next(self._words), next(self._words))
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Slice:
     """The elements of one pass that are in the buffer: those with numbers from `start` up to `end`."""
 
@@ -116,7 +116,7 @@ class _Shuffled(Iterator[Element]):
         return True
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class SeedsHandle(Handle):
     """A generator of seeds; None where the dataset is to make its own."""
 

@@ -8,7 +8,6 @@ decide.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,12 @@ from coldframe.ops.backward import diagonal as back
 from coldframe.ops.shape import dtype_of, scalar
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import Unlowerable, refuse
+from coldframe.records import dataclass
 
 Positions = npt.NDArray[np.int64]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Band:
     """The diagonals `low` to `high` of a matrix of `rows` x `cols`, and where short ones are padded."""
 

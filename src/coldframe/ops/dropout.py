@@ -26,6 +26,7 @@ import numpy as np
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.values import TensorValue
+from coldframe.records import dataclass
 
 _DRAW: Final = "RandomUniform"
 _SAME: Final = frozenset(("Identity", "Enter", "StopGradient", "PreventGradient", "CheckNumerics"))
@@ -38,7 +39,7 @@ def has_dropout(ops: Iterable[str]) -> bool:
     return _DRAW in ops
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Dropouts:
     """The dropout in a graph.
 

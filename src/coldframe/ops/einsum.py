@@ -7,7 +7,6 @@ matrix product broadcasts them, which an ellipsis needs. ONNX Runtime then sees 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +16,12 @@ from coldframe.ops.backward import linear as back
 from coldframe.ops.linear import known
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Labels = tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Equation:
     """An equation for operands of known ranks. Dimensions of an ellipsis are labelled ``.1``, ``.2`` from the right."""
 

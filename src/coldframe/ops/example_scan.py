@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _KINDS: Final = {dtypes.string: 0x0A, dtypes.float32: 0x12, dtypes.int64: 0x1A}  # fields of a Feature
@@ -36,7 +37,7 @@ _SHORT: Final = 8  # bytes per run, on average, that are gathered faster than jo
 _LONGEST: Final = 10  # bytes of a varint
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Column:
     """The values of one key.
 
@@ -53,7 +54,7 @@ class Column:
     single: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ListColumn:
     """The feature lists of one key.
 

@@ -6,7 +6,6 @@ of the kind that its kernel is for; then the ops stay as they are.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,12 +13,13 @@ from typing import Any
 
 from coldframe.dtypes import float32
 from coldframe.ops.patterns import SAME, Any_, Found, N, Number, View, find
+from coldframe.records import dataclass
 
 X, GAMMA, BETA = Any_("x"), Any_("gamma"), Any_("beta")
 Rule = Callable[..., Any]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Fusion:
     """A pattern, and ``emit(xp, **tensors)`` for it, by the names that the pattern gives them."""
 

@@ -7,7 +7,6 @@ An output pixel ``i`` of an axis with ``n`` input and ``m`` output pixels reads 
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from typing import Any
@@ -20,6 +19,7 @@ from coldframe.ops import inference_nn
 from coldframe.ops.backward import attrs_of, shape_of
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _F32 = np.float32
@@ -113,7 +113,7 @@ def nearest(xp: Any, n: Any, m: Any, align_corners: bool, half_pixel_centers: bo
 
 
 # --- weighted sums of neighbours --------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Taps:
     """What the output pixels of an axis read: ``sum(weights[k] * x[indices[k]])``; both are [taps, outputs]."""
 
@@ -296,7 +296,7 @@ def _check_crop(xp: Any, image: Any, boxes: Any, box_ind: Any) -> None:
         raise refuse("the images are empty")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Positions:
     """Where crops sample an axis: positions [boxes, m], kept inside the image, and whether they were."""
 

@@ -9,7 +9,6 @@ A string handle is an iterator's name, by which another node of the same session
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import weakref
 from typing import Any, Final
@@ -26,6 +25,7 @@ from coldframe.ops.stacks import Optional
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _KINDS: Final = ("output_types", "output_shapes", "container")
@@ -85,7 +85,7 @@ class Place:
             self._work.stop()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class IteratorHandle(Handle):
     """An iterator."""
 

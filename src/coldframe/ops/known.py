@@ -12,7 +12,6 @@ added to a graph, and leave open what it leaves open, or less.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import GraphError
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 Dim = int | None
@@ -28,7 +28,7 @@ Dims = tuple[int | None, ...] | None
 Attrs = Mapping[str, Any]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a tensor.
 

@@ -22,6 +22,7 @@ from coldframe.ops.buckets import Places, laid_out
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _SCALAR: Final = Shape(())
@@ -29,7 +30,7 @@ _WHOLE_LINE, _LINE_NUMBER = -2, -1
 _TUNING: Final = ("container", "use_node_name_sharing")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class TableHandle(Handle):
     """A table; `dtype` and `shape` are those of a value.
 
@@ -366,7 +367,7 @@ def _lines(data: bytes, vocab_size: int, name: bytes) -> list[bytes]:
     return lines[:vocab_size]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Column:
     """What of a line is the key, or the value."""
 

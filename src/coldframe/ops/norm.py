@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from coldframe.dtypes import DType, float32, int64
@@ -12,10 +11,11 @@ from coldframe.ops.layouts import channels_last, check_rank, from_first, known, 
 from coldframe.ops.table import Op
 from coldframe.ops.table import op as define
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 
 # --- over batches -------------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Axes:
     """Where the channels of a tensor are."""
 

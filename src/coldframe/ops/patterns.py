@@ -13,13 +13,13 @@ changes nothing: whoever uses it computes the result in a better way, and the no
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from coldframe.graph.names import TensorRef
+from coldframe.records import dataclass
 
 _COMMUTE: Final = frozenset(("Add", "AddV2", "Mul", "SquaredDifference"))
 SAME: Final = {"AddV2": "Add", "RealDiv": "Div"}  # ops that patterns call by one name
@@ -43,14 +43,14 @@ class View(Protocol):
         """Return the tensor that `ref` is the same as."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Any_:  # noqa: N801 - it stands for any tensor, which the builtin would hide
     """Any tensor."""
 
     name: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Number:
     """A constant of one element: `value`, or any, under `name`."""
 
@@ -58,7 +58,7 @@ class Number:
     name: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Constant:
     """Constant integers: these, in this order, whatever the shape; None stands for any."""
 
@@ -71,7 +71,7 @@ class Constant:
         return all(want is None or want == v for want, v in zip(self.values, value.ravel().tolist(), strict=True))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Slot:
     """An output of a node that has several."""
 
@@ -79,14 +79,14 @@ class Slot:
     index: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Either:
     """What any one of several patterns finds; the first that fits."""
 
     patterns: tuple[Pattern, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class N:
     """A node. The same object in two places is the same node.
 

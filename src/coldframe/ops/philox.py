@@ -11,7 +11,6 @@ cosine; numpy's round differently, so those three are here as glibc and musl com
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 RESERVED: Final = 256  # 32-bit words that a value which is drawn by trial may use
@@ -33,7 +33,7 @@ _BLOCK: Final = 1 << 15  # weights of choices that are worked out at once
 _CUT: Final = 2  # standard deviations at which truncated normal values end
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Stream:
     """A place in a sequence of blocks.
 

@@ -12,7 +12,6 @@ After tensorflow/core/ops/{decode,encode}_proto_ops.cc and https://protobuf.dev/
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from coldframe.ops.state import State
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Payload = int | bytes
@@ -43,7 +43,7 @@ _VARINT, _EIGHT, _SIZED, _GROUP, _END, _FOUR = range(6)
 
 
 # --- kinds of fields --------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Kind:
     """How values of a protobuf type lie on the wire.
 
@@ -255,7 +255,7 @@ def _packed(data: bytes, kind: _Kind) -> Iterator[Any]:
         yield kind.read(payload)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Column:
     """A field that is read: where its values go."""
 

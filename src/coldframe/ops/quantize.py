@@ -6,7 +6,6 @@ MIN_COMBINED and MIN_FIRST stretch it over all integers; SCALED keeps 0 at 0 and
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -21,6 +20,7 @@ from coldframe.ops.backward import attrs_of, passed
 from coldframe.ops.layouts import known
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import Unlowerable, refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _ENDS: Any = ml_dtypes.finfo  # knows numpy's floating dtypes too, and has no annotations
@@ -189,7 +189,7 @@ def fake_quant_channels_gradient(
 
 
 # --- QuantizeAndDequantize --------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Grid:
     """What to round to: `bits`, with or without sign, symmetric if `narrow`, per index of `axis` unless it is -1."""
 
@@ -311,7 +311,7 @@ quantize_and_dequantize_v3.gradient(passed)
 _HOST = "ONNX Runtime has no quantized integers in TensorFlow's ranges"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Range:
     """The floats that quantized integers of a dtype stand for: `low` to `high`, arrays that broadcast."""
 

@@ -16,7 +16,6 @@ those of their own channel's steps (2.21 brings all to the widest), a signed sum
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from coldframe.dtypes import DType, qint8, qint32, quint8
 from coldframe.ops import conv
 from coldframe.ops.table import Op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Ints = Sequence[int]
@@ -36,7 +36,7 @@ _MOST: Final = {quint8: 255, qint8: 127}
 _SPAN: Final = {quint8: 255, qint8: 254}  # steps of a range from end to end
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Range:
     """The ends of a range, or of one per channel: float32, scalars or vectors."""
 
@@ -77,7 +77,7 @@ def _rounded(x: Array, kind: DType) -> Array:
     return np.asarray(np.clip(whole, info.min, info.max)).astype(np.int64).astype(kind.numpy)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Fusion:
     """What follows the sums.
 
@@ -96,7 +96,7 @@ class Fusion:
     dequantize: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Rest:
     """What comes in beside the product: bias, ranges of 8-bit results, summand and its range."""
 

@@ -25,12 +25,13 @@ from coldframe.dtypes import DType
 from coldframe.errors import CancelledError, EndOfInputError, ExecutionError
 from coldframe.ops.philox import Stream
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 Element = tuple[Any, ...]
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Attempt:
     """One caller in line. `step` makes what progress it can and says whether there was any."""
 
@@ -46,7 +47,7 @@ class _Attempt:
         return True
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class QueueSpec:
     """What a queue holds.
 

@@ -6,7 +6,6 @@ the session. See `queue_core` for how they wait.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Final
 
 import numpy as np
@@ -17,12 +16,13 @@ from coldframe.ops.queue_core import PaddingQueue, Queue, QueueSpec, RandomQueue
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _IGNORES: Final = ("container",)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class QueueHandle(Handle):
     """A queue."""
 

@@ -9,7 +9,6 @@ The outermost splits come first. A variant holds a whole ragged tensor (`Ragged`
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Final
@@ -25,13 +24,14 @@ from coldframe.ops.sparse_math import counted_rows
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _EXACT: Final = 1 << 62  # the difference of two smaller integers is one of 64 bits
 _HOST: Final = "how long rows are is known only when running"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ragged:
     """A ragged tensor as a variant: `splits` from the outermost on, `values` at the end of them."""
 

@@ -10,7 +10,6 @@ writes it. A reader belongs to the session, as a queue does. Files are touched w
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -26,6 +25,7 @@ from coldframe.ops.record_files import fixed_length, lines
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 Record = tuple[bytes, bytes]
@@ -33,7 +33,7 @@ Opened = Callable[[State, bytes], Iterator[Record]]
 _IGNORES: Final = ("container",)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Saved:
     """Where a reader is: TensorFlow's message ReaderBaseState."""
 
@@ -139,7 +139,7 @@ class Reader:
         """Nothing waits here: the queue wakes whoever waits for a name."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class ReaderHandle(Handle):
     """A reader."""
 

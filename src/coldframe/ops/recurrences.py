@@ -26,6 +26,7 @@ import numpy as np
 
 from coldframe.graph.names import TensorRef
 from coldframe.ops.recurrent_cells import Cell, Cells, Function
+from coldframe.records import dataclass
 
 _READ: Final = "TensorListGetItem"
 _NEEDED: Final = frozenset(("MatMul", _READ))
@@ -33,7 +34,7 @@ Operand = int | np.ndarray[Any, Any] | None  # the number of a loop variable tha
 Source = tuple[str, int]  # ("rows", the variable that is a list) or ("cell", which of the cells)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Written:
     """A list that outputs are written into.
 
@@ -48,7 +49,7 @@ class Written:
     beyond: Operand = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """A cell in the loop.
 
@@ -63,7 +64,7 @@ class Step:
     states: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Layers:
     """A loop that is one or more recurrent layers; its variables are told by their numbers.
 
@@ -98,7 +99,7 @@ def found(condition: Function, body: Function) -> Layers | None:
     return _Search(body, condition, made).run()
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Search:
     body: Function
     condition: Function

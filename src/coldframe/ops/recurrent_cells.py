@@ -14,7 +14,6 @@ made of that; they are computed when the layer is (`Given`).
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -24,6 +23,7 @@ import numpy as np
 
 from coldframe.graph.names import TensorRef
 from coldframe.ops.patterns import SAME, View
+from coldframe.records import dataclass
 
 Array = np.ndarray[Any, Any]
 ACTIVATIONS: Final = frozenset(("Tanh", "Relu", "Sigmoid"))  # called in ONNX as in TensorFlow
@@ -66,7 +66,7 @@ class Unknown(Exception):  # noqa: N818 - it says that a layer cannot be compute
 Weights = Callable[[Given], Array]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Affine:
     """A sum of products and biases.
 
@@ -123,7 +123,7 @@ def _then(first: Weights, then: Callable[[Array], Array], given: Given) -> Array
     return then(first(given))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A step.
 
@@ -150,7 +150,7 @@ class Cell:
     reset: TensorRef | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Cells:
     """Looks for steps in the body of a loop.
 

@@ -13,6 +13,7 @@ from coldframe.dtypes import float32, int32, int64
 from coldframe.graph.names import TensorRef
 from coldframe.ops.recurrences import Layers, Step, Written
 from coldframe.ops.recurrent_cells import Array, Cell, Unknown
+from coldframe.records import dataclass
 
 
 def run_layers(xp: Any, layers: Layers, values: Sequence[Any]) -> list[Any] | None:
@@ -26,7 +27,7 @@ def run_layers(xp: Any, layers: Layers, values: Sequence[Any]) -> list[Any] | No
         return None
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Run:
     """Layers being computed.
 

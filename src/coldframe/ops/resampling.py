@@ -7,7 +7,6 @@ matrix. After ``tensorflow/core/kernels/image/scale_and_translate_op.cc`` and ``
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,13 +18,14 @@ from coldframe import dtypes
 from coldframe.ops.backward import attrs_of
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _F32 = np.float32
 _TINY = 1000 * float(np.finfo(np.float32).tiny)  # a sum of weights below it is left as it is
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Kernel:
     """How much a pixel counts, by its distance (not negative), up to a radius."""
 

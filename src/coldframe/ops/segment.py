@@ -8,7 +8,6 @@ numpy: they scatter.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import ml_dtypes
@@ -22,6 +21,7 @@ from coldframe.ops.table import Op, rules
 from coldframe.primitives.base import Unlowerable, refuse
 from coldframe.primitives.numpy_elementwise import ElementwiseNumpy, widened
 from coldframe.primitives.numpy_shape import NO_ROW, combine_cells, dims, sum_equal
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _SORTED = "the number of segments is in the data"
@@ -29,7 +29,7 @@ _MANY = 1 << 14  # values that are worth going through by columns
 _ENDS: Any = ml_dtypes.finfo  # knows numpy's floating dtypes too, and has no annotations
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Fold:
     """How the rows of a segment become one.
 

@@ -5,7 +5,6 @@ A variant that holds a tensor is a `Boxed`: an array inside an array of objects 
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Final
 
 import numpy as np
@@ -18,13 +17,14 @@ from coldframe.ops.sparse import check_sparse
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Parts = tuple[Array, Array, Array]
 _HOST: Final = "serialized tensors"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Boxed:
     """A variant that holds a tensor."""
 

@@ -7,7 +7,6 @@ axis, shrink, and a shrunk dimension takes its begin whatever the begin and end 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from coldframe.ops.backward import array as back
 from coldframe.ops.shape import dtype_of, vector
 from coldframe.ops.table import op
 from coldframe.primitives.base import Unlowerable, refuse
+from coldframe.records import dataclass
 
 
 @op("Slice", gradient=back.slice_, shape=inference_index.slice_)
@@ -69,7 +69,7 @@ def _inside(begin: int | None, size: int | None, dim: int | None) -> bool | None
     return begin <= dim if size == -1 else begin + size <= dim
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Masks:
     """The five masks of a strided slice, one bit per item."""
 
@@ -80,7 +80,7 @@ class Masks:
     shrink: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """What happens to one dimension of a tensor.
 

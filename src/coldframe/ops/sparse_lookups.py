@@ -15,7 +15,6 @@ Around it stand reshapes that change nothing where there are two dimensions. `LO
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import numpy.typing as npt
 
 from coldframe.ops.patterns import Any_, Constant, Either, N, Pattern, Slot
 from coldframe.ops.segment import FOLDS
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 INDICES: Final = Any_("indices")
@@ -40,7 +40,7 @@ _INT64: Final = np.dtype(np.int64)
 _UNSIGNED: Final[dict[Any, Any]] = {_INT64: np.dtype(np.uint64), np.dtype(np.int32): np.dtype(np.uint32)}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """One way to write it.
 

@@ -19,12 +19,13 @@ from coldframe.ops.table import alias, op
 from coldframe.ops.tensor_array import scalar
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_xp import NumpyPrimitives
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _XP: Final = NumpyPrimitives()
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Stack:
     """Tensors of one dtype, last in, first out.
 
@@ -96,7 +97,7 @@ stack_close = alias("StackClose", stack_close_v2, no_gradient=True)
 
 
 # --- optionals --------------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Optional:
     """Some tensors, or nothing (`components` is None), with their dtypes."""
 
@@ -175,7 +176,7 @@ def _(g: Any, op: Any, *dys: Any) -> Any:
 
 
 # --- composite tensors ------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Composite:
     """The tensors that a composite one is made of, and the number of its kind in TensorFlow's list of type specs."""
 

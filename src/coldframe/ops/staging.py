@@ -7,7 +7,6 @@ of its own. Bounded areas let who puts wait until there is room; who takes waits
 from __future__ import annotations
 
 import collections
-import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -21,13 +20,14 @@ from coldframe.ops.shared import Shared
 from coldframe.ops.state import State
 from coldframe.ops.table import Op, op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Types = tuple[DType, ...]
 _IGNORES: Final = ("container",)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Bounds:
     """What fits in: so many tuples, so many bytes; 0 for any number."""
 

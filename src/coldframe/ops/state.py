@@ -6,19 +6,19 @@ run succeeds, so nothing is half-written when a step fails.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy.typing as npt
 
 from coldframe.dtypes import DType
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 Array = npt.NDArray[Any]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Handle:
     """What flows along an edge that carries a variable or resource: its name, never its value.
 

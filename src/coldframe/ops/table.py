@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from coldframe.errors import MisuseError, UnsupportedOpError, near_names
+from coldframe.records import dataclass
 
 Body = Callable[..., Any]
 
@@ -31,7 +32,7 @@ class OpTableError(MisuseError):
     """A definition in the op table is malformed or duplicated."""
 
 
-@dataclasses.dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Op:
     """One TensorFlow op.
 

@@ -19,13 +19,14 @@ from coldframe.ops.backward import tensor_array as back
 from coldframe.ops.state import State
 from coldframe.ops.table import Body, Op, alias, op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _MOST: Final = 1 << 24  # elements; a graph that claims more would only exhaust the memory
 _NAME: Final = ("tensor_array_name",)
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Element:
     """One slot.
 
@@ -45,7 +46,7 @@ class _Element:
         return self.value is not None or self.shape is not None
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class TensorArray:
     """An array of tensors of one dtype.
 

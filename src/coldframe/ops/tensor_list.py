@@ -20,6 +20,7 @@ from coldframe.ops.table import op
 from coldframe.ops.tensor_array import scalar, stacked, zeros
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_xp import NumpyPrimitives
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _XP: Final = NumpyPrimitives()
@@ -27,7 +28,7 @@ _HOST: Final = "tensor lists are not arrays"
 _MOST: Final = 1 << 24  # elements; a graph that claims more would only exhaust the memory
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class TensorList:
     """Tensors of one dtype.
 

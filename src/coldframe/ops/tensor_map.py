@@ -6,7 +6,6 @@ from process to process; here they come in the order in which they were put in.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,12 +15,13 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 _HOST: Final = "tensor maps are not arrays"
 Key = tuple[str, tuple[int, ...], tuple[Any, ...]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class TensorMap:
     """Tensors by key; beside each one the key's own tensor."""
 

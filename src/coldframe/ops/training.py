@@ -12,7 +12,6 @@ Rules follow the formulas of TensorFlow's CPU kernels, in the variable's dtype a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -26,13 +25,14 @@ from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Body, Op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import largest
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Rule = Callable[..., tuple[Array, ...]]
 
 
 # --- from a rule to its ops -------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Step:
     """The inputs of one training step, sorted by what they are.
 

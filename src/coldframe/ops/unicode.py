@@ -8,7 +8,6 @@ do it: replaced, dropped or refused.
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import functools
 import itertools
 import json
@@ -24,6 +23,7 @@ from coldframe.dtypes import DType
 from coldframe.ops.strings import filled
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _HOST = "ONNX Runtime has no string kernels that take bytes"
@@ -45,7 +45,7 @@ _CONTROL = re.compile(r"[\x00-\x1f]")
 _NAMES = {"UTF-8": "utf-8", "UTF-16-BE": "utf-16-be", "UTF-32-BE": "utf-32-be"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Errors:
     """What becomes of what is not valid.
 

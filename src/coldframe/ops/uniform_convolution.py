@@ -6,7 +6,6 @@ else batch and features come first: NCHW, OIHW, NCHW. What is padded stands for 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from coldframe.formats.wire import decode_varint, fields
 from coldframe.ops.table import op
 from coldframe.ops.uniform_quantize import by_rows, moved, ratios, scheme
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Ints = Sequence[int]
@@ -25,7 +25,7 @@ _HOST: Final = "ONNX Runtime has no quantized integers in TensorFlow's ranges"
 _SIDES: Final = tuple(f"{side}_quantization_{end}_val" for side in ("lhs", "rhs") for end in ("min", "max"))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Layout:
     """Where dimensions lie: batch, features and space of input and output; of the kernel output and input features."""
 
@@ -66,7 +66,7 @@ def _numbers(payload: int | bytes) -> list[int]:
     return found
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Convolution:
     """The attributes of a call, checked against the shapes."""
 

@@ -6,7 +6,6 @@ arithmetic: the ratio of two is a 32-bit fraction and a shift. See tensorflow/co
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, Final
 
@@ -16,12 +15,13 @@ import numpy.typing as npt
 from coldframe.dtypes import DType
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 _HOST: Final = "ONNX Runtime has no quantized integers in TensorFlow's ranges"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Scheme:
     """Scales and zero points, in a shape that broadcasts over the tensor."""
 

@@ -6,11 +6,11 @@ varints, fields that are 0 are left out.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 from coldframe.formats import wire
 from coldframe.primitives.base import refuse
+from coldframe.records import dataclass
 
 Dims = tuple[int, ...]
 
@@ -46,7 +46,7 @@ def rest(rank: int, *taken: Dims) -> Dims:
     return tuple(d for d in range(rank) if d not in used)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class DotNumbers:
     """Of a product: the dimensions summed over and those that the operands share, of each operand."""
 
@@ -62,7 +62,7 @@ def dot_numbers(message: str) -> DotNumbers:
     return DotNumbers(*(f.get(i, ()) for i in (1, 2, 3, 4)))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ConvNumbers:
     """Of a convolution: which dimensions are batch, feature and spatial ones, in this order.
 
@@ -86,7 +86,7 @@ def conv_numbers(message: str) -> ConvNumbers:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class IndexNumbers:
     """Of a gather or scatter: how windows of an operand lie in what is gathered (or what updates it).
 

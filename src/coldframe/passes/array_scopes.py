@@ -15,12 +15,13 @@ from coldframe.ops.call import bind
 from coldframe.passes.base import row_of
 from coldframe.passes.carve import role
 from coldframe.passes.library import Library
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 MAKES: Final = ("array", "stack")  # the roles of what makes one
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Array:
     """A tensor array or a stack.
 
@@ -39,7 +40,7 @@ class Array:
         return Array(self.place, self.name, source)
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Scope:
     """A graph, or the body of a function, while it is rewritten.
 
@@ -76,7 +77,7 @@ class Scope:
         return self.new(name, role("const"), (), dtype=held.dtype, value=held).out()
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Call:
     """A loop or a branch that uses arrays.
 

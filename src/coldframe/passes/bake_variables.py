@@ -29,13 +29,14 @@ from coldframe.graph.values import AttrValue, FuncRef, TensorValue, base_type
 from coldframe.ops import Op, table
 from coldframe.passes.base import Context, loop_edge, row_of
 from coldframe.passes.variables import handle_name
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 ValueOf = Callable[[Node], TensorValue]
 _DROPPED: Final = ("_output_shapes", "_handle_dtypes", "_handle_shapes", "_read_only_resource_inputs", "_class")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class BakeVariables:
     """Replace variables by constants.
 
@@ -56,7 +57,7 @@ class BakeVariables:
         return out
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Value:
     """What flows where a handle did: a value of that dtype and shape."""
 

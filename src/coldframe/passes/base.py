@@ -18,9 +18,10 @@ from coldframe.graph.ir import Graph, Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.verify import verify
 from coldframe.ops import Op, table
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Context:
     """What passes know of the use of a graph, and where they tell what they did.
 
@@ -56,7 +57,7 @@ class Pass(Protocol):
         """Return the rewritten graph; the one given is left as it is."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """Passes that run one after the other, checked."""
 

@@ -9,9 +9,10 @@ import dataclasses
 
 from coldframe.graph.ir import Graph, Node
 from coldframe.passes.base import Context
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ClearPlacement:
     """Clear the device and the colocations of every node."""
 

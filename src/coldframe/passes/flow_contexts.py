@@ -7,7 +7,6 @@ enters it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable
 
 from coldframe.graph.ir import Graph, Node
@@ -15,6 +14,7 @@ from coldframe.graph.names import TensorRef
 from coldframe.graph.signatures import signature
 from coldframe.graph.traverse import topological
 from coldframe.ops import Op, table
+from coldframe.records import dataclass
 
 Frames = tuple[str, ...]
 Branch = tuple[TensorRef, int]  # the predicate, and the switch's output
@@ -24,7 +24,7 @@ class Unraisable(Exception):  # noqa: N818 - a signal between passes, never seen
     """What this part of the graph does cannot be said with functions; the message says why."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Where:
     """The place of a node.
 

@@ -6,7 +6,6 @@ worth stay computed: a graph that tiles one number to a gigabyte does not become
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,12 @@ from coldframe.ops.call import bind
 from coldframe.passes.base import Context, loop_edge, row_of
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.numpy_xp import NumpyPrimitives
+from coldframe.records import dataclass
 
 _XP = NumpyPrimitives()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FoldConstants:
     """Replace what only depends on constants by a constant.
 

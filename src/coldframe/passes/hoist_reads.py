@@ -23,6 +23,7 @@ from coldframe.graph.values import FuncRef
 from coldframe.ops import table
 from coldframe.passes.base import row_of
 from coldframe.passes.library import Library
+from coldframe.records import dataclass
 
 _PARTS: Final = ("cond", "body")
 
@@ -60,7 +61,7 @@ def _is_read(node: Node) -> bool:
     return row is not None and row.role == "read" and len(node.inputs) == 1 and "dtype" in node.attrs
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Work:
     """The rewriting of one graph.
 

@@ -27,6 +27,7 @@ from coldframe.graph.traverse import needed, topological
 from coldframe.graph.values import AttrPlaceholder, AttrValue, FuncRef, base_type
 from coldframe.ops import OpTable, table
 from coldframe.passes.base import Context, row_of
+from coldframe.records import dataclass
 
 MAX_DEPTH: Final = 100
 MAX_NODES: Final = 2_000_000
@@ -34,7 +35,7 @@ _JOIN: Final = 2  # more control dependencies than this, for several nodes, go t
 _KEPT: Final = {"DT_INVALID": AttrPlaceholder("DT_INVALID")}  # `convert` reads a missing dtype as this
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Inlined:
     """A graph without calls.
 
@@ -93,7 +94,7 @@ def inline_calls(
     return Inlined(graph.with_nodes(work.out.values()), outputs, steps)
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Called:
     """What became of a call: where its outputs come from, and what has run when it has run."""
 
@@ -102,7 +103,7 @@ class _Called:
     joined: str = ""  # the node that waits for all steps, once one was made
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Frame:
     """One body being copied: the graph's own nodes, or those of a function for one call.
 
@@ -387,7 +388,7 @@ class _Inliner:
         return tuple(before), anchors
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class InlineCalls:
     """The pass: calls that are targets themselves stay as nodes that pass on what the body returns."""
 

@@ -12,7 +12,6 @@ so. It must run before what only training needs is pruned.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Final
 
 from coldframe.graph.ir import Graph, Node
@@ -22,11 +21,12 @@ from coldframe.graph.traverse import consumers
 from coldframe.ops import table
 from coldframe.passes.base import Context, row_of
 from coldframe.passes.variables import source_of, variable_type
+from coldframe.records import dataclass
 
 _FAR: Final = 16  # nodes between a batch norm and the update of its averages; there are about three
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class UseMovingStatistics:
     """Turn batch norms that train into ones that infer, where their moving averages can be told."""
 

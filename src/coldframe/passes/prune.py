@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
 from coldframe.graph.ir import Function, Graph, Node
 from coldframe.graph.traverse import needed
 from coldframe.graph.values import AttrValue, FuncRef
 from coldframe.passes.base import Context
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Prune:
     """Drop the nodes and functions that the targets do not need.
 

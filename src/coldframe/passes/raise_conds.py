@@ -24,9 +24,10 @@ from coldframe.graph.values import AttrValue, FuncRef, TensorValue, base_type
 from coldframe.passes.carve import Body, Captures, dtype_of, function, role, runs_freely
 from coldframe.passes.flow_contexts import Flow, Unraisable, Where
 from coldframe.passes.library import Library
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Joint:
     """Where both sides of a predicate meet: a Merge, or a ControlTrigger that waits for what they do.
 
@@ -43,7 +44,7 @@ class Joint:
     waits: tuple[list[str], list[str]] = dataclasses.field(default_factory=lambda: ([], []))
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Cond:
     """What one predicate decides in one place."""
 

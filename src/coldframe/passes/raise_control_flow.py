@@ -7,7 +7,6 @@ their names, as Identities of what the new nodes give, so that whoever fetches o
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 
 from coldframe.graph.ir import Graph, Node
@@ -19,9 +18,10 @@ from coldframe.passes.flow_contexts import Flow, Unraisable
 from coldframe.passes.library import Library
 from coldframe.passes.raise_conds import find_conds, raise_cond
 from coldframe.passes.raise_loops import find_loops, raise_loop
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Raised:
     """A graph with functions in the place of V1 control flow.
 
@@ -110,7 +110,7 @@ def _settled(flow: Flow) -> Graph:
     return flow.graph.with_nodes(nodes)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RaiseControlFlow:
     """The pass; its notes say what stays as it is, and why."""
 

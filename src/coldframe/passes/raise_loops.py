@@ -13,7 +13,6 @@ becomes a loop variable that the body hands on as it is.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 from coldframe.graph.ir import FunctionArg, Node
@@ -22,9 +21,10 @@ from coldframe.graph.values import AttrValue, FuncRef, base_type
 from coldframe.passes.carve import Body, Captures, dtype_of, function, role, runs_freely
 from coldframe.passes.flow_contexts import Flow, Frames, Unraisable
 from coldframe.passes.library import Library
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Loop:
     """The nodes of one frame.
 

@@ -15,7 +15,6 @@ repaired node computes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 from coldframe.dtypes import bool_
@@ -26,11 +25,12 @@ from coldframe.graph.traverse import topological
 from coldframe.graph.values import AttrValue, RefType, TensorValue, base_type
 from coldframe.ops import table
 from coldframe.passes.base import Context, loop_edge, row_of
+from coldframe.records import dataclass
 
 _LOCATION = b"loc:@"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RepairRefs:
     """Replace ops on references by ops on values where there is no variable behind the reference."""
 

@@ -25,6 +25,7 @@ from coldframe.graph.values import AttrValue, TensorValue, base_type
 from coldframe.ops import table
 from coldframe.passes.base import Context, loop_edge, row_of
 from coldframe.passes.inline import InlineCalls
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 # What people and Keras call the switch. Only booleans of no dimensions count.
@@ -35,7 +36,7 @@ _TRAINING: Final = re.compile(
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SetTraining:
     """Set the switches between training and inference.
 

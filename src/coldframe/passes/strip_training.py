@@ -5,17 +5,16 @@ A check that passes its input on, and is read, becomes an identity, so that its 
 
 from __future__ import annotations
 
-import dataclasses
-
 from coldframe.graph.ir import Graph, Node
 from coldframe.graph.signatures import known, signature
 from coldframe.ops import table
 from coldframe.passes.base import Context, row_of
+from coldframe.records import dataclass
 
 _ROLES = ("assert", "check", "print")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class StripChecks:
     """Drop assertions and the like.
 

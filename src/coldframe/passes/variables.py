@@ -10,7 +10,6 @@ SavedModel, whose variables are the arguments that it was called with.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -22,10 +21,11 @@ from coldframe.graph.values import TensorValue, base_type
 from coldframe.ops import table
 from coldframe.passes.base import row_of
 from coldframe.passes.inline import inline_calls
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Binding:
     """Where a variable's value is kept.
 
@@ -82,7 +82,7 @@ def restore_bindings(graph: Graph, restore_op: str) -> dict[str, Binding]:
     return found
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Refills:
     """What a restore op does to tables.
 

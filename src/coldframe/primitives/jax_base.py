@@ -10,7 +10,6 @@ was broken, numpy runs the nodes and says what is wrong.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import math
@@ -25,6 +24,7 @@ from coldframe.dtypes import DType
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.numpy_shape import dims
 from coldframe.primitives.numpy_xp import NumpyPrimitives
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 NUMPY = NumpyPrimitives()
@@ -33,7 +33,7 @@ C = TypeVar("C", bound=type)
 _KEPT: Final = 4096  # elements; larger tensors of one value are made when running
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """A known tensor that can be compared."""
 
@@ -53,7 +53,7 @@ class Known:
 
 
 @jax.tree_util.register_pytree_node_class
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class JaxList:
     """A tensor list: its elements lie in the rows of one buffer.
 

@@ -9,7 +9,6 @@ Channels come first, as in all verbs over windows; inside they are last, where t
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from jax import lax
 
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.windows import Pads, positions
+from coldframe.records import dataclass
 
 Ints = Sequence[int]
 _MOST_TAPS = 200  # of a window that is walked tap by tap
@@ -28,7 +28,7 @@ _FEW_TAPS = 30  # of one filter per channel
 _FEW_CELLS = 64  # channels times taps, that are written out
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Slide:
     """How windows of one filter slide over [n, c, *s]: the filter is [o, c / groups, *k], the result [n, o, *t]."""
 

@@ -27,6 +27,7 @@ from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.onnx_nodes import live, reads, set_attribute, tensor
 from coldframe.primitives.onnx_origins import Conditions, Origins
 from coldframe.primitives.onnx_weights import Weight
+from coldframe.records import dataclass
 
 Array = npt.NDArray[Any]
 Dims = tuple[int | None, ...]
@@ -117,7 +118,7 @@ def from_wire(array: Array, dtype: np.dtype[Any]) -> Array:
     return array if array.dtype == dtype else array.astype(dtype)
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class OnnxValue:
     """A tensor of the model being built. Arithmetic operators call the interpreter's verbs.
 

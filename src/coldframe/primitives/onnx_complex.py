@@ -20,12 +20,13 @@ from coldframe.primitives.onnx_builder import Dims, OnnxValue
 from coldframe.primitives.onnx_elementwise import folds, joined
 from coldframe.primitives.onnx_weights import Weight
 from coldframe.primitives.onnx_windows import WindowsOnnx
+from coldframe.records import dataclass
 
 _PART = {dtypes.complex64: dtypes.float32, dtypes.complex128: dtypes.float64}
 _WHOLE = {part: whole for whole, part in _PART.items()}
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ComplexValue(OnnxValue):
     """A complex tensor, as two real ones of its dims."""
 

@@ -29,6 +29,7 @@ from coldframe.primitives.onnx_builder import Dims, OnnxValue, graph_of
 from coldframe.primitives.onnx_complex import ComplexValue
 from coldframe.primitives.onnx_lists import ListsOnnx, OnnxList
 from coldframe.primitives.onnx_nodes import live
+from coldframe.records import dataclass
 
 _ROUNDS: Final = 5  # of tracing a body until sizes agree
 
@@ -232,7 +233,7 @@ def _joined_branches(a: Any, b: Any) -> Any:
     return _with(a, dataclasses.replace(x, dims=_open(x.dims, y.dims), const=None, partial=None, turned=None, name="?"))
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Loop:
     """A loop being made.
 

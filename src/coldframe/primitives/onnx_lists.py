@@ -17,6 +17,7 @@ from coldframe.dtypes import DType
 from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.onnx_builder import Dims, OnnxValue
 from coldframe.primitives.onnx_complex import ComplexOnnx
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _MOST = 1 << 24  # elements
@@ -27,7 +28,7 @@ _SCATTERED = {d: d for d in (dtypes.float32, dtypes.float64, dtypes.int32, dtype
 """What ONNX Runtime writes into tensors, and as what it can write others without loss."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class OnnxList:
     """A tensor list.
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from coldframe.dtypes import DType
 from coldframe.primitives.onnx_nodes import op_types
+from coldframe.records import dataclass
 
 Dims = tuple[int | None, ...]
 Facts = Mapping[str, tuple[DType, Dims]]

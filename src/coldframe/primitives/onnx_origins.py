@@ -7,12 +7,13 @@ keeps what matters, the input is looked at before the run instead.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from coldframe.records import dataclass
 
 FEW: Final = 512  # integers; see `negative`
 _MOVES: Final = frozenset(("Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"))
@@ -22,7 +23,7 @@ _FILLS: Final = frozenset(("Cast", "LSTM", "GRU", "RNN", "Relu", "Tanh", "Sigmoi
 _GIVES: Final = _MOVES | _FILLS
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """What must be true of inputs, by name, for a model to be run.
 

@@ -6,7 +6,6 @@ is one multiplication, done while the filters are copied into the order in which
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -15,12 +14,13 @@ import numpy as np
 
 from coldframe.formats import messages
 from coldframe.primitives.onnx_weights import Array, Scaled, Weight
+from coldframe.records import dataclass
 
 _FLOATS: Final = ("float32", "float64")
 _LARGEST: Final = 1e9  # factors beyond it are left to the run: products could overflow
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Folded:
     """A convolution and what was folded into it, in float64.
 
@@ -42,7 +42,7 @@ class _Folded:
     scaled: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Scales:
     """Nodes with their constants, to be simplified.
 

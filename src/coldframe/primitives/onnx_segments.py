@@ -25,12 +25,13 @@ from coldframe.primitives.base import Unlowerable
 from coldframe.primitives.onnx_builder import OnnxValue
 from coldframe.primitives.onnx_elementwise import product
 from coldframe.primitives.onnx_recurrent import RecurrentOnnx
+from coldframe.records import dataclass
 
 _SUMMED: Final = ("float32", "float64", "int32", "int64")  # what ScatterElements combines and ReduceSum takes
 _SHORT: Final = 8  # elements of a row; shorter ones are scattered in less time than their ids are sorted
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _How:
     """How rows become one.
 
@@ -53,7 +54,7 @@ _HOW: Final = {
 }  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Blocks:
     """Where the rows of segments are, one more row than were given counted in, which is zeros and of no segment.
 

@@ -24,12 +24,13 @@ from coldframe.dtypes import DType
 from coldframe.primitives.onnx_builder import Dims, OnnxValue
 from coldframe.primitives.onnx_layout import LayoutOnnx
 from coldframe.primitives.onnx_nodes import op_types
+from coldframe.records import dataclass
 
 _MOST: Final = (1 << 31) - 1
 _FEW: Final = 64  # integers of a constant that are looked at
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Size:
     """The size of a dimension that is open: that of the tensor of this name, along an axis."""
 

@@ -13,7 +13,6 @@ as in one go, several filters at a time.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -21,6 +20,8 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
+
+from coldframe.records import dataclass
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -31,7 +32,7 @@ _MOST: Final = 8  # threads
 _ALIGNMENT: Final = 64  # bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scaled:
     """An array times factors along its first axis, not computed yet."""
 

@@ -6,7 +6,6 @@ Where the spatial sizes are known the padding is written into the node. Where th
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from coldframe.primitives.onnx_elementwise import folds
 from coldframe.primitives.onnx_gather import GatherOnnx
 from coldframe.primitives.onnx_linear import LinearOnnx
 from coldframe.primitives.windows import Padding, Pads, extent
+from coldframe.records import dataclass
 
 Ints = Sequence[int]
 # MaxPool lacks most integers; floats that hold them all give the same answer.
@@ -33,7 +33,7 @@ _POOL_CARRIER = {
 _FEW_CHANNELS = 32  # fewer make slim matrix products
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Windows:
     """One sliding: its geometry, the input it slides over, and how the node is told about padding."""
 

@@ -12,7 +12,6 @@ the inputs' shapes alone, such as the initial state of a recurrent network, is n
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -24,6 +23,7 @@ from coldframe.graph.names import TensorRef
 from coldframe.graph.signatures import expand, fill_defaults, known, signature
 from coldframe.graph.values import AttrPlaceholder, TensorValue, base_type
 from coldframe.ops import Op, OpTable, table
+from coldframe.records import dataclass
 from coldframe.shapes import Shape, TensorSpec
 
 # Scopes that tf.gradients, Saver and optimizers open; the numbers make names unique.
@@ -39,7 +39,7 @@ _LEAST_SHARE: Final = 20  # an end that takes less than 1/20 of the nodes of the
 _MAX_INPUTS: Final = 64  # of these it is followed what depends on them; a graph with more is no usual model
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class End:
     """A tensor to feed or to fetch.
 

@@ -22,13 +22,14 @@ from coldframe.graph.ir import Graph, Node
 from coldframe.graph.signatures import known, signature
 from coldframe.passes.base import row_of
 from coldframe.passes.variables import Binding, handle_name, source_of, variable_type
+from coldframe.records import dataclass
 from coldframe.runtime.source import Source, open_source
 from coldframe.shapes import Shape, TensorSpec
 
 _GRAPHS = frozenset({Kind.GRAPH_DEF, Kind.META_GRAPH, Kind.SAVED_MODEL})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A tensor that the graph wants.
 
@@ -41,7 +42,7 @@ class Wanted:
     hint: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Misfit:
     """A tensor of another dtype or shape than the graph declares."""
 
@@ -49,7 +50,7 @@ class Misfit:
     stored: TensorSpec
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Fit:
     """How a checkpoint fits a graph.
 

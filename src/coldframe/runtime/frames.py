@@ -20,11 +20,12 @@ from coldframe.errors import ExecutionError, GraphError
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import topological
 from coldframe.ops.state import Handle
+from coldframe.records import dataclass
 from coldframe.runtime.regions import DEAD, Region
 from coldframe.runtime.state import RunState
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     """What has arrived for one node in one frame and iteration."""
 
@@ -36,7 +37,7 @@ class _Waiting:
     done: bool = False
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Frame:
     """A running loop, or the region itself."""
 

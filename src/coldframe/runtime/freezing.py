@@ -46,6 +46,7 @@ from coldframe.passes.repair_refs import RepairRefs
 from coldframe.passes.set_training import SetTraining
 from coldframe.passes.strip_training import StripChecks
 from coldframe.passes.variables import handle_name, variable_type, variables_of
+from coldframe.records import dataclass
 from coldframe.runtime.ends import guess_outputs, inputs, output_dtypes, output_shape
 from coldframe.runtime.source import Signature, Source, open_source, read_variable
 from coldframe.shapes import Shape, TensorSpec
@@ -53,7 +54,7 @@ from coldframe.shapes import Shape, TensorSpec
 _PER_NODE: Final = 64  # bytes that a node takes at least, for an estimate
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class FrozenGraph:
     """A graph whose weights are constants.
 
@@ -113,7 +114,7 @@ def _constant_bytes(node: Node) -> int:
     return (value.shape.size or 0) * value.dtype.width
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Wanted:
     """What a frozen graph is made for: tensors of the source's graph, by the key that users know them by."""
 
@@ -183,7 +184,7 @@ def freezing(source: Source, *, training: bool | None = None) -> Pipeline:
     return Pipeline("freeze", passes)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _FindValues:
     """Refuse a graph of which several variables have no value, and name them all at once."""
 

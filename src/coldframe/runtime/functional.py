@@ -15,7 +15,6 @@ part: two handles that arguments bring might be the same variable.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -24,12 +23,13 @@ from coldframe.engines.reference import execute
 from coldframe.graph.names import TensorRef
 from coldframe.ops.call import Call
 from coldframe.ops.state import Handle
+from coldframe.records import dataclass
 from coldframe.runtime.state import RunState
 
 _WRITERS: Final = ("assign", "update", "draw")
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Functional:
     """Nodes with values in the places of handles.
 

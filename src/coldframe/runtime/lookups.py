@@ -38,6 +38,7 @@ from coldframe.ops.sparse_lookups import (
 )
 from coldframe.ops.state import Handle
 from coldframe.ops.table import Op
+from coldframe.records import dataclass
 
 _SHAPES: Final = ((1, 1), (3, 5), (7, 2))
 _WHY: Final = "rows that sparse ids name are looked up in one step"
@@ -67,7 +68,7 @@ def join_lookups(
     return found
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Joining:
     nodes: dict[str, BoundNode]
     constants: Mapping[TensorRef, Any]
@@ -206,7 +207,7 @@ class _Joining:
         return ref
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Step:
     """What one lookup runs: `Lookup.run`, or its nodes one by one.
 

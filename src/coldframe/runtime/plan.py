@@ -8,7 +8,6 @@ island whose assumptions do not hold for a later run is compiled again for it.
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from coldframe.engines.reference import read_only
 from coldframe.errors import GraphError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
+from coldframe.records import dataclass
 from coldframe.runtime.choice import Trial, varying
 from coldframe.runtime.foreseen import fixed, is_draw, needed_values
 from coldframe.runtime.functional import Functional, Variables
@@ -39,7 +39,7 @@ def _value(v: Any, state: RunState) -> Any:
     return state.read(v) if isinstance(v, Handle) and v.is_ref else v
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Plan:
     """Steps in order, and what they leave in the environment.
 
@@ -99,7 +99,7 @@ def _fetched(v: Any, ref: TensorRef, state: RunState) -> Any:
     return _value(live(v, ref), state)
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Task:
     """What a plan is made for.
 

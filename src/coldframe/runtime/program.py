@@ -26,6 +26,7 @@ from coldframe.passes.base import has_flow
 from coldframe.passes.hoist_reads import hoist_reads
 from coldframe.passes.inline import inline_calls
 from coldframe.passes.library import Library
+from coldframe.records import dataclass
 from coldframe.runtime.binding import bind_all, bind_node, constant_of, require_outputs
 from coldframe.runtime.choice import Choice, Trial, choose
 from coldframe.runtime.deciding import Deciding
@@ -75,7 +76,7 @@ class Settings:
         self.functions: dict[Any, Callable[..., list[Any]]] = {}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Last:
     """The plan that ran last, and what for: most runs are of the same kind as the run before."""
 
@@ -347,7 +348,7 @@ def _callable(function: Function, attrs: Mapping[str, AttrValue], settings: Sett
     return FunctionCall(function.name, program, args, tuple(function.returns), targets)
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class FunctionCall:
     """A function as ops receive it: ``f(state, *tensors) -> list of tensors``."""
 

@@ -8,7 +8,6 @@ one step of a plan (`frames` runs it), while everything around it is compiled as
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from coldframe.engines.base import BoundNode
 from coldframe.graph.ir import Node
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import topological
+from coldframe.records import dataclass
 
 Context = frozenset[tuple[str, Any]]
 _NOWHERE: Context = frozenset()
@@ -29,7 +29,7 @@ class _Dead:
 DEAD: Final = _Dead()
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Region:
     """Nodes that run as dataflow with dead tensors.
 

@@ -31,6 +31,7 @@ from coldframe.engines.base import BoundNode
 from coldframe.engines.reference import execute
 from coldframe.errors import ColdframeError
 from coldframe.graph.names import TensorRef
+from coldframe.records import dataclass
 
 _SIZES: Final = (0, 1, 2, 17, 2**31 - 1)
 
@@ -90,7 +91,7 @@ def _updates_after(sums: BoundNode, nodes: Sequence[BoundNode], kept: set[Tensor
     return None if (made | {rows}) & kept else updates
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Pattern:
     nodes: dict[str, BoundNode]
     constants: Mapping[TensorRef, Any]

@@ -41,6 +41,7 @@ from coldframe.passes.variables import (
     variable_type,
     variables_of,
 )
+from coldframe.records import dataclass
 from coldframe.shapes import Shape, TensorSpec
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _INIT_SIGNATURE: Final = "__saved_model_init_op"
 _INIT_COLLECTIONS: Final = ("saved_model_main_op", "legacy_init_op")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Signature:
     """A signature of a SavedModel or meta graph.
 
@@ -73,7 +74,7 @@ class Signature:
     defaults: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Source:
     """A graph and what belongs to it.
 

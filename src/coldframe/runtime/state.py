@@ -12,7 +12,6 @@ step. They are changed in place, in an array that the session alone holds, and w
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 import threading
@@ -26,6 +25,7 @@ from coldframe.dtypes import DType
 from coldframe.engines.base import Held
 from coldframe.errors import CancelledError, NotInitializedError, UnsupportedError
 from coldframe.ops.state import Handle, Live
+from coldframe.records import dataclass
 from coldframe.runtime.files import Files, NamedFiles
 
 Array = npt.NDArray[Any]
@@ -63,7 +63,7 @@ def _write(array: Array, rows: Any, values: Any) -> None:
         array.setflags(write=False)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Loan:
     """Rows of a variable that a run changed in place, and what they were."""
 

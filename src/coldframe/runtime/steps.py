@@ -16,6 +16,7 @@ from coldframe.engines.reference import execute, interpret
 from coldframe.errors import ExecutionError
 from coldframe.graph.names import TensorRef
 from coldframe.ops.state import Handle
+from coldframe.records import dataclass
 from coldframe.runtime.draws import drawn
 from coldframe.runtime.regions import DEAD
 from coldframe.runtime.state import RunState
@@ -30,7 +31,7 @@ _SPARES: Final = 4  # compiled forms that the spare engine may add, before the i
 _VALUES: Final = 4  # values of an input that were compiled in, before it counts as one that varies
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class HostStep:
     """One node, run on numpy."""
 
@@ -48,7 +49,7 @@ class HostStep:
         env.update(zip(self.outputs, execute(self.bound, values, state), strict=True))
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class IslandStep:
     """Compiled nodes.
 
@@ -154,7 +155,7 @@ class IslandStep:
         return chosen
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RegionStep:
     """V1 control flow, run as dataflow on numpy."""
 

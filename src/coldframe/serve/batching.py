@@ -28,6 +28,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from coldframe.records import dataclass
 from coldframe.runtime.source import Signature
 from coldframe.serve.config import BatchingOptions
 from coldframe.serve.core import DirectRunner, within
@@ -40,7 +41,7 @@ T = TypeVar("T")
 _MICRO: Final = 1e-6
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Task:
     """A request, or a part of a large one, that waits."""
 
@@ -51,7 +52,7 @@ class _Task:
     done: asyncio.Future[dict[str, Array]]
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Queue:
     """What can run together."""
 

@@ -14,13 +14,14 @@ from typing import Any, Final, Literal
 
 from coldframe.errors import CorruptError, MisuseError, NotFoundError, UnsupportedError
 from coldframe.formats import messages
+from coldframe.records import dataclass
 from coldframe.serve.naming import check_model_name
 
 _PLATFORMS: Final = ("", "tensorflow")
 _TYPES: Final = (0, 1)  # unspecified, and TENSORFLOW: the field that came before `model_platform`
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class VersionPolicy:
     """Which of the versions that are there are served.
 
@@ -44,7 +45,7 @@ class VersionPolicy:
         return found[-self.count :]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """A model to serve.
 
@@ -67,7 +68,7 @@ class ModelConfig:
     log_prefix: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class BatchingOptions:
     """How requests are put together, in TensorFlow Serving's terms.
 
@@ -251,7 +252,7 @@ def read_batching_options(path: str | os.PathLike[str]) -> BatchingOptions:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TlsOptions:
     """Keys and certificates, PEM.
 

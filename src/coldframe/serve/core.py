@@ -13,7 +13,6 @@ Semantics are those of ``tensorflow_serving/servables/tensorflow``: `predict_uti
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 import time
 from collections import deque
@@ -26,6 +25,7 @@ import numpy.typing as npt
 
 from coldframe import dtypes
 from coldframe.formats import messages
+from coldframe.records import dataclass
 from coldframe.runtime.source import Signature
 from coldframe.serve.bodies import Budget
 from coldframe.serve.callers import Callers
@@ -167,7 +167,7 @@ class DirectRunner:
         self._pool.shutdown()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The outputs of a signature, and of which version they are.
 
@@ -182,7 +182,7 @@ class Answer:
     outputs: Mapping[str, Array]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Classes:
     """Classifications: for each example, labels with scores.
 
@@ -197,7 +197,7 @@ class Classes:
     rows: Sequence[Sequence[tuple[str, float]]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Values:
     """Regressions: a value for each example.
 

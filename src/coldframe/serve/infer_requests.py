@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from coldframe import dtypes
+from coldframe.records import dataclass
 from coldframe.serve import json_tensors
 from coldframe.serve.infer_tensors import by_name, count_of, dtype_of, from_raw, refuse_extensions
 from coldframe.serve.status import invalid
@@ -24,7 +25,7 @@ _SHORT: Final = 1 << 12  # bytes of JSON that may be remembered
 _REMEMBERED: Final = 64
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """A tensor of a request.
 
@@ -52,7 +53,7 @@ class Input:
             return wide.astype(self.dtype.numpy).reshape(self.dims)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class InferRequest:
     """What a request's JSON says.
 

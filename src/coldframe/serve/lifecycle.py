@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Final
 
 from coldframe.errors import near_names
+from coldframe.records import dataclass
 from coldframe.serve.config import ModelConfig
 from coldframe.serve.memory import give_back
 from coldframe.serve.naming import ModelSpec
@@ -49,7 +50,7 @@ class Phase(enum.IntEnum):
     END = 50
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class VersionStatus:
     """What is told of a version.
 
@@ -65,7 +66,7 @@ class VersionStatus:
     message: str = ""
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Version:
     model: str
     number: int
@@ -82,7 +83,7 @@ class _Version:
         return VersionStatus(self.number, self.phase, self.code, self.message)
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Model:
     config: ModelConfig
     base: BasePath
@@ -96,7 +97,7 @@ class _Model:
         return sorted(n for n, v in self.versions.items() if v.phase is Phase.AVAILABLE)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class CatalogOptions:
     """How versions are looked after.
 
@@ -142,7 +143,7 @@ class Catalog:
     def __init__(
         self,
         loader: Loader,
-        options: CatalogOptions = CatalogOptions(),
+        options: CatalogOptions = CatalogOptions(),  # noqa: B008 - it is immutable
         on_change: Callable[[str, VersionStatus | None], None] = lambda model, status: None,
     ) -> None:
         self._loader, self._options, self._on_change = loader, options, on_change

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from coldframe.errors import MisuseError
+from coldframe.records import dataclass
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Which model, and which version of it.
 

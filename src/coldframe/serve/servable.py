@@ -28,6 +28,7 @@ from coldframe.errors import (
 )
 from coldframe.formats import messages
 from coldframe.formats.tensor_proto import shape_proto
+from coldframe.records import dataclass
 from coldframe.runtime.ends import with_defaults
 from coldframe.runtime.model import Model, load
 from coldframe.runtime.source import Signature
@@ -43,7 +44,7 @@ _SAVED_MODELS: Final = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb"
 _GRAPHS: Final = (".pb", ".pbtxt")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class LoadOptions:
     """How models are loaded.
 

@@ -37,6 +37,7 @@ from grpc_reflection.v1alpha import reflection
 
 from coldframe.errors import ColdframeError, MisuseError
 from coldframe.formats import messages
+from coldframe.records import dataclass
 from coldframe.serve import connections, memory, warmup
 from coldframe.serve.access import LogInterceptor, TokenInterceptor
 from coldframe.serve.app import application
@@ -62,7 +63,7 @@ _GRPC_FRAME: Final = 1 << 18  # bytes of a frame, where clients take more than H
 _SHARING: Final = 0.5  # seconds until other workers see what a request added to metrics
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ServeOptions:
     """What a server is told.
 

@@ -9,19 +9,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Final
 
 from coldframe.errors import ColdframeError
+from coldframe.records import dataclass
 from coldframe.serve.servable import find_model
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 _MAX_VERSION: Final = 2**63 - 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A version that is there.
 

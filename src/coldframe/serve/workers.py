@@ -35,6 +35,7 @@ from prometheus_client import multiprocess
 
 from coldframe.engines.shared_files import shared_folder
 from coldframe.errors import ColdframeError, MisuseError
+from coldframe.records import dataclass
 from coldframe.serve.config import ModelConfig
 from coldframe.serve.server import ServeOptions, Server, run_server
 from coldframe.serve.status import Code, Redacted, RequestError, code_of
@@ -48,7 +49,7 @@ _LONGEST_PAUSE: Final = 10.0
 _SETTLED: Final = 30.0  # seconds of life after which a worker counts as well
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Worker:
     number: int
     process: BaseProcess

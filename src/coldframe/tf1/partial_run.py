@@ -20,11 +20,12 @@ from coldframe.graph import ir
 from coldframe.graph.names import TensorRef
 from coldframe.graph.traverse import needed
 from coldframe.ops import table
+from coldframe.records import dataclass
 from coldframe.tf1 import errors
 from coldframe.tf1.framework.graph import Graph
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class PartialRun:
     """A run that is under way.
 
@@ -62,7 +63,7 @@ class PartialRun:
         self.done |= step.ran
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One call of a partial run.
 

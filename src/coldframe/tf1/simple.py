@@ -10,10 +10,10 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from coldframe.graph.signatures import signature
+from coldframe.records import dataclass
 from coldframe.tf1.framework.build import raw_op
 
 _REQUIRED: Final = inspect.Parameter.empty

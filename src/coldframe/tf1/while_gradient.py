@@ -27,6 +27,7 @@ from coldframe.graph.traverse import needed, reached
 from coldframe.graph.values import FuncRef, base_type
 from coldframe.ops import table
 from coldframe.ops.inference import Known
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 from coldframe.tf1.framework.build import raw, raw_op
 from coldframe.tf1.framework.convert import constant, convert_to_tensor
@@ -42,7 +43,7 @@ _OTHER: Final = ("TensorArrayConcatV3",)
 """Accesses of tensor arrays, which imported loops have; those made here use lists."""
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Saved:
     """A tensor of the forward body that the backward body needs as it was."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import os
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,6 +10,7 @@ from typing import Any, Final
 from coldframe.errors import UnsupportedOpError, near_names
 from coldframe.graph.signatures import ArgDef, AttrDef, OpSignature, all_names, known, signature
 from coldframe.ops import Op, table
+from coldframe.records import dataclass
 from coldframe.runtime.inspection.report import plain
 from coldframe.runtime.source import open_source
 
@@ -18,7 +18,7 @@ _RESOLVED: Final = frozenset({"call", "if", "case", "while"})
 RUNS: Final = ("compiled", "numpy", "runtime", "missing")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class OpFact:
     """One op.
 

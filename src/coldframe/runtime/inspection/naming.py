@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import os
 import re
@@ -12,12 +11,13 @@ from typing import Any
 from coldframe.errors import MisuseError, NotFoundError, near_names
 from coldframe.graph.ir import Graph, Node
 from coldframe.ops import table
+from coldframe.records import dataclass
 from coldframe.runtime import ends
 from coldframe.runtime.inspection.report import plain
 from coldframe.runtime.source import open_source
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class NamedTensor:
     """One output of a node; a node without outputs gives one row of its name alone.
 

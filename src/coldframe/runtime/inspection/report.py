@@ -18,10 +18,11 @@ from typing import Any
 
 from coldframe.checkpoint.roles import Role
 from coldframe.dtypes import DType
+from coldframe.records import dataclass
 from coldframe.shapes import Shape, TensorSpec
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FileFact:
     """A file that belongs to what is inspected.
 
@@ -34,7 +35,7 @@ class FileFact:
     size: int | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TensorFact:
     """A tensor of a checkpoint.
 
@@ -53,7 +54,7 @@ class TensorFact:
     full_name: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class CheckpointFact:
     """A checkpoint.
 
@@ -80,7 +81,7 @@ class CheckpointFact:
         return tuple(t for t in self.tensors if t.role in roles)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class EndFact:
     """An input or output of a graph.
 
@@ -95,7 +96,7 @@ class EndFact:
     reason: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SignatureFact:
     """A signature: a function of the model with named inputs and outputs.
 
@@ -112,7 +113,7 @@ class SignatureFact:
     outputs: dict[str, TensorSpec]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class GraphFact:
     """A graph, or one meta graph of a SavedModel.
 
@@ -154,7 +155,7 @@ class GraphFact:
     assets: tuple[FileFact, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ListedCheckpoint:
     """A checkpoint that a state file lists, or that lies in a folder.
 
@@ -169,7 +170,7 @@ class ListedCheckpoint:
     exists: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class StateFact:
     """A state file.
 
@@ -184,7 +185,7 @@ class StateFact:
     unlisted: tuple[Path, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a file or folder is, and what is in it. ``str(report)`` is the text that ``coldframe inspect`` prints.
 

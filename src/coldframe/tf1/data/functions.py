@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.graph.values import FuncRef
+from coldframe.records import dataclass
 from coldframe.tf1.data.structure import (
     Structure,
     components,
@@ -27,7 +27,7 @@ from coldframe.tf1.framework.tensor import Operation, Tensor
 from coldframe.tf1.random_ops import get_seed
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Traced:
     """A function of the graph's library.
 

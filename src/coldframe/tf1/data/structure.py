@@ -16,6 +16,7 @@ from typing import Any
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.records import dataclass
 from coldframe.shapes import Shape, TensorSpec
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.convert import SparseTensor, convert_to_tensor
@@ -28,7 +29,7 @@ Structure = Any
 """A nested structure of leaves."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """What is known of a tensor in an element.
 

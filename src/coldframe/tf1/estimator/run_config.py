@@ -6,6 +6,8 @@ import dataclasses
 import os
 from typing import Any, Final
 
+from coldframe.records import dataclass
+
 _UNSET: Final = object()
 _POSITIVE: Final = (
     "save_summary_steps", "save_checkpoints_steps", "save_checkpoints_secs", "keep_checkpoint_max",
@@ -13,7 +15,7 @@ _POSITIVE: Final = (
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class RunConfig:
     """How an estimator runs.
 

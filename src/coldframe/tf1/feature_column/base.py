@@ -6,12 +6,12 @@ A dense column gives numbers, a categorical one sparse ids (and weights); some g
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.errors import near_names
+from coldframe.records import dataclass
 from coldframe.tf1.arithmetic_ops import equal, not_equal
 from coldframe.tf1.cast_ops import cast
 from coldframe.tf1.check_ops import assert_positive

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.records import dataclass
 from coldframe.tf1.arithmetic_ops import logical_or
 from coldframe.tf1.cast_ops import cast
 from coldframe.tf1.contrib.lookup.vocabularies import index_table_from_file, index_table_from_tensor

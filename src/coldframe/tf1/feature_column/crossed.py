@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from coldframe import dtypes
+from coldframe.records import dataclass
 from coldframe.tf1.cast_ops import cast
 from coldframe.tf1.feature_column.base import CategoricalColumn, Features
 from coldframe.tf1.feature_column.categorical import HashedCategoricalColumn

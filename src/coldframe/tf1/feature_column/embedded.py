@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from coldframe import dtypes
+from coldframe.records import dataclass
 from coldframe.tf1.feature_column.base import (
     CategoricalColumn,
     DenseColumn,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
+from coldframe.records import dataclass
 from coldframe.tf1.arithmetic_ops import bucketize, range
 from coldframe.tf1.cast_ops import cast
 from coldframe.tf1.feature_column.base import (

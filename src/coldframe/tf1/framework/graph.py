@@ -8,7 +8,6 @@ while a session has it open is seen by the session as it is.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from coldframe.errors import near_names
 from coldframe.graph import ir
 from coldframe.graph.convert import to_graph_def
 from coldframe.graph.names import parse_tensor
+from coldframe.records import dataclass
 from coldframe.tf1.framework.collection import Collections
 from coldframe.tf1.framework.device import merge_devices
 from coldframe.tf1.framework.missing import MissingName
@@ -417,7 +417,7 @@ class _Stack(threading.local):
                 raise AssertionError("as_default() blocks were left in another order than they were entered")
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class _Defaults:
     """What programs set for the whole process, as the default graph is the process's.
 

@@ -8,7 +8,6 @@ when it is first read or written, not before.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import glob as _glob
 import os
 import re
@@ -17,6 +16,7 @@ import stat as _stat
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Final, Self
 
+from coldframe.records import dataclass
 from coldframe.tf1 import errors
 from coldframe.tf1.platform.compat import as_bytes, as_str, as_str_any, path_to_str
 
@@ -174,7 +174,7 @@ class GFile:
                     file.close()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FileStatistics:
     """What `stat` tells.
 

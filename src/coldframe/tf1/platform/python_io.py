@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final, Self
 
 from coldframe.errors import ColdframeError
 from coldframe.formats.tf_record import RecordWriter, read_records
+from coldframe.records import dataclass
 from coldframe.tf1 import errors
 from coldframe.tf1.platform.compat import as_bytes
 from coldframe.tf1.platform.file_io import local_path
@@ -23,7 +23,7 @@ class TFRecordCompressionType:
     GZIP = 2
 
 
-@dataclasses.dataclass
+@dataclass
 class TFRecordOptions:
     """How a file of records is written; all but the first concern its compression, and are zlib's when None.
 

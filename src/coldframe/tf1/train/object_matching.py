@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 
 from coldframe.errors import near_names
 from coldframe.formats.object_graph import VARIABLE_VALUE, ObjectGraph
+from coldframe.records import dataclass
 from coldframe.tf1.train.table_saveables import TABLE
 from coldframe.tf1.train.tracking import Tracked
 from coldframe.tf1.variables import Variable
@@ -16,7 +16,7 @@ _LOG = logging.getLogger("coldframe")
 _SHOWN = 10
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Match:
     """Which objects a checkpoint has values for.
 

@@ -7,7 +7,6 @@ graph.
 from __future__ import annotations
 
 import collections
-import dataclasses
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from coldframe.checkpoint.reader import Checkpoint
 from coldframe.errors import near_names
 from coldframe.formats.object_graph import OBJECT_GRAPH_KEY
+from coldframe.records import dataclass
 from coldframe.tf1 import errors
 from coldframe.tf1.train.saver_plan import Restored
 
@@ -32,7 +32,7 @@ _OPTIMIZER: Final = re.compile(
 _NUMBERED: Final = re.compile(r"_\d+(?=/|$)")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RestoreReport:
     """What `Saver.restore(..., partial=True)` did.
 
@@ -60,7 +60,7 @@ class RestoreReport:
         return "\n".join(lines)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a checkpoint has of what is wanted: values by variable, and what is wrong with the rest."""
 

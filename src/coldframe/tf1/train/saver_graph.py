@@ -10,12 +10,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
 from coldframe.formats import messages
+from coldframe.records import dataclass
 from coldframe.tf1.dependencies import group, with_dependencies
 from coldframe.tf1.framework.build import raw_op
 from coldframe.tf1.framework.convert import constant
@@ -28,7 +28,7 @@ V1: Final = 1  # SaverDef.V1
 V2: Final = 2  # SaverDef.V2
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Options:
     """How the nodes are to be made.
 

@@ -11,7 +11,6 @@ listed as they are; they take part by being run.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,12 +18,13 @@ from coldframe.dtypes import DType
 from coldframe.formats.slices import Box, TensorSlice, parse_shape_and_slice
 from coldframe.ops import Op, table
 from coldframe.passes.variables import handle_name
+from coldframe.records import dataclass
 from coldframe.shapes import Shape
 from coldframe.tf1.framework.graph import Graph
 from coldframe.tf1.framework.tensor import Operation, Tensor
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """A part of a saved tensor: the shape of all of it, and the slice."""
 
@@ -36,7 +36,7 @@ class Part:
         return self.slice.resolve(self.shape)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A tensor that is saved.
 
@@ -57,7 +57,7 @@ class Saved:
     tensor: Tensor
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Restored:
     """A variable that is restored.
 
@@ -77,7 +77,7 @@ class Restored:
     reshape: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SavePlan:
     """What a save does: the tensors, over so many data files; None in place of it where only a run can tell."""
 
@@ -85,7 +85,7 @@ class SavePlan:
     shards: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class RestorePlan:
     """What a restore does.
 

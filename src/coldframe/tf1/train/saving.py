@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from coldframe.formats.bundle_writer import BundleWriter
 from coldframe.passes.variables import handle_name
+from coldframe.records import dataclass
 from coldframe.tf1 import errors
 from coldframe.tf1.framework.graph import Graph
 from coldframe.tf1.framework.keys import GraphKeys
@@ -19,7 +19,7 @@ from coldframe.tf1.train.saver_plan import RestorePlan, Saved, SavePlan
 from coldframe.tf1.variables import Variable
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a Saver saves, at one moment: values in the order of the plan's tensors, and places of random nodes."""
 

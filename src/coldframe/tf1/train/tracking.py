@@ -13,12 +13,12 @@ restoration takes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from coldframe.formats import messages
 from coldframe.formats.object_graph import VARIABLE_VALUE, attribute_key, escape, slot_key, variable_key
+from coldframe.records import dataclass
 from coldframe.tf1.framework.graph import Graph
 from coldframe.tf1.layers.base import Layer
 from coldframe.tf1.lookup import MutableHashTable
@@ -40,7 +40,7 @@ class Trackable:
         raise NotImplementedError
 
 
-@dataclasses.dataclass(slots=True)
+@dataclass(slots=True)
 class Tracked:
     """An object that a walk has found.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from coldframe import dtypes
+from coldframe.records import dataclass
 from coldframe.tf1.cond import constant_bool, smart_cond
 from coldframe.tf1.contrib.framework.arg_scope import add_arg_scope
 from coldframe.tf1.contrib.framework.variables import model_variable

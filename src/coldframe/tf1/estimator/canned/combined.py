@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from coldframe.records import dataclass
 from coldframe.tf1.dependencies import group
 from coldframe.tf1.estimator.canned.classes import class_head
 from coldframe.tf1.estimator.canned.dnn import dnn_logit_fn_builder, summarize
