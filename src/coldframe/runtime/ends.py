@@ -13,7 +13,7 @@ the inputs' shapes alone, such as the initial state of a recurrent network, is n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from coldframe import dtypes
@@ -54,24 +54,29 @@ class End:
 
 def inputs(graph: Graph) -> tuple[End, ...]:
     """Return the tensors that must, or may, be fed, in the graph's order."""
-    ops = table()
+    return _inputs(graph, _Ops(graph))
+
+
+def _inputs(graph: Graph, ops: _Ops) -> tuple[End, ...]:
     found = []
     for node in graph:
-        if _MACHINERY.match(node.name):
+        op = ops[node.op]
+        if op is None or not (op.placeholder or op.role == "default") or _MACHINERY.match(node.name):
             continue
-        op = _op(ops, node.op)
-        if op is not None and op.placeholder:
-            found.append(End(node.out(), "must be fed"))
-        elif op is not None and op.role == "default":
-            found.append(End(node.out(), "has a default"))
+        found.append(End(node.out(), "must be fed" if op.placeholder else "has a default"))
     return tuple(found)
 
 
 def with_defaults(graph: Graph) -> frozenset[str]:
     """Return the names of the tensors that may be fed, and have a value where they are not."""
-    ops = table()
-    nodes = ((node, _op(ops, node.op)) for node in graph)
-    return frozenset(str(node.out()) for node, op in nodes if op is not None and op.role == "default")
+    return frozenset(str(n.out()) for n in _defaults(graph, _Ops(graph)))
+
+
+def _defaults(graph: Graph, ops: _Ops) -> Iterator[Node]:
+    for node in graph:
+        op = ops[node.op]
+        if op is not None and op.role == "default":
+            yield node
 
 
 def guess_outputs(graph: Graph) -> tuple[End, ...]:
@@ -80,8 +85,8 @@ def guess_outputs(graph: Graph) -> tuple[End, ...]:
     Raises:
         GraphError: an input names no node of the graph.
     """
-    ops = table()
-    found = [n for n in graph if (op := _op(ops, n.op)) is not None and op.role == "result" and n.inputs]
+    ops = _Ops(graph)
+    found = [n for n in graph if (op := ops[n.op]) is not None and op.role == "result" and n.inputs]
     if found:  # the graph is the body of a function
         return tuple(End(n.inputs[0], "the function returns it") for n in sorted(found, key=_index))
     return _Guess(graph, ops).outputs()
@@ -96,8 +101,16 @@ def _op(ops: OpTable, name: str) -> Op | None:
     return ops[name] if name in ops else None  # noqa: SIM401 (a miss raises UnsupportedOpError, so `get` would)
 
 
+class _Ops(dict[str, Op | None]):
+    """The ops of a graph's nodes by name, None for what the table does not have. Nodes are many, and ops are few."""
+
+    def __init__(self, graph: Graph) -> None:
+        ops = table()
+        super().__init__((name, _op(ops, name)) for name in dict.fromkeys(n.op for n in graph))
+
+
 class _Guess:
-    def __init__(self, graph: Graph, ops: OpTable) -> None:
+    def __init__(self, graph: Graph, ops: _Ops) -> None:
         self._graph, self._ops = graph, ops
         self._readers: dict[str, list[str]] = {}
         for node in graph:
@@ -105,12 +118,13 @@ class _Guess:
                 self._readers.setdefault(ref.node, []).append(node.name)
         self._awaited = {c for node in graph for c in node.controls}
         self._is_trained = any(_GRADIENTS.match(n.name) for n in graph)
-        self._fed = {e.ref.node for e in inputs(graph)}
-        self._has_default = {r.partition(":")[0] for r in with_defaults(graph)}
+        self._inputs = [e.ref.node for e in _inputs(graph, ops)]
+        self._fed = set(self._inputs)
+        self._has_default = {n.name for n in _defaults(graph, ops)}
         self._aside = {n.name for n in graph if self._is_machinery(n)}
 
     def outputs(self) -> tuple[End, ...]:
-        sources = [e.ref.node for e in inputs(self._graph)][:_MAX_INPUTS]
+        sources = self._inputs[:_MAX_INPUTS]
         depends = self._dependence(sources, through_shapes=False)
         ends = self._all_ends(depends if sources else None)
         if not ends and sources:
@@ -190,7 +204,7 @@ class _Guess:
         return {n: frozenset(s) for n, s in reached.items() if s}
 
     def _looks(self, node: Node) -> bool:
-        op = _op(self._ops, node.op)
+        op = self._ops[node.op]
         return op is not None and op.role in _OF_SHAPES
 
     def _is_end(self, node: Node) -> bool:
@@ -199,7 +213,7 @@ class _Guess:
             return False
         if self._only_updates_read(node) or (node.name in self._awaited and not self._readers.get(node.name)):
             return False
-        op = _op(self._ops, node.op)
+        op = self._ops[node.op]
         if op is not None and (
             op.control == "switch" or (op.role == "identity" and any(r.node in self._fed for r in node.inputs))
         ):
@@ -216,7 +230,7 @@ class _Guess:
     def _is_machinery(self, node: Node) -> bool:
         if _MACHINERY.match(node.name):
             return True
-        op = _op(self._ops, node.op)
+        op = self._ops[node.op]
         if op is not None:
             return op.role in ("assign", "update")
         # An op without a body that takes a variable, and gives nothing or the variable back, changes it.
