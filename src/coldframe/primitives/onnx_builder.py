@@ -24,7 +24,7 @@ from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.formats import messages
 from coldframe.primitives.base import Unlowerable
-from coldframe.primitives.onnx_nodes import live, reads, set_attribute, tensor
+from coldframe.primitives.onnx_nodes import live, op_types, reads, set_attribute, tensor
 from coldframe.primitives.onnx_origins import Conditions, Origins
 from coldframe.primitives.onnx_weights import Weight
 from coldframe.records import dataclass
@@ -49,6 +49,9 @@ _WIDER: Final[Mapping[str, tuple[DType, ...]]] = {
     "bfloat16": (dtypes.float32, dtypes.float64),
     "float32": (dtypes.float64,),
 }
+
+# Of numbers of a narrow dtype they make numbers of it, also where they are computed in a wider one: nothing is rounded.
+_EXACT: Final = op_types("Relu Clip Max Min ReduceMax ReduceMin MaxPool Pad Abs Neg Sign Floor Ceil Round")
 
 
 @functools.lru_cache(maxsize=1)
@@ -259,7 +262,7 @@ class Builder:
         value = OnnxValue(self, wire(dtype), dims, name)
         self.inputs.append(value)
         self.facts[name] = value.dtype, dims
-        return self.cast(value, dtype)
+        return self.narrowed(value, dtype)
 
     def constant(self, array: Any, dtype: DType | None = None) -> OnnxValue:
         """Make a constant from an array or a scalar."""
@@ -359,7 +362,9 @@ class Builder:
         cast = [self.cast(i, work) for i in inputs]
         op_type = kernel.partition(".")[0]
         out = self.node(op_type, [*cast, *more], dtype=dtype or work, dims=dims, **attrs)
-        return out if dtype is not None else self.cast(out, own)
+        if dtype is not None:
+            return out
+        return self.narrowed(out, own) if own.is_float and op_type in _EXACT else self.cast(out, own)
 
     def cast(self, x: OnnxValue, dtype: DType) -> OnnxValue:
         """Convert as C does; the same conversion of one value is emitted once."""
@@ -375,6 +380,13 @@ class Builder:
         out = self._cast[key]
         keep = x.partial if dtype.is_integer else None
         return dataclasses.replace(out, partial=keep) if keep is not None else out
+
+    def narrowed(self, x: OnnxValue, dtype: DType) -> OnnxValue:
+        """Convert `x`, whose numbers `dtype` holds as they are: cast back, they are `x`."""
+        made = self.cast(x, dtype)
+        if made is not x:
+            self._cast[made.name, x.dtype] = x
+        return made
 
     def forget_casts(self) -> None:
         """Forget shared casts whose nodes may have been taken back."""

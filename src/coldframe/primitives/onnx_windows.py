@@ -209,7 +209,7 @@ class WindowsOnnx(GatherOnnx, LinearOnnx):
         outs: list[tuple[DType, Dims]] = [(work, dims)] + ([(dtypes.int64, dims)] if want_where else [])
         results = self.nodes_out(kernel, [x_work], outs, **attrs)
         out = results[0] if padding == "SAME" else self._covered(results[0], x, ksize, padding)
-        return self.cast(out, x.dtype), results[-1]
+        return (self.narrowed if kernel == "MaxPool" else self.cast)(out, x.dtype), results[-1]
 
     def _covered(self, out: OnnxValue, x: OnnxValue, ksize: Ints, padding: Padding) -> OnnxValue:
         """Let the run fail where an open size is smaller than its window: ONNX Runtime gives one cell, not none."""
