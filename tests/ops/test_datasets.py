@@ -97,6 +97,18 @@ CASES: dict[str, Make] = {
         D.range(3).filter(lambda n: n > 1), D.range(9).skip(2).take(20), D.zip((D.range(3), D.range(4))),
         D.range(3).concatenate(D.range(4)), D.range(5).shuffle(3).prefetch(1).cache(),
     )])),
+    "sizes of groups": lambda: D.from_tensors(tf.stack([X.cardinality(d) for source in (
+        D.range(5), D.range(5).repeat(), D.range(5).filter(lambda n: n > 2), D.range(0),
+    ) for d in (
+        *(source.window(n, by, every, drop) for n, by, every, drop in (
+            (2, 1, 1, True), (2, 2, 1, True), (2, 2, 1, False), (2, 3, 2, True), (7, 1, 1, True), (7, 1, 1, False),
+        )),
+        source.apply(X.group_by_window(lambda n: n % 2, lambda k, w: w.batch(4), 4)), source.map(lambda n: n),
+        source.interleave(D.from_tensors, 2), source.interleave(D.from_tensors, 2, num_parallel_calls=2),
+        source.apply(X.parallel_interleave(D.from_tensors, 2)), source.apply(X.map_and_batch(lambda n: n, 2)),
+        source.batch(2).apply(X.unbatch()), X.choose_from_datasets([source, D.range(2)], D.range(2)),
+        tf.data.Dataset.map(source, lambda n: n), tf.data.Dataset.map(source, lambda n: n, num_parallel_calls=2),
+    )])),
 }  # fmt: skip
 
 

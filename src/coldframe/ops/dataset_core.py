@@ -75,6 +75,11 @@ class Dataset:
     size: int = UNKNOWN
 
 
+def endless(source: Dataset) -> int:
+    """Return how many elements there are of what is as endless as its source, and otherwise of any length."""
+    return INFINITE if source.size == INFINITE else UNKNOWN
+
+
 class Steps(Iterator[Element]):
     """An iterator whose every element is made by a call of `step`, which raises StopIteration at the end."""
 

@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from coldframe.ops.dataset_core import INFINITE, UNKNOWN, Dataset, Element, Elements, Steps, Work, dataset_of, number
+from coldframe.ops.dataset_core import (
+    INFINITE,
+    UNKNOWN,
+    Dataset,
+    Element,
+    Elements,
+    Steps,
+    Work,
+    dataset_of,
+    endless,
+    number,
+)
 from coldframe.ops.datasets import HINTS, Function
 from coldframe.ops.state import State
 from coldframe.ops.table import Op, alias, op
@@ -173,10 +184,12 @@ def directed_interleave_dataset(
 
         return Steps(step)
 
-    return Dataset(start)
+    return Dataset(start, INFINITE if any(s.size == INFINITE for s in sources) else UNKNOWN)
 
 
-def _interleaved(source: Dataset, f: Function, others: list[Any], cycle: int, block: int) -> Dataset:
+def _interleaved(
+    source: Dataset, f: Function, others: list[Any], cycle: int, block: int, size: int = UNKNOWN
+) -> Dataset:
     def start(work: Work) -> Elements:
         outer = source.start(work)
         places: list[Elements | None] = [None] * cycle
@@ -215,7 +228,7 @@ def _interleaved(source: Dataset, f: Function, others: list[Any], cycle: int, bl
 
         return Steps(step)
 
-    return Dataset(start)
+    return Dataset(start, size)
 
 
 def _cycle(value: Any) -> int:
@@ -242,7 +255,17 @@ def parallel_interleave_dataset_v2(
 ) -> Any:  # fmt: skip
     """The same, in the same order; how many run at once, and how far ahead, are hints."""
     cycle, block = _cycle(cycle_length), number("block_length", block_length, 1)
-    return _interleaved(dataset_of(input_dataset), f, other_arguments, cycle, block)
+    source = dataset_of(input_dataset)
+    return _interleaved(source, f, other_arguments, cycle, block, endless(source))
+
+
+@op("ParallelInterleaveDataset", shape="-> []", stateful=True, ignores=HINTS)
+def parallel_interleave_dataset(
+    xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], cycle_length: Any, block_length: Any,
+    *hints: Any, f: Function,
+) -> Any:  # fmt: skip
+    """The same, as it was first: it never tells how many elements there are."""
+    return interleave_dataset.body(xp, state, input_dataset, other_arguments, cycle_length, block_length, f=f)
 
 
 # --- in groups ---
@@ -280,7 +303,7 @@ def window_dataset(
 
         return Steps(step)
 
-    return Dataset(start)
+    return Dataset(start, source.size if source.size < 0 else -(-max(source.size - (reach - 1) * drop, 0) // by))
 
 
 def _of(elements: list[Element]) -> Dataset:
@@ -336,15 +359,14 @@ def group_by_window_dataset(
 
         return Steps(step)
 
-    return Dataset(start)
+    return Dataset(start, endless(source))
 
 
 OTHERS: list[Op] = [
-    alias("ParallelInterleaveDataset", parallel_interleave_dataset_v2),
     alias("ParallelInterleaveDatasetV3", parallel_interleave_dataset_v2),
     alias("ParallelInterleaveDatasetV4", parallel_interleave_dataset_v2),
-    alias("LegacyParallelInterleaveDatasetV2", parallel_interleave_dataset_v2),
-    alias("ExperimentalParallelInterleaveDataset", parallel_interleave_dataset_v2),
+    alias("LegacyParallelInterleaveDatasetV2", parallel_interleave_dataset),
+    alias("ExperimentalParallelInterleaveDataset", parallel_interleave_dataset),
     alias("ExperimentalDirectedInterleaveDataset", directed_interleave_dataset),
     alias("ExperimentalGroupByWindowDataset", group_by_window_dataset),
 ]

@@ -24,6 +24,7 @@ from coldframe.ops.dataset_core import (
     Steps,
     Work,
     dataset_of,
+    endless,
     number,
     stacked,
     taken,
@@ -40,6 +41,7 @@ HINTS: Final = (
     "parallel_copy", "replicate_on_split", "is_files", "slack_period", "legacy_autotune", "buffer_size_min",
     "log_warning", "use_default_device", "use_fallback", "cardinality_options",
 )  # fmt: skip
+_MAPPING: Final = tuple(name for name in HINTS if name != "preserve_cardinality")
 _AUTOTUNE: Final = 2  # elements made ahead, where the program leaves it to us
 
 
@@ -164,20 +166,22 @@ def _mapped(source: Dataset, f: Function, others: list[Any], size: int) -> Datas
     return Dataset(start, size)
 
 
-@op("MapDataset", shape="-> []", stateful=True, ignores=HINTS)
-def map_dataset(xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], *, f: Function) -> Any:
-    """A function of each element."""
-    source = dataset_of(input_dataset)
-    return _mapped(source, f, other_arguments, source.size)
-
-
-@op("ParallelMapDataset", shape="-> []", stateful=True, ignores=HINTS)
-def parallel_map_dataset(
-    xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], num_parallel_calls: Any, *, f: Function
+@op("MapDataset", shape="-> []", stateful=True, ignores=_MAPPING)
+def map_dataset(
+    xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], *, f: Function, preserve_cardinality: bool
 ) -> Any:
     """A function of each element."""
     source = dataset_of(input_dataset)
-    return _mapped(source, f, other_arguments, source.size)
+    return _mapped(source, f, other_arguments, source.size if preserve_cardinality else UNKNOWN)
+
+
+@op("ParallelMapDataset", shape="-> []", stateful=True, ignores=_MAPPING)
+def parallel_map_dataset(
+    xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], num_parallel_calls: Any, *, f: Function,
+    preserve_cardinality: bool,
+) -> Any:  # fmt: skip
+    """A function of each element."""
+    return map_dataset.body(xp, state, input_dataset, other_arguments, f=f, preserve_cardinality=preserve_cardinality)
 
 
 @op("FlatMapDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -331,14 +335,14 @@ def parallel_batch_dataset(
     return _batched(dataset_of(input_dataset), number("batch_size", batch_size, 1), bool(drop_remainder), stacked)
 
 
-@op("MapAndBatchDataset", shape="-> []", stateful=True, ignores=HINTS)
+@op("MapAndBatchDataset", shape="-> []", stateful=True, ignores=_MAPPING)
 def map_and_batch_dataset(
     xp: Any, state: State, input_dataset: Any, other_arguments: list[Any], batch_size: Any, num_parallel_calls: Any,
-    drop_remainder: Any, *, f: Function,
+    drop_remainder: Any, *, f: Function, preserve_cardinality: bool,
 ) -> Any:  # fmt: skip
     """A function of each element, stacked, so many at a time."""
     source = dataset_of(input_dataset)
-    each = _mapped(source, f, other_arguments, source.size)
+    each = _mapped(source, f, other_arguments, source.size if preserve_cardinality else UNKNOWN)
     return _batched(each, number("batch_size", batch_size, 1), bool(drop_remainder), stacked)
 
 
@@ -402,7 +406,7 @@ def unbatch_dataset(xp: Any, state: State, input_dataset: Any) -> Any:
 
         return Steps(step)
 
-    return Dataset(start)
+    return Dataset(start, endless(source))
 
 
 # --- looking ahead ---
