@@ -74,3 +74,17 @@ def test_lists_of_two_lengths_are_not_added(engine: str, lengths: tuple[int, int
     ours = Session(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where="in memory"), engine)
     with pytest.raises(ExecutionError, match="lists to add up differ in dtype or length"):
         ours.run(out)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "xla", "reference"])
+def test_lists_of_complex_constants(engine: str) -> None:
+    def build() -> Any:
+        made = RAW.TensorListFromTensor(tensor=tf.constant([1 + 2j, 3 - 4j]), element_shape=np.zeros(0, np.int32))
+        other = RAW.TensorListSetItem(input_handle=made, index=0, item=tf.constant(5 + 6j))
+        return [
+            RAW.TensorListStack(input_handle=other, element_shape=np.zeros(0, np.int32), element_dtype=tf.complex128)
+        ]
+
+    c = case(build, {})
+    session = Session(c.graph, engine)
+    same(session.run(c.fetches, {}), c.answers[0])

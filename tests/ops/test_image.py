@@ -4,8 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from coldframe.errors import ExecutionError
+from coldframe.formats import messages
+from coldframe.runtime.session import Session
 from op_harness import NUMPY, Row, bound, check, each, rows, sample
 
 IMAGES = ("uint8", "int8", "int16", "uint16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
@@ -140,3 +143,19 @@ def test_messages() -> None:
     call, flat = bound(Row("RGBToHSV", [sample("float32", 4, 2)]))
     with pytest.raises(ExecutionError, match="not one of colours: expected 3, found 2"):
         call.run(NUMPY, flat)
+
+
+@pytest.mark.parametrize("op", ["CropAndResize", "ResizeBilinear", "ResizeArea"])
+def test_images_of_a_size_that_a_file_only_claims_are_refused(op: str) -> None:
+    huge = np.array([2065374891, 1145309325], np.int32)
+    with tf.Graph().as_default() as graph:
+        images = np.ones((1, 1, 1, 1), np.float32)
+        if op == "CropAndResize":
+            tf.raw_ops.CropAndResize(
+                image=images, boxes=np.ones((2, 4), np.float32), box_ind=[0, 0], crop_size=huge, name="x"
+            )
+        else:
+            getattr(tf.raw_ops, op)(images=images, size=huge, name="x")
+    session = Session(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where="in memory"))
+    with pytest.raises(ExecutionError, match=r"an image of too many pixels.*found \[2065374891, 1145309325\]"):
+        session.run("x:0")

@@ -261,6 +261,11 @@ def test_gamma(dtype: str) -> None:
     check(build, runs=2, rtol={"float16": 1e-3, "float32": 1e-6, "float64": 1e-12}[dtype])
 
 
+def test_gamma_of_shapes_that_are_none() -> None:
+    alpha = np.array([0, 1e-40, 0.5, -1, np.nan, np.inf, -np.inf, -0.0, -0.3], np.float32)
+    check(lambda: tf.raw_ops.RandomGamma(shape=[3], alpha=alpha, seed=4, seed2=5), rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64", "float16"])
 def test_poisson(dtype: str) -> None:
     rate = np.array([0.0, 0.3, 4.0, 9.9, 10.0, 35.5, 900.0], np.float32)

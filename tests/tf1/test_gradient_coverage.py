@@ -14,8 +14,11 @@ from coldframe.ops import table
 from coldframe.ops.table import Op
 from gradient_rows import ALL, OLD
 
-# Ops that TensorFlow registers a rule for, which raises, or which runs the program's Python backwards.
-_NEVER = {"SparseDenseCwiseAdd", "SparseSparseMaximum", "SparseSparseMinimum", "EagerPyFunc"}
+# Ops that TensorFlow registers a rule for, which raises, or runs the program's Python backwards, or is not here.
+_NEVER = {
+    "SparseDenseCwiseAdd", "SparseSparseMaximum", "SparseSparseMinimum", "EagerPyFunc",
+    "StatelessParameterizedTruncatedNormal",
+}  # fmt: skip
 # Ops that call functions: their rules build functions, so they live with the graph API.
 _FUNCTIONAL = {"If", "StatelessIf", "Case", "StatelessCase", "While", "StatelessWhile"}
 # Ops through which no gradient flows and of which TensorFlow says nothing, or says so by a rule that gives none.

@@ -24,6 +24,7 @@ from coldframe.records import dataclass
 Array = npt.NDArray[Any]
 _F32 = np.float32
 _GRID = ("align_corners", "half_pixel_centers")
+_MAX_PIXELS = 1 << 32  # more would be a file that claims them
 
 
 def check_resize(xp: Any, images: Any, size: Any, align_corners: bool, half_pixel_centers: bool) -> None:
@@ -43,6 +44,8 @@ def sizes(size: Array) -> tuple[int, int]:
     height, width = (int(v) for v in size)
     if height <= 0 or width <= 0:
         raise refuse("`size` is not positive", found=[height, width])
+    if height * width > _MAX_PIXELS:
+        raise refuse("an image of too many pixels", expected=f"at most {_MAX_PIXELS}", found=[height, width])
     return height, width
 
 

@@ -147,7 +147,7 @@ def box_muller(words: Array, wide: bool) -> Array:
         angle = 2 * math.pi * unit[:, 1]
         return np.stack([np.sin(angle) * radius, np.cos(angle) * radius], axis=1)
     unit = fractions(words, dtypes.float32).reshape(-1, 2)
-    radius = np.sqrt(np.float32(-2) * _logf(np.maximum(unit[:, 0], np.float32(1e-7))))
+    radius = np.sqrt(np.float32(-2) * logf(np.maximum(unit[:, 0], np.float32(1e-7))))
     sine, cosine = _sincosf((2 * math.pi * unit[:, 1].astype(np.float64)).astype(np.float32))
     return np.stack([sine * radius, cosine * radius], axis=1).reshape(-1, 4)
 
@@ -179,15 +179,15 @@ _COS_POLY: Final = _hex("-0x1.ffffffd0c621cp-2 0x1.55553e1068f19p-5 -0x1.6c087e8
 _SIN_POLY: Final = _hex("-0x1.555545995a603p-3 0x1.1107605230bc4p-7 -0x1.994eb3774cf24p-13")
 
 
-def _logf(x: Array) -> Array:
+def logf(x: Array) -> Array:
     """Return the logarithm of positive normal floats: x = 2^k z, log x = k log 2 + log c + log(z / c)."""
     top = x.view(np.int32) - np.int32(0x3F330000)
     row = _LOG_TABLE[(top >> 19) & 15]
     z = (x.view(np.int32) - (top & np.int32(-0x800000))).view(np.float32).astype(np.float64)
-    r = z * row[:, 0] - 1
+    r = z * row[..., 0] - 1
     r2 = r * r
     y = _LOG_POLY[0] * r2 + (_LOG_POLY[1] * r + _LOG_POLY[2])
-    out: Array = (y * r2 + (row[:, 1] + (top >> 23) * math.log(2) + r)).astype(np.float32)
+    out: Array = (y * r2 + (row[..., 1] + (top >> 23) * math.log(2) + r)).astype(np.float32)
     return out
 
 

@@ -75,11 +75,11 @@ def gamma(stream: Stream, alpha: Array, samples: int) -> Array:
     d = flat + np.where(less, 2 / 3, -1 / 3)
     with np.errstate(all="ignore"):
         c = 1 / 3 / np.sqrt(d)
-    open_ = np.flatnonzero(flat != 1)
+    open_ = np.flatnonzero((d > 0) & (flat != 1) & np.isfinite(flat))
     ones = np.flatnonzero(flat == 1)
     out[ones] = -np.log1p(-uniform.take(ones))
-    if not np.all(flat[open_] > 0):
-        raise refuse("the shape of a gamma distribution", expected="more than 0", found=flat[~(flat > 0)][0])
+    out[~(d > 0)] = math.nan  # no distribution has such a shape; TensorFlow's kernel goes on as well
+    out[flat == math.inf] = math.inf
     while len(open_):
         x = normal.take(open_)
         v = 1 + c[open_] * x
@@ -91,7 +91,8 @@ def gamma(stream: Stream, alpha: Array, samples: int) -> Array:
         done = at[good]
         out[done] = d[done] * v[good]
         low = done[less[done]]
-        out[low] *= uniform.take(low) ** (1 / flat[low])
+        with np.errstate(divide="ignore", over="ignore"):
+            out[low] *= uniform.take(low) ** (1 / flat[low])
         open_ = np.setdiff1d(open_, done, assume_unique=True)
     return out.reshape(alpha.size, samples).T
 

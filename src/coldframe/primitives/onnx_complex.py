@@ -224,5 +224,7 @@ class ComplexOnnx(WindowsOnnx):
 
     def _packed(self, v: OnnxValue) -> OnnxValue:
         if not isinstance(v, ComplexValue):
-            return v
+            if v.const is None or v.dtype not in _PART:
+                return v
+            return self.constant(np.stack([v.const.real, v.const.imag], -1))  # of a list that was made of a constant
         return super().stack([v.re, v.im], v.ndim)  # type: ignore[no-any-return]
