@@ -229,7 +229,7 @@ class ElementwiseOnnx(SizesOnnx):
             p = p * t + c
         tail = t * self.exp(p - z * z)
         # 2 - tail where x < 0, else tail: to choose between them costs three times as much
-        return self.abs(self.maximum(self.sign(x) * -2.0, 0.0) - tail)
+        return self.abs(self.cast(self.less(x, 0.0), x.dtype) * 2.0 - tail)
 
     @folds
     def isfinite(self, x: OnnxValue) -> Any:
