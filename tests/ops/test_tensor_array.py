@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 from coldframe.errors import ExecutionError
+from coldframe.formats import messages
+from coldframe.graph.convert import from_graph_def
 from coldframe.runtime.session import Session
 from graph_oracle import OldGraph, check
 
@@ -185,6 +187,33 @@ def _after_narrowing(h: Any, f: Any) -> Any:
 @pytest.mark.parametrize("message", REFUSALS)
 def test_refusals(message: str) -> None:
     check(lambda: REFUSALS[message](*new(4)), refused=message)
+
+
+def _of_two_arrays(awaited: bool) -> Any:
+    """Arrays closed by nodes that come before all others and need their handles alone."""
+    with tf.Graph().as_default() as graph:
+        first, flow = new(2, shape=[1], clear_after_read=False)
+        second, later = new(2, shape=[1], clear_after_read=False)
+        closed = [r.TensorArrayCloseV3(handle=second), r.TensorArrayCloseV3(handle=first)]
+        whole = gather(first, write(first, 1, [2.0], write(first, 0, [1.0], flow)), [0, 1])
+        with tf.control_dependencies(closed[1:] if awaited else []):
+            other = read(second, 0, write(second, 0, [5.0], later))
+        tf.identity(whole * 2.0, "whole")
+        tf.identity(other, "other")
+    return graph, [c.name for c in closed]
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize("engine", ["reference", "auto", "onnxruntime"])
+def test_closing_comes_last(engine: str, awaited: bool) -> None:
+    """As in TensorFlow, where it usually does; no edge of the graph says so."""
+    graph, closed = _of_two_arrays(awaited)
+    made = from_graph_def(messages.parse("GraphDef", graph.as_graph_def().SerializeToString(), where=""))
+    session = Session(made, engine)
+    for _ in range(2):
+        whole, other, *_rest = session.run(["whole:0", "other:0", *closed])
+        np.testing.assert_array_equal(whole, [[2.0], [4.0]])
+        np.testing.assert_array_equal(other, [5.0])
 
 
 def test_a_new_array_for_each_iteration_of_a_loop() -> None:

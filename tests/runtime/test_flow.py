@@ -109,7 +109,10 @@ def test_variables_change_inside_functions() -> None:
         same(session.run(c.fetches, feed), want)
 
 
-def test_endless_recursion_is_refused() -> None:
+@pytest.mark.parametrize(("below", "message"), [(0, "calls itself too often"), (500, "Python's stack is full")])
+def test_endless_recursion_is_refused(below: int, message: str) -> None:
+    """Also where the caller stands on a stack of many frames itself."""
+
     def build() -> Any:
         @tf.function
         def leaf(x: Any) -> Any:
@@ -124,8 +127,15 @@ def test_endless_recursion_is_refused() -> None:
                 if key in ("then_branch", "else_branch"):
                     inner.attrs[key] = type(value)(f, value.attrs)
     session = Session(c.graph)
-    with pytest.raises(cf.ColdframeError):
-        session.run(c.fetches, {"x:0": 1.0})
+
+    def on_top_of(frames: int) -> None:
+        if frames:
+            on_top_of(frames - 1)
+        else:
+            session.run(c.fetches, {"x:0": 1.0})
+
+    with pytest.raises(cf.ColdframeError, match=message):
+        on_top_of(below)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -32,6 +32,7 @@ _PINNED: Final = 64  # elements; larger inputs are not compiled in
 _FREE: Final = ("identity", "read", "assign", "noop")  # roles of nodes that move values at most
 _LARGE: Final = 100_000  # elements of a variable; to write all of a larger one is worth an island, too
 _KEPT: Final = 1 << 24  # bytes that a step's constant results may take in memory
+_CLOSES: Final = ("array_close", "stack_close")  # roles of nodes that nothing may follow which they do not precede
 _WORTH: Final = 10  # nodes; a smaller island without dense work starts and runs faster on numpy
 
 
@@ -169,6 +170,8 @@ class PlanBuilder:
                 before = len(self._pending), len(self._host)
                 self._host_round()
                 self._island_round()
+                if (len(self._pending), len(self._host)) == before:
+                    self._close()
                 assert (len(self._pending), len(self._host)) != before, "every round runs or refuses something"
         results = [_fetched(self._env[r], r, self._state) for r in self._task.fetches]
         made = {r for s in self._steps for r in s.outputs}
@@ -202,9 +205,8 @@ class PlanBuilder:
     def _host_round(self) -> None:
         # What may wait for another thread comes last: the same run may have something to hand to that thread.
         for bound in sorted(self._left.values(), key=lambda b: b.call.op.role == "waits"):
-            if bound.name in self._host and self._ready(bound.node.inputs, bound.node.controls, set()):
-                self._require_handles(bound)
-                self._do(HostStep(bound, self._host[bound.name], bound.outputs()), [bound])
+            if bound.name in self._host and bound.call.op.role not in _CLOSES and self._runs_now(bound):
+                self._do(self._host_step(bound), [bound])
         for region in list(self._regions):
             if self._ready(region.sources, region.controls, set()):
                 from coldframe.runtime.frames import RegionPlan  # here, since most graphs have no such regions
@@ -213,6 +215,23 @@ class PlanBuilder:
                 outputs = tuple(r for b in region.members for r in b.outputs() if self._needed(r, names))
                 self._do(RegionStep(RegionPlan(region), outputs), region.members)
                 self._regions.remove(region)
+
+    def _close(self) -> None:
+        """Close one array or stack, now that nothing else can run: what is left waits for one being closed.
+
+        A graph need not say that closing comes last; TensorFlow's executor comes to it late.
+        """
+        ready = [b for b in self._left.values() if b.call.op.role in _CLOSES and self._runs_now(b)]
+        awaited = {c for b in self._left.values() for c in b.node.controls}
+        for bound in sorted(ready, key=lambda b: b.name not in awaited)[:1]:
+            self._do(self._host_step(bound), [bound])
+
+    def _runs_now(self, bound: BoundNode) -> bool:
+        return self._ready(bound.node.inputs, bound.node.controls, set())
+
+    def _host_step(self, bound: BoundNode) -> HostStep:
+        self._require_handles(bound)
+        return HostStep(bound, self._host[bound.name], bound.outputs())
 
     def _require_handles(self, bound: BoundNode) -> None:
         """Refuse arrays where an op takes resources, as where variables were made constants but not what reads them.

@@ -369,6 +369,11 @@ class FunctionCall:
         try:
             feeds = {TensorRef(n): t for n, t in zip(self.args, tensors, strict=True)}
             return self.program.run(self.returns, self.targets, feeds, state)
+        except RecursionError:
+            raise ExecutionError(
+                f"function `{self.name}` is called so deep that Python's stack is full",
+                hint="sys.setrecursionlimit makes room; a function that calls itself without end is refused then",
+            ) from None
         finally:
             state.depth -= 1
 
