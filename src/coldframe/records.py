@@ -108,9 +108,10 @@ def _comparison(cls: type, hashed: bool, unhashable: bool) -> dict[str, Any]:
 
 def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     """Return a function of an object that gives a tuple of attributes."""
-    if len(names) > 1:
-        return operator.attrgetter(*names)
-    return lambda self: tuple(getattr(self, name) for name in names)
+    if not names:
+        return lambda self: ()
+    get = operator.attrgetter(*names)
+    return get if len(names) > 1 else lambda self: (get(self),)
 
 
 def _frozen(cls: Any) -> dict[str, Any]:
