@@ -184,6 +184,21 @@ def test_one_inside_itself_is_written() -> None:
     assert repr(knot) == "Knot(inside=[...])"
 
 
+@pytest.mark.parametrize("make", [_point, _derived, _single, _empty], ids=lambda make: str(make.__name__))
+def test_its_arguments_are_told_before_the_first_object(make: Callable[..., Any]) -> None:
+    want = inspect.signature(make(dataclasses.dataclass))
+    kind = make(records.dataclass)
+    assert list(inspect.signature(kind).parameters) == list(want.parameters)
+
+    class Called(kind):  # type: ignore[misc]
+        def __init__(self, other: int) -> None: ...
+
+        def __call__(self, more: int) -> None: ...
+
+    assert list(inspect.signature(Called).parameters) == ["other"]
+    assert list(inspect.signature(Called(1)).parameters) == ["more"]
+
+
 def test_each_object_has_a_new_default() -> None:
     assert Knot().inside is not Knot().inside
 

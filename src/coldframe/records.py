@@ -2,15 +2,17 @@
 
 Until its first result coldframe makes some hundred dataclasses, and for each `dataclasses` compiles six functions
 (Python 3.11): 0.5 ms a class, a tenth of the time from a process's start to its first result. `dataclass` here takes
-those arguments that this package uses and gives the same class; but it compiles ``__init__`` alone, and the others are
-functions that all classes share. Fields, ``__slots__`` and ``__match_args__`` are made by `dataclasses` itself, so
-`dataclasses.replace`, `fields` and `asdict` know these classes. Type checkers see `dataclasses.dataclass`.
+those arguments that this package uses and gives the same class; but it compiles ``__init__`` alone, when the first object
+is made, and the others are functions that all classes share. Fields, ``__slots__`` and ``__match_args__`` are made by
+`dataclasses` itself, so `dataclasses.replace`, `fields` and `asdict` know these classes. Type checkers see
+`dataclasses.dataclass`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import operator
 import reprlib
 from collections.abc import Callable
@@ -28,7 +30,11 @@ else:
         cls = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
         own = cls.__dict__
         hashed = "__hash__" in own and not (own["__hash__"] is None and "__eq__" in own)
-        methods: dict[str, Any] = {"__init__": _init(cls, frozen), "__repr__": _repr}
+        methods: dict[str, Any] = {
+            "__init__": _late_init(cls, frozen),
+            "__signature__": _Signature(),
+            "__repr__": _repr,
+        }
         if eq:
             methods |= _comparison(cls, frozen and not hashed, not frozen and not hashed)
         if frozen:
@@ -42,6 +48,32 @@ else:
 
 
 _NONE: Final = object()  # stands for an argument that was not given, where a new value is made for each
+
+
+def _late_init(cls: Any, frozen: bool) -> Callable[..., None]:
+    """Return an ``__init__`` that is compiled when the first object is made: of many classes none ever is."""
+
+    def compiled() -> Callable[..., None]:
+        cls.__init__ = _init(cls, frozen)
+        made: Callable[..., None] = cls.__init__
+        return made
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        compiled()(self, *args, **kwargs)
+
+    __init__.compiled = compiled  # type: ignore[attr-defined]
+    return __init__
+
+
+class _Signature:
+    """Tells `inspect.signature` what a class takes, be its ``__init__`` compiled or not yet."""
+
+    def __get__(self, instance: Any, owner: Any) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__ is the class's, not its objects'")
+        init = owner.__init__
+        init = getattr(init, "compiled", lambda: init)()
+        return inspect.Signature(list(inspect.signature(init).parameters.values())[1:])
 
 
 def _init(cls: type, frozen: bool) -> Callable[..., None]:
