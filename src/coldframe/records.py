@@ -2,9 +2,9 @@
 
 Until its first result coldframe makes some hundred dataclasses, and for each `dataclasses` compiles six functions
 (Python 3.11): 0.5 ms a class, a tenth of the time from a process's start to its first result. `dataclass` here takes
-those arguments that this package uses and gives the same class; but it compiles ``__init__`` alone, when the first object
-is made, and the others are functions that all classes share. Fields, ``__slots__`` and ``__match_args__`` are made by
-`dataclasses` itself, so `dataclasses.replace`, `fields` and `asdict` know these classes. Type checkers see
+those arguments that this package uses and gives the same class; but it compiles ``__init__`` alone, when an object is
+first made, and the others are functions that all classes share. Fields, ``__slots__`` and ``__match_args__`` are made
+by `dataclasses` itself, so `dataclasses.replace`, `fields` and `asdict` know these classes. Type checkers see
 `dataclasses.dataclass`.
 """
 
