@@ -6,17 +6,29 @@ Where TensorFlow would keep them in files, they are kept in memory all the same.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from coldframe import dtypes
 from coldframe.formats.tf_record import read_records
-from coldframe.ops.dataset_core import Dataset, Element, Elements, Steps, Work, dataset_of
-from coldframe.ops.datasets import HINTS
+from coldframe.ops.dataset_core import (
+    HINTS,
+    Dataset,
+    Element,
+    Elements,
+    Saved,
+    Work,
+    dataset_of,
+    loaded_inner,
+    with_inner,
+    within,
+)
 from coldframe.ops.record_files import fixed_length, lines
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
@@ -28,25 +40,57 @@ def of_files(filenames: Any, read: Callable[[str], Iterator[bytes]]) -> Dataset:
     """Return the records of one file after the other; one that cannot be read on is left behind."""
     paths = np.ravel(filenames).tolist()
 
-    def start(work: Work) -> Elements:
-        left = iter(paths)
-        now: list[Iterator[bytes]] = []
+    return Dataset(lambda work: _Records([functools.partial(_opened, work, p, read) for p in paths]))
 
-        def step() -> Element:
-            while True:
-                if not now:
-                    now.append(read(work.state.readable(next(left))))
-                try:
-                    return (np.array(next(now[0]), object),)
-                except StopIteration:
-                    now.clear()
-                except BaseException:
-                    now.clear()
-                    raise
 
-        return Steps(step)
+def _opened(work: Work, path: Any, read: Callable[[str], Iterator[bytes]]) -> Iterator[bytes]:
+    return read(work.state.readable(path))
 
-    return Dataset(start)
+
+class _Records(Elements):
+    """The records of one file after the other; `file` counts those that were opened, `record` what the last gave."""
+
+    parts: ClassVar = {"file": int, "record": int, "open": bool}
+
+    def __init__(self, begin: list[Callable[[], Iterator[bytes]]]) -> None:
+        self._begin = begin
+        self.file = self.record = 0
+        self._now: Iterator[bytes] | None = None
+
+    def __next__(self) -> Element:
+        while True:
+            if self._now is None:
+                self._open()
+            try:
+                element = (np.array(next(self._now or iter(())), object),)
+            except StopIteration:
+                self._now = None
+            except BaseException:
+                self._now = None
+                raise
+            else:
+                self.record += 1
+                return element
+
+    def _open(self) -> None:
+        if self.file >= len(self._begin):
+            raise StopIteration
+        self.file, self.record = self.file + 1, 0
+        self._now = self._begin[self.file - 1]()
+
+    @property
+    def open(self) -> bool:
+        """Whether a file is being read."""
+        return self._now is not None
+
+    def load(self, saved: Any) -> None:
+        parts = self.opened(saved)
+        self.file = within(parts["file"], 0, len(self._begin))
+        if parts["open"]:
+            self.file = within(self.file, 1, len(self._begin)) - 1
+            self._open()
+            skipped = sum(1 for _ in itertools.islice(self._now or (), parts["record"]))
+            self.record = within(parts["record"], 0, skipped)
 
 
 def text(value: Any) -> str:
@@ -127,26 +171,55 @@ def cache_dataset(xp: Any, state: State, input_dataset: Any, filename: Any) -> A
 
 
 def _cached(source: Dataset, cache: _Cache) -> Dataset:
-    def start(work: Work) -> Elements:
+    return Dataset(lambda work: _Remembered(source, work, cache), source.size)
+
+
+class _Remembered(Elements):
+    """The elements of the cache, where there are any when this begins; otherwise it fills it.
+
+    `made` are the elements that are or go into the cache, `at` how many of the cache's were given, -1 where this fills
+    it.
+    """
+
+    parts: ClassVar = {"made": list, "at": int}
+
+    def __init__(self, source: Dataset, work: Work, cache: _Cache) -> None:
+        self._source, self._work, self._cache = source, work, cache
+        self.made: list[Element] = []
+        self.at = -1
+        self._inner: Elements | None = None
         if cache.elements is not None:
-            return iter(cache.elements)
-        inner = source.start(work)
-        made: list[Element] = []
+            self.made, self.at = cache.elements, 0
+        else:
+            self._inner = source.start(work)
 
-        def step() -> Element:
-            try:
-                element = next(inner)
-            except StopIteration:
-                with cache.lock:
-                    if cache.elements is None:
-                        cache.elements = made
-                raise
-            made.append(element)
-            return element
+    def __next__(self) -> Element:
+        if self._inner is None:
+            if self.at >= len(self.made):
+                raise StopIteration
+            self.at += 1
+            return self.made[self.at - 1]
+        try:
+            element = next(self._inner)
+        except StopIteration:
+            with self._cache.lock:
+                if self._cache.elements is None:
+                    self._cache.elements = self.made
+            raise
+        self.made.append(element)
+        return element
 
-        return Steps(step)
+    def save(self) -> Saved:
+        return with_inner(super().save(), self._inner)
 
-    return Dataset(start, source.size)
+    def load(self, saved: Any) -> None:
+        super().load(saved)
+        self._inner = loaded_inner(saved, lambda: self._source.start(self._work))
+        if self._inner is None:
+            self.at = within(self.at, 0, len(self.made))
+            with self._cache.lock:
+                if self._cache.elements is None:
+                    self._cache.elements = self.made
 
 
 class CacheHandle(Handle):

@@ -1,4 +1,4 @@
-"""Datasets of what several elements make together: windows, other batches, groups by key; of CSV files; and of samples.
+"""Datasets of some of the elements, of other batches, of CSV files.
 
 What only tells TensorFlow's runtime how to work (thread pools, checks of its rewriting) hands elements on. See
 `dataset_core`.
@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from coldframe.dtypes import DType, variant
 from coldframe.ops import decode, serialized
 from coldframe.ops.dataset_core import (
+    HINTS,
     Dataset,
+    Each,
     Element,
     Elements,
-    Steps,
+    Words,
     Work,
     dataset_of,
+    given,
     number,
-    stacked,
-    taken,
 )  # fmt: skip
 from coldframe.ops.dataset_files import of_files, text
-from coldframe.ops.datasets import HINTS, Function
+from coldframe.ops.datasets import Batches
 from coldframe.ops.lookup import initialize, table_of
-from coldframe.ops.queue_core import single_words
 from coldframe.ops.record_files import lines
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import Op, alias, op
@@ -42,21 +42,36 @@ def unique_dataset(xp: Any, state: State, input_dataset: Any) -> Any:
     """Each element of one component once, where it comes first."""
     source = dataset_of(input_dataset)
 
-    def start(work: Work) -> Elements:
-        inner, seen = source.start(work), set[Any]()
+    return Dataset(lambda work: _Unique(source.start(work)))
 
-        def step() -> Element:
-            while True:
-                element = next(inner)
-                [only] = element
-                key = (np.shape(only), tuple(np.ravel(only).tolist()))
-                if key not in seen:
-                    seen.add(key)
-                    return element
 
-        return Steps(step)
+class _Unique(Elements):
+    """Each element of one component once; those that were there are held."""
 
-    return Dataset(start)
+    parts: ClassVar = {"source": Elements, "held": list}
+
+    def __init__(self, source: Elements) -> None:
+        self.source = source
+        self.held: list[Element] = []
+        self._seen: set[Any] = set()
+
+    def __next__(self) -> Element:
+        while True:
+            element = tuple(next(self.source))
+            key = _key(element)
+            if key not in self._seen:
+                self._seen.add(key)
+                self.held.append(element)
+                return element
+
+    def load(self, saved: Any) -> None:
+        super().load(saved)
+        self._seen = {_key(e) for e in self.held}
+
+
+def _key(element: Element) -> Any:
+    [only] = element
+    return np.shape(only), tuple(np.ravel(only).tolist())
 
 
 @op("SamplingDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -64,54 +79,25 @@ def sampling_dataset(xp: Any, state: State, input_dataset: Any, rate: Any, seed:
     """Each element with a probability."""
     source, chance, seeds = dataset_of(input_dataset), float(rate), (int(seed), int(seed2))
 
-    def start(work: Work) -> Elements:
-        inner, words = source.start(work), single_words(*seeds)
+    return Dataset(lambda work: _Sample(source.start(work), chance, Words(*seeds)))
 
-        def step() -> Element:
-            while True:
-                element = next(inner)
-                if (next(words) & 0x7FFFFF) / 2.0**23 < chance:
-                    return element
 
-        return Steps(step)
+class _Sample(Elements):
+    """Each element with a probability."""
 
-    return Dataset(start)
+    parts: ClassVar = {"source": Elements, "words": Words}
+
+    def __init__(self, source: Elements, chance: float, words: Words) -> None:
+        self.source, self._chance, self.words = source, chance, words
+
+    def __next__(self) -> Element:
+        while True:
+            element = next(self.source)
+            if (next(self.words) & 0x7FFFFF) / 2.0**23 < self._chance:
+                return element
 
 
 # --- windows and batches ---
-@op("SlidingWindowDataset", shape="-> []", stateful=True, ignores=HINTS)
-def sliding_window_dataset(
-    xp: Any, state: State, input_dataset: Any, window_size: Any, window_shift: Any, window_stride: Any,
-    *, drop_remainder: bool,
-) -> Any:  # fmt: skip
-    """Batches of `window_size` elements, each `window_stride` behind the other, that begin every `window_shift`."""
-    source = dataset_of(input_dataset)
-    size, shift = number("window_size", window_size, 1), number("window_shift", window_shift, 1)
-    stride = number("window_stride", window_stride, 1)
-    if not drop_remainder:
-        raise refuse("`drop_remainder`", expected="True", found=False)
-
-    def start(work: Work) -> Elements:
-        inner, held, skip = source.start(work), list[Element](), 0
-
-        def step() -> Element:
-            nonlocal skip
-            while skip:
-                next(inner)
-                skip -= 1
-            held.extend(taken(inner, (size - 1) * stride + 1 - len(held)))
-            if len(held) <= (size - 1) * stride:
-                raise StopIteration
-            window = stacked(held[::stride][:size])
-            skip = max(shift - len(held), 0)
-            del held[:shift]
-            return window
-
-        return Steps(step)
-
-    return Dataset(start)
-
-
 def _rows(element: Element) -> int:
     sizes = {np.shape(c)[:1] for c in element}
     if len(sizes) != 1 or () in sizes:
@@ -127,31 +113,46 @@ def rebatch_dataset_v2(xp: Any, state: State, input_dataset: Any, batch_sizes: A
     if np.ndim(batch_sizes) > 1 or not sizes or min(sizes) < 0 or not any(sizes):
         raise refuse("`batch_sizes`", expected="numbers of rows", found=np.asarray(batch_sizes).tolist())
 
-    def start(work: Work) -> Elements:
-        inner, order = source.start(work), itertools.cycle(sizes)
-        parts: list[tuple[Any, ...]] = []
+    return Dataset(lambda work: _Rebatched(source.start(work), sizes, drop))
 
-        def rows() -> int:
-            return sum(_rows(p) for p in parts)
 
-        def step() -> Element:
-            size = next(order)
-            while rows() < size:
-                try:
-                    parts.append(tuple(next(inner)))
-                except StopIteration:
-                    if not rows() or drop:
-                        raise
-                    break
-            if not parts:
-                parts.append(tuple(next(inner)))
-            joined = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
-            parts[:] = [tuple(c[size:] for c in joined)]
-            return tuple(c[:size] for c in joined)
+class _Rebatched(Elements):
+    """The rows of batches in batches of these sizes, over and over; `held` are batches that are not used up."""
 
-        return Steps(step)
+    parts: ClassVar = {"source": Elements, "held": list, "at": int, "ended": bool}
 
-    return Dataset(start)
+    def __init__(self, source: Elements, sizes: list[int], drop: bool) -> None:
+        self.source, self._sizes, self._drop = source, sizes, drop
+        self.held: list[Element] = []
+        self.at, self.ended = 0, False
+
+    def __next__(self) -> Element:
+        if self.ended:
+            raise StopIteration
+        try:
+            return self._batch()
+        except StopIteration:
+            self.ended = True
+            raise
+
+    def _batch(self) -> Element:
+        size = self._sizes[self.at % len(self._sizes)]
+        self.at += 1
+        while self._rows() < size:
+            try:
+                self.held.append(tuple(next(self.source)))
+            except StopIteration:
+                if not self._rows() or self._drop:
+                    raise
+                break
+        if not self.held:
+            self.held.append(tuple(next(self.source)))
+        joined = tuple(np.concatenate(column) for column in zip(*self.held, strict=True))
+        self.held = [tuple(c[size:] for c in joined)]
+        return tuple(c[:size] for c in joined)
+
+    def _rows(self) -> int:
+        return sum(_rows(p) for p in self.held)
 
 
 @op("DenseToSparseBatchDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -174,48 +175,9 @@ def dense_to_sparse_batch_dataset(xp: Any, state: State, input_dataset: Any, bat
         return (serialized.serialize_sparse.body(xp, *parts, out_type=variant),)
 
     def start(work: Work) -> Elements:
-        inner = source.start(work)
-
-        def step() -> Element:
-            elements = taken(inner, size)
-            if not elements:
-                raise StopIteration
-            return joined(elements)
-
-        return Steps(step)
+        return Batches(source.start(work), size, False, joined)
 
     return Dataset(start, source.size if source.size < 0 else -(-source.size // size))
-
-
-@op(
-    "GroupByReducerDataset",
-    shape="-> []",
-    stateful=True,
-    ignores=(
-        *HINTS, "Tkey_func_other_arguments", "Tinit_func_other_arguments", "Treduce_func_other_arguments",
-        "Tfinalize_func_other_arguments",
-    ),
-)  # fmt: skip
-def group_by_reducer_dataset(
-    xp: Any, state: State, input_dataset: Any, key_func_other_arguments: list[Any],
-    init_func_other_arguments: list[Any], reduce_func_other_arguments: list[Any],
-    finalize_func_other_arguments: list[Any],
-    *, key_func: Function, init_func: Function, reduce_func: Function, finalize_func: Function,
-) -> Any:  # fmt: skip
-    """What becomes of all elements with the same key, one element per key, in the order of the keys."""
-    source = dataset_of(input_dataset)
-
-    def reduced(work: Work) -> Iterator[Element]:
-        groups: dict[int, Element] = {}
-        for element in source.start(work):
-            key = int(work.call(key_func, *element, *key_func_other_arguments)[0])
-            if key not in groups:
-                groups[key] = work.call(init_func, np.array(key, np.int64), *init_func_other_arguments)
-            groups[key] = work.call(reduce_func, *groups[key], *element, *reduce_func_other_arguments)
-        for key in sorted(groups):
-            yield work.call(finalize_func, *groups[key], *finalize_func_other_arguments)
-
-    return Dataset(reduced)
 
 
 # --- files ---
@@ -249,12 +211,10 @@ def csv_dataset_v2(
     }  # fmt: skip
     source = of_files(filenames, lambda path: _records(lines(path, compression), bool(header), quotes))
 
-    def start(work: Work) -> Elements:
-        inner = source.start(work)
-        decoded = decode.decode_csv.body
-        return Steps(lambda: tuple(decoded(xp, np.asarray(next(inner)[0], object), record_defaults, **options)))
+    def columns(element: Element) -> Element:
+        return tuple(decode.decode_csv.body(xp, np.asarray(element[0], object), record_defaults, **options))
 
-    return Dataset(start)
+    return Dataset(lambda work: Each(source.start(work), columns))
 
 
 @op("CSVDataset", shape="-> []", stateful=True, ignores=("output_shapes",))
@@ -276,7 +236,7 @@ def list_dataset(xp: Any, state: State, tensors: list[Any], *, output_types: tup
     """Tensors one after the other, so many of them for each element as it has components."""
     width = len(output_types)
     rows = [tuple(tensors[k : k + width]) for k in range(0, len(tensors), width)]
-    return Dataset(lambda work: iter(rows), len(rows))
+    return given(rows)
 
 
 @op("GetElementAtIndex", stateful=True, ignores=HINTS)
@@ -326,9 +286,7 @@ HANDED_ON = [
 ]
 OTHERS = [
     alias("ExperimentalUniqueDataset", unique_dataset),
-    alias("ExperimentalSlidingWindowDataset", sliding_window_dataset),
     alias("ExperimentalDenseToSparseBatchDataset", dense_to_sparse_batch_dataset),
-    alias("ExperimentalGroupByReducerDataset", group_by_reducer_dataset),
     alias("ExperimentalCSVDataset", csv_dataset),
     alias("ExperimentalThreadPoolDataset", HANDED_ON[0]),
     alias("ExperimentalSleepDataset", HANDED_ON[1]),

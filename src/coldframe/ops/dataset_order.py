@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
-
-import numpy as np
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from coldframe.ops.dataset_core import (
+    HINTS,
     INFINITE,
     UNKNOWN,
     Dataset,
     Element,
     Elements,
-    Steps,
+    Function,
+    Saved,
     Work,
     dataset_of,
     endless,
+    given,
+    loaded_inner,
+    made_by,
     number,
+    with_inner,
+    within,
 )
-from coldframe.ops.datasets import HINTS, Function
 from coldframe.ops.state import State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
@@ -33,21 +38,23 @@ def take_dataset(xp: Any, state: State, input_dataset: Any, count: Any) -> Any:
     if n < 0:
         return source
     size = n if source.size == INFINITE else min(n, source.size) if source.size >= 0 else UNKNOWN
-    return Dataset(lambda work: _limited(source.start(work), n), size)
+    return Dataset(lambda work: _Limited(source.start(work), n), size)
 
 
-def _limited(source: Elements, count: int) -> Elements:
-    left = count
+class _Limited(Elements):
+    """So many elements, and no more."""
 
-    def step() -> Element:
-        nonlocal left
-        if not left:
+    parts: ClassVar = {"source": Elements, "left": int}
+
+    def __init__(self, source: Elements, count: int) -> None:
+        self.source, self.left = source, count
+
+    def __next__(self) -> Element:
+        if not self.left:
             raise StopIteration
-        element = next(source)
-        left -= 1
+        element = next(self.source)
+        self.left -= 1
         return element
-
-    return Steps(step)
 
 
 @op("SkipDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -55,21 +62,30 @@ def skip_dataset(xp: Any, state: State, input_dataset: Any, count: Any) -> Any:
     """The elements behind the first `count`; none where that is negative."""
     source, n = dataset_of(input_dataset), number("count", count)
     if n < 0:
-        return Dataset(lambda work: iter(()), 0)
+        return given([])
+    size = source.size if source.size < 0 else max(source.size - n, 0)
+    return Dataset(lambda work: _Every(source.start(work), n, 1), size)
 
-    def start(work: Work) -> Elements:
-        inner, left = source.start(work), n
 
-        def step() -> Element:
-            nonlocal left
-            while left:
-                next(inner)
-                left -= 1
-            return next(inner)
+class _Every(Elements):
+    """Every `stride`-th element behind the first `skip`."""
 
-        return Steps(step)
+    parts: ClassVar = {"source": Elements, "skip": int}
 
-    return Dataset(start, source.size if source.size < 0 else max(source.size - n, 0))
+    def __init__(self, source: Elements, skip: int, stride: int) -> None:
+        self.source, self.skip, self._stride = source, skip, stride
+
+    def __next__(self) -> Element:
+        while self.skip:
+            next(self.source)
+            self.skip -= 1
+        element = next(self.source)
+        self.skip = self._stride - 1
+        return element
+
+    def load(self, saved: Any) -> None:
+        super().load(saved)
+        self.skip = max(self.skip, 0)
 
 
 @op("RepeatDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -77,32 +93,49 @@ def repeat_dataset(xp: Any, state: State, input_dataset: Any, count: Any) -> Any
     """The elements over and over, `count` times; without end where that is negative."""
     source, n = dataset_of(input_dataset), number("count", count)
 
-    def start(work: Work) -> Elements:
-        passes = itertools.count() if n < 0 else iter(range(n))
-        now: list[Elements] = []
-        fresh = False
-
-        def step() -> Element:
-            nonlocal fresh
-            while True:
-                if not now:
-                    next(passes)
-                    now.append(source.start(work))
-                    fresh = True
-                try:
-                    element = next(now[0])
-                except StopIteration:
-                    if fresh and n < 0:
-                        raise  # nothing, over and over
-                    now.clear()
-                    continue
-                fresh = False
-                return element
-
-        return Steps(step)
-
     size = 0 if not n or not source.size else INFINITE if n < 0 or source.size == INFINITE else n * source.size
-    return Dataset(start, size if source.size != UNKNOWN or n <= 0 else UNKNOWN)
+    known = size if source.size != UNKNOWN or n <= 0 else UNKNOWN
+    return Dataset(lambda work: _Repeated(lambda: source.start(work), n), known)
+
+
+class _Repeated(Elements):
+    """Passes over a dataset, `count` of them, or without end where that is negative."""
+
+    parts: ClassVar = {"passes": int, "fresh": bool}
+
+    def __init__(self, begin: Callable[[], Elements], count: int) -> None:
+        self._begin, self._count = begin, count
+        self.passes, self.fresh = 0, False
+        self._now: Elements | None = None
+
+    def __next__(self) -> Element:
+        while True:
+            now = self._open() if self._now is None else self._now
+            try:
+                element = next(now)
+            except StopIteration:
+                if self.fresh and self._count < 0:
+                    raise  # nothing, over and over
+                self._open()
+                continue
+            self.fresh = False
+            return element
+
+    def _open(self) -> Elements:
+        if self.passes == self._count:
+            raise StopIteration
+        self._now = self._begin()
+        self.passes, self.fresh = self.passes + 1, True
+        return self._now
+
+    def save(self) -> Saved:
+        if self._now is None and self._count:
+            self._open()  # what is to be saved of a dataset (seeds) is saved by an iterator over it
+        return with_inner(super().save(), self._now)
+
+    def load(self, saved: Any) -> None:
+        super().load(saved)
+        self._now = loaded_inner(saved, self._begin)
 
 
 @op("ShardDataset", shape="-> []", stateful=True, ignores=(*HINTS, "require_non_empty"))
@@ -113,7 +146,7 @@ def shard_dataset(xp: Any, state: State, input_dataset: Any, num_shards: Any, in
     if at >= n:
         raise refuse("`index`", expected=f"below {n}", found=at)
     size = source.size if source.size < 0 else max(-(-(source.size - at) // n), 0)
-    return Dataset(lambda work: itertools.islice(source.start(work), at, None, n), size)
+    return Dataset(lambda work: _Every(source.start(work), at, n), size)
 
 
 @op("AssertCardinalityDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -121,17 +154,31 @@ def assert_cardinality_dataset(xp: Any, state: State, input_dataset: Any, cardin
     """The same elements; an error where there are not `cardinality`."""
     source, want = dataset_of(input_dataset), number("cardinality", cardinality)
 
-    def start(work: Work) -> Elements:
-        found = 0
-        for element in source.start(work):
-            found += 1
-            if want >= 0 and found > want:
-                raise refuse("the number of elements", expected=want, found=f"at least {found}")
-            yield element
-        if want != UNKNOWN and found != want:
-            raise refuse("the number of elements", expected="no end" if want < 0 else want, found=found)
+    return Dataset(lambda work: _Counted(source.start(work), want), want)
 
-    return Dataset(start, want)
+
+class _Counted(Elements):
+    """The elements, of which there must be `want`; any number, where that is not known."""
+
+    parts: ClassVar = {"source": Elements, "found": int}
+
+    def __init__(self, source: Elements, want: int) -> None:
+        self.source, self._want, self.found = source, want, 0
+
+    def __next__(self) -> Element:
+        want = self._want
+        try:
+            element = next(self.source)
+        except StopIteration:
+            if want not in (UNKNOWN, self.found):
+                raise refuse(
+                    "the number of elements", expected="no end" if want < 0 else want, found=self.found
+                ) from None
+            raise
+        self.found += 1
+        if 0 <= want < self.found:
+            raise refuse("the number of elements", expected=want, found=f"at least {self.found}")
+        return element
 
 
 # --- several into one ---
@@ -140,12 +187,21 @@ def zip_dataset(xp: Any, state: State, input_datasets: list[Any]) -> Any:
     """Elements side by side, up to the end of the shortest."""
     sources = [dataset_of(d) for d in input_datasets]
 
-    def start(work: Work) -> Elements:
-        inner = [s.start(work) for s in sources]
-        return Steps(lambda: tuple(c for element in [next(i) for i in inner] for c in element))
-
     sizes = [s.size for s in sources if s.size != INFINITE]
-    return Dataset(start, INFINITE if not sizes else UNKNOWN if UNKNOWN in sizes else min(sizes))
+    size = INFINITE if not sizes else UNKNOWN if UNKNOWN in sizes else min(sizes)
+    return Dataset(lambda work: _Zipped([s.start(work) for s in sources]), size)
+
+
+class _Zipped(Elements):
+    """Elements of several iterators side by side."""
+
+    parts: ClassVar = {"sources": list}
+
+    def __init__(self, sources: list[Elements]) -> None:
+        self.sources = sources
+
+    def __next__(self) -> Element:
+        return tuple(c for element in [next(s) for s in self.sources] for c in element)
 
 
 @op("ConcatenateDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -154,7 +210,38 @@ def concatenate_dataset(xp: Any, state: State, input_dataset: Any, another_datas
     sources = dataset_of(input_dataset), dataset_of(another_dataset)
     sizes = [s.size for s in sources]
     size = INFINITE if INFINITE in sizes else UNKNOWN if UNKNOWN in sizes else sum(sizes)
-    return Dataset(lambda work: itertools.chain.from_iterable(s.start(work) for s in sources), size)
+    return Dataset(lambda work: _Chained([functools.partial(d.start, work) for d in sources]), size)
+
+
+class _Chained(Elements):
+    """The elements of several iterators, one behind the other, each made when its turn comes.
+
+    Those that have ended are kept, since they tell of seeds that later passes go on with.
+    """
+
+    parts: ClassVar = {"begun": list}
+
+    def __init__(self, begin: list[Callable[[], Elements]]) -> None:
+        self._begin = begin
+        self.begun: list[Elements] = []
+
+    def __next__(self) -> Element:
+        while True:
+            try:
+                return next(self.begun[-1] if self.begun else self._open())
+            except StopIteration:
+                if len(self.begun) == len(self._begin):
+                    raise
+                self._open()
+
+    def _open(self) -> Elements:
+        self.begun.append(self._begin[len(self.begun)]())
+        return self.begun[-1]
+
+    def load(self, saved: Any) -> None:
+        places = self.opened(saved)["begun"]
+        for place in places[: within(len(places), 0, len(self._begin))]:
+            self._open().load(place)
 
 
 @op("DirectedInterleaveDataset", shape="-> []", stateful=True, ignores=(*HINTS, "N"))
@@ -165,70 +252,106 @@ def directed_interleave_dataset(
     selector, sources = dataset_of(selector_input_dataset), [dataset_of(d) for d in data_input_datasets]
 
     def start(work: Work) -> Elements:
-        choices = selector.start(work)
-        inner: dict[int, Elements] = {i: s.start(work) for i, s in enumerate(sources)}
-
-        def step() -> Element:
-            while inner:
-                at = int(next(choices)[0])
-                if not 0 <= at < len(sources):
-                    raise refuse("the dataset to choose", expected=f"below {len(sources)}", found=at)
-                if at in inner:
-                    try:
-                        return next(inner[at])
-                    except StopIteration:
-                        del inner[at]
-                        if stop_on_empty_dataset:
-                            inner.clear()
-            raise StopIteration
-
-        return Steps(step)
+        return _Chosen(selector.start(work), [s.start(work) for s in sources], stop_on_empty_dataset)
 
     return Dataset(start, INFINITE if any(s.size == INFINITE for s in sources) else UNKNOWN)
+
+
+class _Chosen(Elements):
+    """At each place the next element of the iterator that the selector numbers."""
+
+    parts: ClassVar = {"selector": Elements, "sources": list, "ended": list}
+
+    def __init__(self, selector: Elements, sources: list[Elements], stop: bool) -> None:
+        self.selector, self.sources, self._stop = selector, sources, stop
+        self.ended: list[int] = []
+
+    def __next__(self) -> Element:
+        while len(self.ended) < len(self.sources):
+            at = int(next(self.selector)[0])
+            if not 0 <= at < len(self.sources):
+                raise refuse("the dataset to choose", expected=f"below {len(self.sources)}", found=at)
+            if at not in self.ended:
+                try:
+                    return next(self.sources[at])
+                except StopIteration:
+                    self.ended = list(range(len(self.sources))) if self._stop else [*self.ended, at]
+        raise StopIteration
 
 
 def _interleaved(
     source: Dataset, f: Function, others: list[Any], cycle: int, block: int, size: int = UNKNOWN
 ) -> Dataset:
     def start(work: Work) -> Elements:
-        outer = source.start(work)
-        places: list[Elements | None] = [None] * cycle
-        at, taken, ended = 0, 0, False
-
-        def advance() -> None:
-            nonlocal at, taken
-            at, taken = (at + 1) % cycle, 0
-
-        def step() -> Element:
-            nonlocal taken, ended
-            while True:
-                inner = places[at]
-                if inner is not None:
-                    try:
-                        element = next(inner)
-                    except StopIteration:
-                        places[at] = None
-                        advance()
-                        continue
-                    taken += 1
-                    if taken == block:
-                        advance()
-                    return element
-                if not ended:
-                    try:
-                        made = work.call(f, *next(outer), *others)
-                    except StopIteration:
-                        ended = True
-                        continue
-                    places[at] = dataset_of(made[0]).start(work)
-                elif any(p is not None for p in places):
-                    advance()
-                else:
-                    raise StopIteration
-
-        return Steps(step)
+        return _Interleaved(source.start(work), lambda e: made_by(work, f, e, others), cycle, block)
 
     return Dataset(start, size)
+
+
+class _Interleaved(Elements):
+    """`block` elements in turn of each of so many iterators that `begin` makes of elements.
+
+    The iterators are in `inner`, what they were made of in `of`; `at` is the number of the one whose turn it is, and
+    `taken` how many elements of its turn it gave.
+    """
+
+    parts: ClassVar = {"source": Elements, "of": list, "at": int, "taken": int, "ended": bool}
+
+    def __init__(self, source: Elements, begin: Callable[[Element], Elements], cycle: int, block: int) -> None:
+        self.source, self._begin, self._block = source, begin, block
+        self.of: list[Element | None] = [None] * cycle
+        self._inner: list[Elements | None] = [None] * cycle
+        self.at, self.taken, self.ended = 0, 0, False
+
+    def __next__(self) -> Element:
+        while True:
+            inner = self._inner[self.at]
+            if inner is not None:
+                try:
+                    element = next(inner)
+                except StopIteration:
+                    self.of[self.at] = self._inner[self.at] = None
+                    self._advance()
+                    continue
+                self.taken += 1
+                if self.taken == self._block:
+                    self._advance()
+                return element
+            if not self.ended:
+                self._open()
+            elif any(p is not None for p in self._inner):
+                self._advance()
+            else:
+                raise StopIteration
+
+    def _advance(self) -> None:
+        self.at, self.taken = (self.at + 1) % len(self._inner), 0
+
+    def _open(self) -> None:
+        try:
+            element = next(self.source)
+        except StopIteration:
+            self.ended = True
+            return
+        self._inner[self.at] = self._begin(element)
+        self.of[self.at] = element
+
+    def save(self) -> Saved:
+        saved = super().save()
+        saved.parts.update(inner=[None if i is None else i.save() for i in self._inner])
+        return saved
+
+    def load(self, saved: Any) -> None:
+        cycle = len(self._inner)
+        super().load(saved)
+        inner = saved.parts.get("inner")
+        if not isinstance(inner, list) or {len(inner), len(self.of)} != {cycle}:
+            raise refuse("the saved place is in another dataset", expected=f"`cycle_length` {cycle}")
+        within(self.at, 0, cycle - 1)
+        for k, (element, place) in enumerate(zip(self.of, inner, strict=True)):
+            if element is not None:
+                opened = self._inner[k] = self._begin(element)
+                opened.load(place)
 
 
 def _cycle(value: Any) -> int:
@@ -268,105 +391,10 @@ def parallel_interleave_dataset(
     return interleave_dataset.body(xp, state, input_dataset, other_arguments, cycle_length, block_length, f=f)
 
 
-# --- in groups ---
-@op("WindowDataset", shape="-> []", stateful=True, ignores=HINTS)
-def window_dataset(
-    xp: Any, state: State, input_dataset: Any, size: Any, shift: Any, stride: Any, drop_remainder: Any
-) -> Any:
-    """Datasets of `size` elements, every `stride`-th one, each starting `shift` behind the one before."""
-    source, drop = dataset_of(input_dataset), bool(drop_remainder)
-    n, by, every = number("size", size, 1), number("shift", shift, 1), number("stride", stride, 1)
-    reach = (n - 1) * every + 1
-
-    def start(work: Work) -> Elements:
-        inner = source.start(work)
-        held: list[Element] = []
-        skip = 0
-
-        def step() -> Element:
-            nonlocal skip
-            while skip or len(held) < reach:
-                try:
-                    element = next(inner)
-                except StopIteration:
-                    break
-                if skip:
-                    skip -= 1
-                else:
-                    held.append(element)
-            window = held[:reach:every]
-            if not window or (drop and len(window) < n):
-                raise StopIteration
-            skip = max(by - len(held), 0)
-            del held[:by]
-            return tuple(_of([(c,) for c in column]) for column in zip(*window, strict=True))
-
-        return Steps(step)
-
-    return Dataset(start, source.size if source.size < 0 else -(-max(source.size - (reach - 1) * drop, 0) // by))
-
-
-def _of(elements: list[Element]) -> Dataset:
-    return Dataset(lambda work: iter(elements), len(elements))
-
-
-@op("GroupByWindowDataset", shape="-> []", stateful=True, ignores=(
-    *HINTS, "Tkey_func_other_arguments", "Treduce_func_other_arguments", "Twindow_size_func_other_arguments"
-))  # fmt: skip
-def group_by_window_dataset(
-    xp: Any, state: State, input_dataset: Any, key_func_other_arguments: list[Any],
-    reduce_func_other_arguments: list[Any], window_size_func_other_arguments: list[Any], *, key_func: Function,
-    reduce_func: Function, window_size_func: Function,
-) -> Any:  # fmt: skip
-    """The datasets that `reduce_func` makes of elements with the same key, so many at a time, one after the other."""
-    source = dataset_of(input_dataset)
-
-    def start(work: Work) -> Elements:
-        inner = source.start(work)
-        groups: dict[int, list[Element]] = {}
-        sizes: dict[int, int] = {}
-        now: list[Elements] = []
-
-        def close(key: int) -> None:
-            group = _of(groups.pop(key))
-            made = work.call(reduce_func, np.array(key, np.int64), group, *reduce_func_other_arguments)
-            now.append(dataset_of(made[0]).start(work))
-
-        def add(element: Element) -> None:
-            key = int(work.call(key_func, *element, *key_func_other_arguments)[0])
-            groups.setdefault(key, []).append(element)
-            if key not in sizes:
-                made = work.call(window_size_func, np.array(key, np.int64), *window_size_func_other_arguments)
-                sizes[key] = number("the size of a window", made[0], 1)
-            if len(groups[key]) >= sizes[key]:
-                close(key)
-
-        def step() -> Element:
-            while True:
-                if now:
-                    try:
-                        return next(now[0])
-                    except StopIteration:
-                        now.clear()
-                try:
-                    element = next(inner)
-                except StopIteration:
-                    if not groups:
-                        raise
-                    close(min(groups))
-                    continue
-                add(element)
-
-        return Steps(step)
-
-    return Dataset(start, endless(source))
-
-
 OTHERS: list[Op] = [
     alias("ParallelInterleaveDatasetV3", parallel_interleave_dataset_v2),
     alias("ParallelInterleaveDatasetV4", parallel_interleave_dataset_v2),
     alias("LegacyParallelInterleaveDatasetV2", parallel_interleave_dataset),
     alias("ExperimentalParallelInterleaveDataset", parallel_interleave_dataset),
     alias("ExperimentalDirectedInterleaveDataset", directed_interleave_dataset),
-    alias("ExperimentalGroupByWindowDataset", group_by_window_dataset),
 ]

@@ -11,8 +11,7 @@ import numpy as np
 
 from coldframe.dtypes import variant
 from coldframe.ops import parsing, ragged, serialized
-from coldframe.ops.dataset_core import Dataset, Element, Elements, Steps, Work, dataset_of
-from coldframe.ops.datasets import HINTS
+from coldframe.ops.dataset_core import HINTS, Dataset, Each, Element, dataset_of
 from coldframe.ops.state import State
 from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
@@ -65,11 +64,7 @@ def parse_example_dataset_v2(
             raise refuse("serialized examples", expected="a vector", found=f"shape {list(np.shape(examples))}")
         return features.of(xp, examples)
 
-    def start(work: Work) -> Elements:
-        inner = source.start(work)
-        return Steps(lambda: parsed(next(inner)))
-
-    return Dataset(start, source.size)
+    return Dataset(lambda work: Each(source.start(work), parsed), source.size)
 
 
 parse_example_dataset = alias("ParseExampleDataset", parse_example_dataset_v2)

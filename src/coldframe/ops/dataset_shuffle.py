@@ -9,14 +9,27 @@ from __future__ import annotations
 import collections
 import itertools
 import threading
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from coldframe import dtypes
-from coldframe.ops.dataset_core import INFINITE, Dataset, Element, Elements, Work, dataset_of, number
-from coldframe.ops.datasets import HINTS
+from coldframe.ops.dataset_core import (
+    HINTS,
+    INFINITE,
+    Dataset,
+    Element,
+    Elements,
+    Savable,
+    Saved,
+    Words,
+    Work,
+    dataset_of,
+    loaded_inner,
+    number,
+    with_inner,
+    within,
+)
 from coldframe.ops.queue_core import single_words
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import op
@@ -27,20 +40,20 @@ from coldframe.shapes import Shape
 _EPOCHS: Final = 3  # passes that may be in the buffer at once
 
 
-class SeedGenerator:
+class SeedGenerator(Savable):
     """Gives each pass over a dataset its two seeds: always the same, or new ones drawn from these."""
 
+    parts: ClassVar = {"words": Words}
+
     def __init__(self, seed: int, seed2: int, *, fixed: bool) -> None:
-        if not seed and not seed2:
-            seed, seed2 = (int(s) for s in np.random.default_rng().integers(1, 1 << 62, 2))
-        self._seeds, self._fixed = (seed, seed2), fixed
-        self._words = single_words(seed, seed2)
+        self.words, self._fixed = Words(seed, seed2), fixed
         self._lock = threading.Lock()
 
     def next(self) -> tuple[int, int]:
         """Return the seeds of the next pass."""
         with self._lock:
-            return self._seeds if self._fixed else (next(self._words), next(self._words))
+            words = self.words
+            return (words.seed, words.seed2) if self._fixed else (next(words), next(words))
 
 
 @dataclass(slots=True)
@@ -51,21 +64,32 @@ class _Slice:
     end: int
 
 
-class _Shuffled(Iterator[Element]):
-    """Elements of `count` passes over a dataset, each pass shuffled."""
+class _Shuffled(Elements):
+    """Elements of `count` passes over a dataset, each pass shuffled.
+
+    The buffer holds elements by number. Of each pass that has some in it, `slices` has the first one's number and the
+    last one's. The random words begin anew with each pass, at the element numbered `first`.
+    """
+
+    parts: ClassVar = {
+        "seeds": SeedGenerator, "passes": int, "over": bool, "gave": bool, "key": list, "first": int, "numbers": list,
+        "elements": list, "slices": list,
+    }  # fmt: skip
 
     def __init__(self, source: Dataset, room: int, count: int, seeds: SeedGenerator, work: Work) -> None:
-        self._source, self._room, self._count, self._seeds, self._work = source, room, count, seeds, work
+        self._source, self._room, self._count, self.seeds, self._work = source, room, count, seeds, work
         self._buffer: dict[int, Element] = {}
         self._slices: collections.deque[_Slice] = collections.deque()
         self._input: Elements | None = None
-        self._passes = 0
-        self._gave = False  # whether any pass had an element
-        self._words: Iterator[int] = self._reseeded()
+        self.over = True  # the pass of `_input`, which is kept for its seeds
+        self.passes = 0
+        self.gave = False  # whether any pass had an element
+        self.first = 0
+        self._reseed()
 
-    def _reseeded(self) -> Iterator[int]:
-        seed, seed2 = self._seeds.next()
-        return single_words(seed, seed2, random=False)
+    def _reseed(self) -> None:
+        self.key = list(self.seeds.next())
+        self._words = single_words(*self.key, random=False)
 
     def __next__(self) -> Element:
         buffer = self._buffer
@@ -75,7 +99,8 @@ class _Shuffled(Iterator[Element]):
             raise StopIteration
         while self._slices[0].start == self._slices[0].end:
             self._slices.popleft()
-            self._words = self._reseeded()
+            self.first = self._slices[0].start
+            self._reseed()
         now = self._slices[0]
         first = now.start
         now.start = first + 1
@@ -89,7 +114,7 @@ class _Shuffled(Iterator[Element]):
     def _fill(self) -> None:
         buffer, room = self._buffer, self._room
         while len(buffer) < room:
-            if self._input is None and not self._begin():
+            if self.over and not self._begin():
                 return
             now = self._slices[-1]
             end = now.end
@@ -98,22 +123,57 @@ class _Shuffled(Iterator[Element]):
                     buffer[end] = element
                     end += 1
             finally:
-                self._gave |= end > now.end
+                self.gave |= end > now.end
                 now.end = end
             if len(buffer) < room:  # the pass is over
-                self._input = None
-                if self._count < 0 and not self._gave:
+                self.over = True
+                if self._count < 0 and not self.gave:
                     return
 
     def _begin(self) -> bool:
         """Begin another pass; return whether there is one."""
-        if 0 <= self._count <= self._passes or (len(self._slices) > _EPOCHS and self._buffer):
+        if 0 <= self._count <= self.passes or (len(self._slices) > _EPOCHS and self._buffer):
             return False
         end = self._slices[-1].end if self._slices else 0
         self._slices.append(_Slice(end, end))
-        self._passes += 1
-        self._input = self._source.start(self._work)
+        self.passes += 1
+        self._input, self.over = self._source.start(self._work), False
         return True
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the elements in the buffer."""
+        return list(self._buffer)
+
+    @property
+    def elements(self) -> list[Element]:
+        """The elements in the buffer."""
+        return list(self._buffer.values())
+
+    @property
+    def slices(self) -> list[list[int]]:
+        """Where the passes in the buffer start and end."""
+        return [[s.start, s.end] for s in self._slices]
+
+    def save(self) -> Saved:
+        if self._input is None:
+            self._begin()  # what is to be saved of the source (seeds) is saved by an iterator over it
+        return with_inner(super().save(), self._input)
+
+    def load(self, saved: Any) -> None:
+        parts = self.opened(saved)
+        self.seeds.load(parts["seeds"])
+        self.passes, self.over, self.gave = parts["passes"], parts["over"], parts["gave"]
+        self.key, self.first = [within(k, -1 << 63, 1 << 64) for k in parts["key"]], parts["first"]
+        self._buffer = dict(zip(parts["numbers"], parts["elements"], strict=True))
+        self._slices = collections.deque(_Slice(start, end) for start, end in parts["slices"])
+        sizes = [s.end - s.start for s in self._slices]
+        whole = min(sizes, default=0) >= 0 and sum(sizes) == len(self._buffer)
+        if not whole or sorted(self._buffer) != [n for s in self._slices for n in range(s.start, s.end)]:
+            raise refuse("the saved place of a shuffled dataset", expected="each element of its buffer once")
+        drawn = self._slices[0].start - self.first if self._slices else 0
+        self._words = single_words(*self.key, random=False, drawn=within(drawn, 0, 1 << 62))
+        self._input = loaded_inner(saved, lambda: self._source.start(self._work))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,169 +1,50 @@
-"""Datasets: where elements come from, and what is made of them one by one or in batches.
+"""Datasets: what is made of elements one by one or in batches.
 
 Parallel variants give the same elements in the same order; how many calls run at once is a hint. See `dataset_core`.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from coldframe.dtypes import DType
-from coldframe.errors import CancelledError, ColdframeError, EndOfInputError
+from coldframe.errors import CancelledError, ColdframeError
+from coldframe.ops.dataset_ahead import Ahead
 from coldframe.ops.dataset_core import (
-    INFINITE,
+    HINTS,
     UNKNOWN,
-    Ahead,
     Dataset,
+    Each,
     Element,
     Elements,
+    Function,
     Row,
-    Steps,
+    Saved,
     Work,
     dataset_of,
     endless,
+    loaded_inner,
+    made_by,
     number,
     stacked,
     taken,
+    with_inner,
 )  # fmt: skip
-from coldframe.ops.queue_core import padded, single_words
+from coldframe.ops.queue_core import padded
 from coldframe.ops.state import State
 from coldframe.ops.table import Op, alias, op
 from coldframe.primitives.base import refuse
 
-Function = Callable[..., list[Any]]
-HINTS: Final = (
-    "output_types", "output_shapes", "metadata", "Targuments", "Toutput_types", "use_inter_op_parallelism",
-    "preserve_cardinality", "force_synchronous", "deterministic", "sloppy", "use_unbounded_threadpool",
-    "parallel_copy", "replicate_on_split", "is_files", "slack_period", "legacy_autotune", "buffer_size_min",
-    "log_warning", "use_default_device", "use_fallback", "cardinality_options",
-)  # fmt: skip
 _MAPPING: Final = tuple(name for name in HINTS if name != "preserve_cardinality")
 _AUTOTUNE: Final = 2  # elements made ahead, where the program leaves it to us
 
 
-# --- sources ---
-@op("TensorDataset", shape="-> []", stateful=True, ignores=HINTS)
-def tensor_dataset(xp: Any, state: State, components: list[Any]) -> Any:
-    """One element."""
-    return Dataset(lambda work: iter([tuple(components)]), 1)
-
-
-@op("TensorSliceDataset", shape="-> []", stateful=True, ignores=HINTS)
-def tensor_slice_dataset(xp: Any, state: State, components: list[Any]) -> Any:
-    """The slices of tensors along their first axis."""
-    sizes = {np.shape(c)[:1] for c in components}
-    if len(sizes) != 1 or () in sizes:
-        raise refuse(
-            "tensors to slice", expected="one size along the first axis", found=[list(np.shape(c)) for c in components]
-        )
-    ((size,),) = sizes
-    source = _Slices([np.asarray(c) for c in components])
-    return Dataset(lambda work: (Row(source, i) for i in range(size)), size)
-
-
-class _Slices:
-    """The slices of tensors along their first axis."""
-
-    __slots__ = ("_tensors",)
-
-    def __init__(self, tensors: list[Any]) -> None:
-        self._tensors = tensors
-
-    def row(self, at: int) -> tuple[Any, ...]:
-        return tuple(t[at, ...] for t in self._tensors)
-
-    def rows(self, at: list[int]) -> tuple[Any, ...]:
-        return tuple(t.take(at, 0) for t in self._tensors)
-
-
-@op("SparseTensorSliceDataset", shape="-> []", stateful=True, ignores=HINTS)
-def sparse_tensor_slice_dataset(xp: Any, state: State, indices: Any, values: Any, dense_shape: Any) -> Any:
-    """The slices of a sparse tensor: indices, values and shape of each."""
-
-    def start(work: Work) -> Elements:
-        for i in range(int(dense_shape[0])):
-            here = indices[:, 0] == i
-            yield indices[here, 1:], values[here], dense_shape[1:]
-
-    return Dataset(start, int(dense_shape[0]))
-
-
-@op("RangeDataset", shape="-> []", stateful=True, ignores=("output_shapes", *HINTS[2:]))
-def range_dataset(xp: Any, state: State, start: Any, stop: Any, step: Any, *, output_types: tuple[DType, ...]) -> Any:
-    """Numbers from `start` up to but without `stop`."""
-    if not int(step):
-        raise refuse("`step`", expected="a number other than 0", found=0)
-    numbers = range(int(start), int(stop), int(step))
-    source = _Numbers(output_types[0])
-    return Dataset(lambda work: (Row(source, n) for n in numbers), len(numbers))
-
-
-class _Numbers:
-    """Scalars that are their own numbers."""
-
-    __slots__ = ("_dtype",)
-
-    def __init__(self, dtype: DType) -> None:
-        self._dtype = dtype.numpy
-
-    def row(self, at: int) -> tuple[Any, ...]:
-        return (np.array(at, self._dtype),)
-
-    def rows(self, at: list[int]) -> tuple[Any, ...]:
-        return (np.array(at, self._dtype),)
-
-
-@op("RandomDataset", shape="-> []", stateful=True, ignores=HINTS)
-def random_dataset(xp: Any, state: State, seed: Any, seed2: Any) -> Any:
-    """Endless 32-bit random numbers, as int64."""
-    return Dataset(lambda work: ((np.array(w, np.int64),) for w in single_words(int(seed), int(seed2))), INFINITE)
-
-
-@op(
-    "GeneratorDataset",
-    shape="-> []",
-    stateful=True,
-    ignores=(*HINTS, "Tinit_func_args", "Tnext_func_args", "Tfinalize_func_args"),
-)
-def generator_dataset(
-    xp: Any, state: State, init_func_other_args: list[Any], next_func_other_args: list[Any],
-    finalize_func_other_args: list[Any], *, init_func: Function, next_func: Function, finalize_func: Function,
-) -> Any:  # fmt: skip
-    """What `next_func` gives for what `init_func` made, until it says that the input has ended."""
-
-    def start(work: Work) -> Elements:
-        made: list[Element] = []
-        finished = False
-
-        def step() -> Element:
-            nonlocal finished
-            if finished:
-                raise StopIteration
-            if not made:
-                made.append(work.call(init_func, *init_func_other_args))
-            try:
-                return work.call(next_func, *made[0], *next_func_other_args)
-            except EndOfInputError:
-                finished = True
-                work.call(finalize_func, *made[0], *finalize_func_other_args)
-                raise StopIteration from None
-
-        return Steps(step)
-
-    return Dataset(start)
-
-
 # --- one by one ---
 def _mapped(source: Dataset, f: Function, others: list[Any], size: int) -> Dataset:
-    def start(work: Work) -> Elements:
-        inner = source.start(work)
-        return Steps(lambda: work.call(f, *next(inner), *others))
-
-    return Dataset(start, size)
+    return Dataset(lambda work: Each(source.start(work), lambda e: work.call(f, *e, *others)), size)
 
 
 @op("MapDataset", shape="-> []", stateful=True, ignores=_MAPPING)
@@ -190,28 +71,59 @@ def flat_map_dataset(xp: Any, state: State, input_dataset: Any, other_arguments:
     source = dataset_of(input_dataset)
 
     def start(work: Work) -> Elements:
-        outer = source.start(work)
-        inner: list[Elements] = []
-
-        def step() -> Element:
-            while True:
-                if not inner:
-                    inner.append(dataset_of(work.call(f, *next(outer), *other_arguments)[0]).start(work))
-                try:
-                    return next(inner[0])
-                except StopIteration:
-                    inner.clear()
-
-        return Steps(step)
+        return _Flat(source.start(work), lambda e: made_by(work, f, e, other_arguments))
 
     return Dataset(start)
 
 
+class _Flat(Elements):
+    """The elements of what `begin` makes of each element."""
+
+    parts: ClassVar = {"source": Elements, "of": (tuple, Row, type(None))}
+
+    def __init__(self, source: Elements, begin: Callable[[Element], Elements]) -> None:
+        self.source, self._begin = source, begin
+        self.of: Element | None = None
+        self._inner: Elements | None = None
+
+    def __next__(self) -> Element:
+        while True:
+            if self._inner is None:
+                self.of = next(self.source)
+                self._inner = self._begin(self.of)
+            try:
+                return next(self._inner)
+            except StopIteration:
+                self.of = self._inner = None
+
+    def save(self) -> Saved:
+        return with_inner(super().save(), self._inner)
+
+    def load(self, saved: Any) -> None:
+        super().load(saved)
+        self._inner = loaded_inner(saved, lambda: self._begin(self.of))
+
+
 def _filtered(source: Dataset, predicate: Function, others: list[Any]) -> Dataset:
     def start(work: Work) -> Elements:
-        return filter(lambda e: bool(work.call(predicate, *e, *others)[0]), source.start(work))
+        return _Those(source.start(work), lambda e: bool(work.call(predicate, *e, *others)[0]))
 
     return Dataset(start, 0 if source.size == 0 else UNKNOWN)
+
+
+class _Those(Elements):
+    """The elements for which something holds."""
+
+    parts: ClassVar = {"source": Elements}
+
+    def __init__(self, source: Elements, holds: Callable[[Element], bool]) -> None:
+        self.source, self._holds = source, holds
+
+    def __next__(self) -> Element:
+        while True:
+            element = next(self.source)
+            if self._holds(element):
+                return element
 
 
 @op("FilterDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -237,8 +149,7 @@ def filter_by_last_component_dataset(xp: Any, state: State, input_dataset: Any) 
     source = dataset_of(input_dataset)
 
     def start(work: Work) -> Elements:
-        inner = filter(lambda e: bool(e[-1]), source.start(work))
-        return Steps(lambda: next(inner)[:-1])
+        return Each(_Those(source.start(work), lambda e: bool(e[-1])), lambda e: e[:-1])
 
     return Dataset(start)
 
@@ -249,11 +160,30 @@ def take_while_dataset(
 ) -> Any:
     """The elements before the first one for which a function does not hold."""
     source = dataset_of(input_dataset)
-    return Dataset(
-        lambda work: itertools.takewhile(
-            lambda e: bool(work.call(predicate, *e, *other_arguments)[0]), source.start(work)
-        )
-    )
+
+    def start(work: Work) -> Elements:
+        return _While(source.start(work), lambda e: bool(work.call(predicate, *e, *other_arguments)[0]))
+
+    return Dataset(start)
+
+
+class _While(Elements):
+    """The elements before the first one for which something does not hold."""
+
+    parts: ClassVar = {"source": Elements, "ended": bool}
+
+    def __init__(self, source: Elements, holds: Callable[[Element], bool]) -> None:
+        self.source, self._holds = source, holds
+        self.ended = False
+
+    def __next__(self) -> Element:
+        if self.ended:
+            raise StopIteration
+        element = next(self.source)
+        if self._holds(element):
+            return element
+        self.ended = True
+        raise StopIteration
 
 
 @op("ScanDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -261,58 +191,78 @@ def scan_dataset(
     xp: Any, state: State, input_dataset: Any, initial_state: list[Any], other_arguments: list[Any], *, f: Function
 ) -> Any:
     """A function of a state and each element, which makes the next state and an element."""
-    source, count = dataset_of(input_dataset), len(initial_state)
+    source = dataset_of(input_dataset)
 
     def start(work: Work) -> Elements:
-        inner, held = source.start(work), tuple(initial_state)
-
-        def step() -> Element:
-            nonlocal held
-            made = work.call(f, *held, *next(inner), *other_arguments)
-            held = made[:count]
-            return made[count:]
-
-        return Steps(step)
+        return _Scan(
+            source.start(work), tuple(initial_state), lambda held, e: work.call(f, *held, *e, *other_arguments)
+        )
 
     return Dataset(start, source.size)
+
+
+class _Scan(Elements):
+    """A function of a state and each element: the next state, and an element."""
+
+    parts: ClassVar = {"source": Elements, "held": tuple}
+
+    def __init__(
+        self, source: Elements, held: tuple[Any, ...], step: Callable[[tuple[Any, ...], Element], tuple[Any, ...]]
+    ) -> None:
+        self.source, self.held, self._step, self._count = source, held, step, len(held)
+
+    def __next__(self) -> Element:
+        made = self._step(self.held, next(self.source))
+        self.held = made[: self._count]
+        return made[self._count :]
 
 
 @op("IgnoreErrorsDataset", shape="-> []", stateful=True, ignores=HINTS)
 def ignore_errors_dataset(xp: Any, state: State, input_dataset: Any) -> Any:
     """The elements that can be made."""
     source = dataset_of(input_dataset)
+    return Dataset(lambda work: _Made(source.start(work)))
 
-    def start(work: Work) -> Elements:
-        inner = source.start(work)
 
-        def step() -> Element:
-            while True:
-                try:
-                    return next(inner)
-                except CancelledError:
-                    raise
-                except ColdframeError:
-                    continue
+class _Made(Elements):
+    """The elements that can be made."""
 
-        return Steps(step)
+    parts: ClassVar = {"source": Elements}
 
-    return Dataset(start)
+    def __init__(self, source: Elements) -> None:
+        self.source = source
+
+    def __next__(self) -> Element:
+        while True:
+            try:
+                return next(self.source)
+            except CancelledError:
+                raise
+            except ColdframeError:
+                continue
 
 
 # --- batches ---
 def _batched(source: Dataset, size: int, drop: bool, make: Callable[[list[Element]], Element]) -> Dataset:
     def start(work: Work) -> Elements:
-        inner = source.start(work)
-
-        def step() -> Element:
-            rows = taken(inner, size)
-            if not rows or (drop and len(rows) < size):
-                raise StopIteration
-            return make(rows)
-
-        return Steps(step)
+        return Batches(source.start(work), size, drop, make)
 
     return Dataset(start, source.size if source.size < 0 else source.size // size if drop else -(-source.size // size))
+
+
+class Batches(Elements):
+    """What `make` makes of so many elements at a time."""
+
+    parts: ClassVar = {"source": Elements}
+
+    def __init__(self, source: Elements, size: int, drop: bool, make: Callable[[list[Element]], Element]) -> None:
+        self.source, self._size, self._drop, self._make = source, size, drop, make
+
+    def __next__(self) -> Element:
+        rows = taken(self.source, self._size)
+        if not rows or (self._drop and len(rows) < self._size):
+            raise StopIteration
+        return self._make(rows)
 
 
 @op("BatchDataset", shape="-> []", stateful=True, ignores=HINTS)
@@ -391,22 +341,26 @@ def unbatch_dataset(xp: Any, state: State, input_dataset: Any) -> Any:
     """The slices of elements along their first axis."""
     source = dataset_of(input_dataset)
 
-    def start(work: Work) -> Elements:
-        inner = source.start(work)
-        held: list[Element] = []
+    return Dataset(lambda work: _Unbatched(source.start(work)), endless(source))
 
-        def step() -> Element:
-            while not held:
-                element = next(inner)
-                if len({c.shape[:1] for c in element}) != 1 or not element[0].ndim:
-                    found = [list(c.shape) for c in element]
-                    raise refuse("a batch to take apart", expected="one size along the first axis", found=found)
-                held.extend(tuple(c[i, ...] for c in element) for i in reversed(range(len(element[0]))))
-            return held.pop()
 
-        return Steps(step)
+class _Unbatched(Elements):
+    """The slices of elements; those to come are held, the last one first."""
 
-    return Dataset(start, endless(source))
+    parts: ClassVar = {"source": Elements, "held": list}
+
+    def __init__(self, source: Elements) -> None:
+        self.source = source
+        self.held: list[Element] = []
+
+    def __next__(self) -> Element:
+        while not self.held:
+            element = next(self.source)
+            if len({c.shape[:1] for c in element}) != 1 or not element[0].ndim:
+                found = [list(c.shape) for c in element]
+                raise refuse("a batch to take apart", expected="one size along the first axis", found=found)
+            self.held.extend(tuple(c[i, ...] for c in element) for i in reversed(range(len(element[0]))))
+        return self.held.pop()
 
 
 # --- looking ahead ---
@@ -429,5 +383,4 @@ OTHERS: list[Op] = [
     alias("ExperimentalMapAndBatchDataset", map_and_batch_dataset),
     alias("ExperimentalMapDataset", map_dataset),
     alias("ExperimentalUnbatchDataset", unbatch_dataset),
-    alias("ExperimentalRandomDataset", random_dataset),
 ]

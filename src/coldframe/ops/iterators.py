@@ -17,9 +17,9 @@ import numpy as np
 
 from coldframe import dtypes
 from coldframe.dtypes import DType
-from coldframe.errors import CancelledError, EndOfInputError, NotInitializedError
-from coldframe.ops.dataset_core import Dataset, Element, Elements, Work, dataset_of
-from coldframe.ops.datasets import Function
+from coldframe.errors import CancelledError, EndOfInputError, NotInitializedError, UnsupportedError
+from coldframe.ops.dataset_core import Dataset, Element, Elements, Function, Saved, Work, dataset_of
+from coldframe.ops.dataset_state import decoded, encoded
 from coldframe.ops.known import Attrs, Dims
 from coldframe.ops.stacks import Optional
 from coldframe.ops.state import Handle, State
@@ -29,6 +29,7 @@ from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
 _KINDS: Final = ("output_types", "output_shapes", "container")
+_POLICIES: Final = (0, 1, 2)  # warn of, ignore or refuse what is drawn in functions: it is saved here
 
 
 class Place:
@@ -38,6 +39,7 @@ class Place:
         self._name = name
         self.once = threading.Lock()
         self._lock = threading.Lock()
+        self._dataset: Dataset | None = None
         self._elements: Elements | None = None
         self._work: Work | None = None
         self._cancelled = False
@@ -49,14 +51,29 @@ class Place:
 
     def begin(self, dataset: Dataset, state: State) -> None:
         """Go to the beginning of a dataset."""
-        if self._cancelled:
-            raise CancelledError(f"iterator `{self._name}`: the session is closed")
+        self._require_open()
         if self._work is not None:
             self._work.stop()
         with self._lock:
-            self._work = Work(state)
-            weakref.finalize(self, self._work.stop).atexit = False
-            self._elements = dataset.start(self._work)
+            work = Work(state)
+            self._go(dataset, dataset.start(work), work)
+
+    def _go(self, dataset: Dataset, elements: Elements, work: Work) -> None:
+        weakref.finalize(self, work.stop).atexit = False
+        self._dataset, self._elements, self._work = dataset, elements, work
+
+    def _require_open(self) -> None:
+        if self._cancelled:
+            raise CancelledError(f"iterator `{self._name}`: the session is closed")
+
+    def _begun(self) -> tuple[Dataset, Elements, Work]:
+        self._require_open()
+        if self._dataset is None or self._elements is None or self._work is None:
+            raise NotInitializedError(
+                f"iterator `{self._name}` has no dataset yet",
+                hint="run its initializer first; or feed what this node hands out, since any tensor can be fed",
+            )
+        return self._dataset, self._elements, self._work
 
     def next(self) -> Element:
         """Return the next element.
@@ -66,17 +83,47 @@ class Place:
             NotInitializedError: there is no dataset yet.
         """
         with self._lock:
-            if self._cancelled:
-                raise CancelledError(f"iterator `{self._name}`: the session is closed")
-            if self._elements is None:
-                raise NotInitializedError(
-                    f"iterator `{self._name}` has no dataset yet",
-                    hint="run its initializer first; or feed what this node hands out, since any tensor can be fed",
-                )
+            _, elements, _ = self._begun()
             try:
-                return next(self._elements)
+                return next(elements)
             except StopIteration:
                 raise EndOfInputError("End of sequence", where=f"of iterator `{self._name}`") from None
+
+    def save(self) -> list[bytes]:
+        """Return where it is, as variants: of all datasets of the pipeline, with what they hold.
+
+        Raises:
+            NotInitializedError: there is no dataset yet.
+            UnsupportedError: a dataset cannot tell.
+        """
+        with self._lock:
+            _, elements, work = self._begun()
+            try:
+                return encoded(Saved("Place", {"elements": elements.save(), "random": work.drawn()}))
+            except RecursionError:
+                raise UnsupportedError("a place in datasets that are nested so deep cannot be saved") from None
+
+    def load(self, variants: Any, state: State) -> None:
+        """Go where `save` was, in the dataset that there is; where that fails, it stays where it is.
+
+        Raises:
+            NotInitializedError: there is no dataset yet.
+            ExecutionError: it was another dataset; or not `save` made the variants.
+            CorruptError: they are damaged.
+        """
+        with self._lock:
+            dataset, _, before = self._begun()
+        saved, work = decoded(variants), Work(state)
+        try:
+            elements = dataset.start(work)
+            elements.load(saved.parts.get("elements"))
+            work.draw_on(saved.parts.get("random", []))
+        except BaseException:
+            work.stop()
+            raise
+        before.stop()
+        with self._lock:
+            self._go(dataset, elements, work)
 
     def cancel(self) -> None:
         """Give the dataset up: the session is being closed."""
@@ -180,6 +227,24 @@ def iterator_from_string_handle_v2(xp: Any, state: State, string_handle: Any) ->
 def delete_iterator(xp: Any, state: State, handle: Any, deleter: Any) -> None:
     """Give up the iterator's dataset."""
     _place(handle).cancel()
+
+
+# --- saving ---
+@op("SerializeIterator", shape="-> [?]", stateful=True)
+def serialize_iterator(xp: Any, state: State, resource_handle: Any, *, external_state_policy: int) -> Any:
+    """Where the iterator is, as a vector of variants, for a checkpoint."""
+    if external_state_policy not in _POLICIES:
+        raise refuse("`external_state_policy`", expected=_POLICIES, found=external_state_policy)
+    variants = _place(resource_handle).save()
+    out = np.empty(len(variants), object)
+    out[:] = variants
+    return out
+
+
+@op("DeserializeIterator", stateful=True, effect=True)
+def deserialize_iterator(xp: Any, state: State, resource_handle: Any, serialized: Any) -> None:
+    """Go where the iterator was when it was serialized."""
+    _place(resource_handle).load(serialized, state)
 
 
 # --- whole datasets ---

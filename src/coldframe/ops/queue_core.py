@@ -331,11 +331,16 @@ class SortedQueue(Queue):
             self._add(e)
 
 
-def single_words(seed: int, seed2: int, *, random: bool = True) -> Iterator[int]:
-    """Yield the 32-bit words of the generator with these seeds; with `random`, of random ones where both are 0."""
+def single_words(seed: int, seed2: int, *, random: bool = True, drawn: int = 0) -> Iterator[int]:
+    """Yield the 32-bit words of the generator with these seeds, behind the first `drawn` ones.
+
+    With `random`, the seeds are random ones where both are 0.
+    """
     if random and not seed and not seed2:
         seed, seed2 = (int(s) for s in np.random.default_rng().integers(1, 1 << 62, 2))
-    stream, block = Stream(seed & (1 << 64) - 1, (seed2 & (1 << 64) - 1) << 64), 4
+    stream, block = Stream(seed & (1 << 64) - 1, (seed2 & (1 << 64) - 1) << 64).skip(drawn // 4), 4
+    yield from stream.words(1).ravel().tolist()[drawn % 4 :]
+    stream = stream.skip(1)
     while True:
         yield from stream.words(block).ravel().tolist()
         stream, block = stream.skip(block), min(2 * block, 1024)

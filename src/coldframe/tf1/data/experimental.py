@@ -11,6 +11,7 @@ from coldframe import dtypes
 from coldframe.tf1.data.dataset import AUTOTUNE, Dataset, Options, _batch_size, _drop, _inner, _int64
 from coldframe.tf1.data.files import make_batched_features_dataset, make_csv_dataset
 from coldframe.tf1.data.functions import seeds, traced
+from coldframe.tf1.data.saving import make_saveable_from_iterator
 from coldframe.tf1.data.structure import Leaf, attrs_of, components, mapped, normalized, rebuilt, structure_of
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.convert import convert_to_tensor
@@ -257,7 +258,7 @@ __all__ = [
     "AUTOTUNE", "INFINITE_CARDINALITY", "UNKNOWN_CARDINALITY", "Counter", "Options", "assert_cardinality",
     "batch_and_drop_remainder", "bucket_by_sequence_length", "cardinality", "choose_from_datasets",
     "enumerate_dataset", "get_single_element", "get_structure", "group_by_window", "ignore_errors",
-    "make_batched_features_dataset", "make_csv_dataset", "map_and_batch",
+    "make_batched_features_dataset", "make_csv_dataset", "make_saveable_from_iterator", "map_and_batch",
     "padded_batch_and_drop_remainder", "parallel_interleave", "parse_example_dataset", "prefetch_to_device",
     "sample_from_datasets", "scan", "shuffle_and_repeat", "take_while", "unbatch",
 ]  # fmt: skip
