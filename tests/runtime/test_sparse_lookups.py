@@ -24,6 +24,7 @@ SPARSE: dict[str, tuple[list[list[int]], list[int], list[int]]] = {
     "nothing": ([], [], [2, 3]),
     "one example": ([[0, 0]], [6], [1, 1]),
     "many": ([[i // 3, i % 3] for i in range(60)], [i * 5 % 9 for i in range(60)], [20, 3]),
+    "one each of many": ([[i, 0] for i in range(1500)], [i % 9 for i in range(1500)], [1500, 1]),
     "few of many": ([[1500, 0]], [2], [2000, 1]),
 }
 Write = Callable[..., Any]

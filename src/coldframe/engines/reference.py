@@ -43,6 +43,8 @@ def execute(bound: BoundNode, inputs: Sequence[Any], state: State | None) -> lis
 
 
 def _as_array(value: Any, dtype: DType, bound: BoundNode) -> Any:
+    if type(value) is np.ndarray and value.dtype == dtype.numpy:
+        return value
     if dtype is resource or isinstance(value, Handle):
         return value
     if dtype.numpy.kind == "O":

@@ -36,6 +36,8 @@ FILL: Final = Any_("fill")
 ROWS: Final = Any_("rows")
 NEW: Final = Any_("new")
 _AXIS: Final = Constant((0,))
+_FEW: Final = 1024  # examples, whose numbers are kept
+_SIZES: Final = 16  # of batches, for which they are
 _INT64: Final = np.dtype(np.int64)
 _UNSIGNED: Final[dict[Any, Any]] = {_INT64: np.dtype(np.uint64), np.dtype(np.int32): np.dtype(np.uint32)}
 
@@ -69,9 +71,9 @@ class Lookup:
         """
         if indices.ndim != 2 or shape.shape != (2,) or values.shape != indices.shape[:1] or fill.ndim:
             return None
-        if not table.ndim or table.dtype.kind != "f" or table.itemsize < 4 or not 0 <= int(fill) < len(table):
+        if not table.ndim or table.dtype.kind != "f" or table.itemsize < 4 or not 0 <= fill.item() < len(table):
             return None
-        examples, at = int(shape[0]), indices[:, 0]
+        examples, at = shape.item(0), indices[:, 0]
         if not 1 <= examples <= 1024 + 64 * len(values):  # for more, the nodes are to say what they think of it
             return None
         if not _inside(values, len(table)):
@@ -81,8 +83,8 @@ class Lookup:
             at, values = at[kept], values[kept]
             if not _inside(values, len(table)):
                 return None
-        if len(at) == examples and at.tobytes() == np.arange(examples, dtype=_INT64).tobytes():
-            return table[values]
+        if len(at) == examples and _counts_up(at):
+            return table.take(values, 0)
         return self._combined(table, at, values, examples, int(fill)) if _in_order(at, examples) else None
 
     def _combined(self, table: Array, at: Array, values: Array, examples: int, fill: int) -> Array:
@@ -93,8 +95,20 @@ class Lookup:
         return out
 
 
+def _counts_up(at: Array) -> bool:
+    """Whether it is 0, 1, 2, ..."""
+    count = len(at)
+    return at.tobytes() == _counted(count) if count <= _FEW else bool((at == np.arange(count)).all())
+
+
+@functools.lru_cache(_SIZES)
+def _counted(count: int) -> bytes:
+    return np.arange(count, dtype=_INT64).tobytes()
+
+
 def _inside(values: Array, rows: int) -> bool:
-    return bool((values.view(_UNSIGNED[values.dtype]) < rows).all())  # those below 0 are large
+    # Those below 0 are large.
+    return not len(values) or bool(np.maximum.reduce(values.view(_UNSIGNED[values.dtype])) < rows)
 
 
 def _in_order(at: Array, examples: int) -> bool:

@@ -173,7 +173,8 @@ class _Joining:
         node = last.node.copy()
         node.inputs = list(dict.fromkeys(given.values()))
         node.controls = [c for c in dict.fromkeys(c for b in members for c in b.node.controls) if c not in names]
-        step = _Step(way, tuple(members), self.constants, tuple(node.inputs), out, tuple(given[k] for k in given))
+        places = tuple(node.inputs.index(given[k]) for k in given)
+        step = _Step(way, tuple(members), self.constants, tuple(node.inputs), out, places)
         call = Call(step.op(), last.call.attrs, self._flow(node.inputs, members), last.call.outputs, {},
                     tuple(range(len(node.inputs))), {})  # fmt: skip
         for name in names:
@@ -214,7 +215,7 @@ class _Step:
     Attributes:
         inputs: the tensors that it is given.
         result: what it makes.
-        roles: which tensors are table, coordinates, ids, shape and fill.
+        places: where among them are the table, coordinates, ids, shape and fill.
     """
 
     way: Lookup
@@ -222,16 +223,16 @@ class _Step:
     constants: Mapping[TensorRef, Any]
     inputs: tuple[TensorRef, ...]
     result: TensorRef
-    roles: tuple[TensorRef, ...]
+    places: tuple[int, ...]
 
     def op(self) -> Op:
         """Return the row of the op table that it is like."""
         return Op(self.members[-1].call.op.name, self.run, host=_WHY, stateful=True)
 
     def run(self, xp: Any, state: Any, *given: Any) -> Any:
-        values = dict(zip(self.inputs, given, strict=True))
-        table, *sparse = (values[r] for r in self.roles)
+        table, *sparse = [given[i] for i in self.places]
         rows = self.way.run(state.read(table) if isinstance(table, Handle) else table, *sparse)
         if rows is None:
+            values = dict(zip(self.inputs, given, strict=True))
             [rows] = interpret(self.members, {**self.constants, **values}, [self.result], state)
         return rows

@@ -42,7 +42,7 @@ class HostStep:
 
     def run(self, env: Env, state: RunState) -> None:
         state.node = self.bound.name
-        values = [live(env[r], r) for r in self.bound.node.inputs]
+        values = [v if (v := env[r]) is not DEAD else live(v, r) for r in self.bound.node.inputs]
         for i in self.bound.deref:
             if isinstance(values[i], Handle):
                 values[i] = state.read(values[i])
