@@ -137,9 +137,10 @@ def bind(op: Op, attrs: Mapping[str, Any], *, functions: Bind | None = None) -> 
     """
     told: list[Any] = []
     tensors: dict[str, TensorValue] = {}
-    for name, value in attrs.items():
+    for name in sorted(attrs):  # files have them in any order
         if name.startswith("_"):  # of TensorFlow's own, such as `_class`; no op declares one
             continue
+        value = attrs[name]
         kind = type(value)
         if kind in _PLAIN:
             told += (name, kind, value)

@@ -31,6 +31,7 @@ from coldframe.runtime.binding import bind_all, bind_node, constant_of, require_
 from coldframe.runtime.choice import Choice, Trial, choose
 from coldframe.runtime.deciding import Deciding
 from coldframe.runtime.direct import Direct
+from coldframe.runtime.equals import join_equal
 from coldframe.runtime.lookups import join_lookups
 from coldframe.runtime.missing import refuse_missing
 from coldframe.runtime.plan import Plan, PlanBuilder, Task
@@ -234,7 +235,7 @@ class Program:
         if not regions:
             bound = sum_equal_rows(bound, constants, {*wanted, *feeds})
             if self._settings.selective:
-                bound = join_lookups(bound, constants, {*wanted, *feeds})
+                bound = join_lookups(join_equal(bound, {*wanted, *feeds}), constants, {*wanted, *feeds})
         outside = {n: b.node for n, b in bound.items() if n not in inside and b.node.out() not in constants}
         return Task(
             [bound[n.name] for n in topological(outside, fed=feeds)],
