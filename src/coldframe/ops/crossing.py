@@ -10,42 +10,66 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from coldframe.dtypes import DType, int64, string
-from coldframe.ops.hashing import Word, fingerprint64, fingerprints64, siphashes64
+from coldframe.ops.hashing import fingerprint64, fingerprints64, siphashes64
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
 
 Array = npt.NDArray[Any]
+Words = npt.NDArray[np.uint64]
 _HOST = "how many combinations a row has is in the data"
 _MUL: Final = 0xC6A4A7935BD1E995
+_WORD: Final = np.uint64(_MUL)
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _MOST: Final = 2**63 - 1
 _MANY: Final = 16  # rows that are worth numpy's calls
 
 
-def _shift_mix(v: Word) -> Word:
+def _shift_mix(v: Any) -> Any:
     return v ^ (v >> 47)
 
 
-def _chained(first: Word, second: Word) -> Word:
-    """Two fingerprints as one; or arrays of them."""
-    result = first ^ _MUL
-    result ^= _shift_mix(second * _MUL & _MASK) * _MUL & _MASK
-    result = result * _MUL & _MASK
-    result = _shift_mix(result) * _MUL & _MASK
-    return _shift_mix(result)
+def _chained(first: int, second: int) -> int:
+    """Two fingerprints as one."""
+    result = first ^ _MUL ^ (_shift_mix(second * _MUL & _MASK) * _MUL & _MASK)
+    result = _shift_mix(result * _MUL & _MASK) * _MUL & _MASK
+    return int(_shift_mix(result))
 
 
-def _columns(
-    indices: list[Array], values: list[Array], shapes: list[Array], dense: list[Array]
-) -> list[list[list[Any]]]:
-    """Return the features of each row of each column."""
+def _chained_words(first: Words | np.uint64, second: Words) -> Words:
+    """The same of many: uint64 forgets what is above."""
+    result = first ^ _WORD ^ (_shift_mix(second * _WORD) * _WORD)
+    mixed: Words = _shift_mix(_shift_mix(result * _WORD) * _WORD)
+    return mixed
+
+
+class _Column(NamedTuple):
+    """The features of each row, row after row.
+
+    Attributes:
+        values: all of them.
+        lengths: how many each row has; None where each has one.
+    """
+
+    values: Array
+    lengths: Array | None
+
+    def lists(self) -> list[list[Any]]:
+        """Return the features of each row."""
+        if self.lengths is None:
+            return [[v] for v in self.values.tolist()]
+        values = iter(self.values.tolist())
+        return [list(itertools.islice(values, n)) for n in self.lengths.tolist()]
+
+
+def _columns(indices: list[Array], values: list[Array], shapes: list[Array], dense: list[Array]) -> list[_Column]:
+    """Return sparse columns and dense ones, of equally many rows."""
     if not len(indices) == len(values) == len(shapes):
         raise refuse("indices, values and shapes differ in number", found=[len(indices), len(values), len(shapes)])
     if not (indices or dense):
@@ -53,74 +77,78 @@ def _columns(
     sizes = {int(s[0]) if s.shape == (2,) else -1 for s in shapes} | {d.shape[0] if d.ndim == 2 else -1 for d in dense}
     if len(sizes) != 1 or -1 in sizes:
         raise refuse("columns of matrices with equally many rows", found=f"{sorted(sizes)} rows")
-    count = sizes.pop()
-    rows = np.arange(count)
-    columns: list[list[list[Any]]] = []
-    for at, held in zip(indices, values, strict=True):
-        if at.ndim != 2 or at.shape != (len(held), 2):
-            raise refuse("one place per value", expected=[len(held), 2], found=list(at.shape))
-        if len(held) == count and (at[:, 0] == rows).all():
-            columns.append([[v] for v in held.tolist()])
-            continue
-        made: list[list[Any]] = [[] for _ in range(count)]
-        for row, value in zip(at[:, 0].tolist(), held.tolist(), strict=True):
-            if not 0 <= row < count:
-                raise refuse("a row is out of range", expected=f"0 to {count - 1}", found=row)
-            made[row].append(value)
-        columns.append(made)
-    return columns + [d.tolist() for d in dense]
+    rows = np.arange(sizes.pop(), dtype=np.int64)
+    return [_sparse_column(*c, rows) for c in zip(indices, values, strict=True)] + [_dense_column(d) for d in dense]
 
 
-def _crossed(
-    columns: list[list[list[Any]]], join: Callable[[Sequence[Any]], Any], kind: Any
-) -> tuple[Array, Array, Array]:
-    rows = [[join(c) for c in itertools.product(*features)] for features in zip(*columns, strict=True)]
+def _sparse_column(at: Array, held: Array, rows: Array) -> _Column:
+    if at.ndim != 2 or at.shape != (len(held), 2):
+        raise refuse("one place per value", expected=[len(held), 2], found=list(at.shape))
+    row, count = at[:, 0], len(rows)
+    if len(held) == count and row.tobytes() == rows.tobytes():  # as in most columns
+        return _Column(held, None)
+    outside = np.flatnonzero((row < 0) | (row >= count))
+    if len(outside):
+        raise refuse("a row is out of range", expected=f"0 to {count - 1}", found=int(row[outside[0]]))
+    if (row[1:] < row[:-1]).any():
+        held = held[np.argsort(row, kind="stable")]
+    return _Column(held, np.bincount(row, minlength=count))
+
+
+def _dense_column(d: Array) -> _Column:
+    return _Column(d.ravel(), None if d.shape[1] == 1 else np.full(d.shape[0], d.shape[1]))
+
+
+def _crossed(columns: list[_Column], join: Callable[[Sequence[Any]], Any]) -> tuple[Array, Array, Array]:
+    """Return all combinations as strings."""
+    features = zip(*(column.lists() for column in columns), strict=True)
+    rows = [[join(c) for c in itertools.product(*row)] for row in features]
     places = [(i, k) for i, row in enumerate(rows) for k in range(len(row))]
-    values = np.empty(len(places), kind)
+    values = np.empty(len(places), object)
     values[:] = [v for row in rows for v in row]
     shape = np.array([len(rows), max(map(len, rows), default=0)], np.int64)
     return np.array(places, np.int64).reshape(-1, 2), values, shape
 
 
 def _crossed_hashes(
-    columns: list[list[list[Any]]], hashes: Sequence[npt.NDArray[np.uint64]], key: int | None, modulus: int
+    columns: list[_Column], hashes: Sequence[Words], key: int | None, modulus: int
 ) -> tuple[Array, Array, Array]:
     """Return all combinations, hashed into buckets; `hashes` are those of each column's features, end to end."""
-    if columns[0] and all(len(row) == 1 for column in columns for row in column):  # as in most columns
-        chained: Any = functools.reduce(_chained, hashes) if key is None else functools.reduce(_chained, hashes, key)
-        places = np.zeros((len(chained), 2), np.int64)
-        places[:, 0] = np.arange(len(chained))
-        return places, _buckets(chained, modulus), np.array([len(chained), 1], np.int64)
-    lengths = [np.fromiter(map(len, column), np.int64, len(column)) for column in columns]
-    dims([int(math.fsum(np.multiply.reduce([n.astype(np.float64) for n in lengths])))])
-    counts = np.multiply.reduce(lengths)
+    if columns and all(column.lengths is None for column in columns):
+        places = np.zeros((len(hashes[0]), 2), np.int64)
+        places[:, 0] = np.arange(len(places))
+        return places, _together(hashes, key, modulus), np.array([len(places), 1], np.int64)
+    lengths = [np.ones(len(c.values), np.int64) if c.lengths is None else c.lengths for c in columns]
+    dims([int(math.fsum(np.multiply.reduce([n.astype(np.float64) for n in lengths])))] if lengths else [])
+    counts = np.multiply.reduce(lengths) if lengths else np.zeros(0, np.int64)
     row = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    stride, chained = counts, key
+    stride, chosen = counts, []
     for length, hashed in zip(lengths, hashes, strict=True):
         stride = stride // np.maximum(length, 1)
-        at = (np.cumsum(length) - length)[row] + place // stride[row] % length[row]
-        chained = hashed[at] if chained is None else _chained(chained, hashed[at])
+        chosen.append(hashed[(np.cumsum(length) - length)[row] + place // stride[row] % length[row]])
     most = np.array([len(counts), counts.max(initial=0)], np.int64)
-    return np.stack([row, place], axis=1), _buckets(chained, modulus), most
+    return np.stack([row, place], axis=1), _together(chosen, key, modulus), most
 
 
-def _buckets(hashed: Any, modulus: int) -> Array:
-    return (np.asarray(hashed, np.uint64) % np.uint64(modulus)).astype(np.int64)
-
-
-def _flat(column: list[list[Any]]) -> list[Any]:
-    return list(itertools.chain.from_iterable(column))
+def _together(hashes: Sequence[Words], key: int | None, modulus: int) -> Array:
+    """Return the buckets of hashes that are chained, column after column."""
+    count = len(hashes[0]) if hashes else 0
+    if count < _MANY:
+        keys = [] if key is None else [[key] * count]
+        rows = zip(*keys, *(h.tolist() for h in hashes), strict=True)
+        return np.array([functools.reduce(_chained, row) % modulus for row in rows], np.int64)
+    first: Any = hashes[0] if key is None else _chained_words(np.uint64(key), hashes[0])
+    buckets: Array = functools.reduce(_chained_words, hashes[1:], first) % np.uint64(modulus)
+    return buckets.astype(np.int64)
 
 
 def _hash(v: Any) -> int:
     return fingerprint64(v) if isinstance(v, bytes) else int(v) & _MASK
 
 
-def _hashes(values: list[Any]) -> npt.NDArray[np.uint64]:
-    if values and isinstance(values[0], bytes):
-        return fingerprints64(values)
-    return np.array(values, np.int64).astype(np.uint64)
+def _hashes(values: Array) -> Words:
+    return fingerprints64(values.tolist()) if values.dtype == object else values.astype(np.int64).view(np.uint64)
 
 
 def _text(v: Any) -> bytes:
@@ -140,15 +168,8 @@ def sparse_cross(
         raise refuse("`internal_type` is string where a column has numbers", expected="columns of strings")
     columns = _columns(indices, values, shapes, dense_inputs)
     if not hashed_output:
-        return _crossed(columns, lambda c: b"_X_".join(map(_text, c)), object)
-    modulus, key = num_buckets or _MOST, hash_key & _MASK
-    if columns and len(columns[0]) >= _MANY:
-        return _crossed_hashes(columns, [_hashes(_flat(column)) for column in columns], key, modulus)
-
-    def join(c: Sequence[int]) -> int:
-        return int(functools.reduce(_chained, c, key)) % modulus
-
-    return _crossed([[[_hash(v) for v in row] for row in column] for column in columns], join, np.int64)
+        return _crossed(columns, lambda c: b"_X_".join(map(_text, c)))
+    return _crossed_hashes(columns, [_hashes(c.values) for c in columns], hash_key & _MASK, num_buckets or _MOST)
 
 
 @op("SparseCrossV2", shape="* -> [n, 2] [n] [2]", host=_HOST)
@@ -157,12 +178,12 @@ def sparse_cross_v2(
 ) -> Any:
     """All combinations of the features in a row's columns, joined with a separator."""
     between = sep if isinstance(sep, bytes) else np.asarray(sep).item()
-    return _crossed(_columns(indices, values, shapes, dense_inputs), lambda c: between.join(map(_text, c)), object)
+    return _crossed(_columns(indices, values, shapes, dense_inputs), lambda c: between.join(map(_text, c)))
 
 
-def _salted(values: list[Any], salt: Sequence[int], strong: bool) -> npt.NDArray[np.uint64]:
+def _salted(values: Array, salt: Sequence[int], strong: bool) -> Words:
     """Hash features: of integers, TensorFlow's kernels take the lower four bytes only."""
-    texts = [v if isinstance(v, bytes) else (int(v) & _MASK).to_bytes(8, "little")[:4] for v in values]
+    texts = [v if isinstance(v, bytes) else (v & _MASK).to_bytes(8, "little")[:4] for v in values.tolist()]
     if strong:
         low, high = (k & _MASK for k in salt)
         return siphashes64(texts, low, high)
@@ -179,10 +200,8 @@ def sparse_cross_hashed(
     if np.shape(salt) != (2,):
         raise refuse("`salt` is a vector of 2", found=list(np.shape(salt)))
     columns = _columns(indices, values, shapes, dense_inputs)
-    if not columns:
-        return _crossed(columns, len, np.int64)
     hashes = [
-        _salted(_flat(column), salt.tolist(), strong) if strong or k < len(values) else _hashes(_flat(column))
+        _salted(column.values, salt.tolist(), strong) if strong or k < len(values) else _hashes(column.values)
         for k, column in enumerate(columns)
     ]
     return _crossed_hashes(columns, hashes, None, modulus)
@@ -198,7 +217,7 @@ def ragged_cross(
     """All combinations of the features in a row's columns, ragged ones too, as values and row splits."""
     if out_values_type is not (int64 if hashed_output else string):
         raise refuse("`out_values_type`", expected=int64 if hashed_output else string, found=out_values_type)
-    flat = _columns(sparse_indices, sparse_values, sparse_shape, dense_inputs)
+    flat = [c.lists() for c in _columns(sparse_indices, sparse_values, sparse_shape, dense_inputs)]
     ragged = [
         [v[a:b].tolist() for a, b in zip(s[:-1].tolist(), s[1:].tolist(), strict=True)]
         for v, s in zip(ragged_values, ragged_row_splits, strict=True)
