@@ -50,8 +50,15 @@ def _check_rank(serialized: Array) -> None:
 
 
 def _parsed(kind: str, serialized: Array) -> list[Any]:
+    strings = serialized.ravel().tolist()
+    found = messages.parse_all(kind, strings)
+    return _parsed_singly(kind, strings) if found is None else found
+
+
+def _parsed_singly(kind: str, strings: Sequence[bytes]) -> list[Any]:
+    """Return the messages that strings are, and tell of the first that is none."""
     out = []
-    for i, data in enumerate(serialized.ravel().tolist()):
+    for i, data in enumerate(strings):
         try:
             out.append(messages.parse(kind, data, where=f"at index {i}"))
         except ColdframeError as e:
@@ -85,8 +92,11 @@ def _column(maps: Sequence[Any], key: str, dtype: DType) -> Column:
     """Return the values of a key; a key that is missing counts as a feature of no kind, which maps hand out for it."""
     field = _FIELDS[dtype]
     lists: list[Any] = list(map(_VALUES[field], map(operator.itemgetter(key), maps)))
-    for i, values in enumerate(lists):
-        if not values:
+    lengths = list(map(len, lists))
+    if _single(lengths):
+        return _column_of_ones(lists, dtype)
+    for i, length in enumerate(lengths):
+        if not length:
             lists[i] = _values(maps[i][key], field, key, i)
     return _made(lists, dtype)
 
@@ -100,12 +110,22 @@ def _ones(count: int) -> Array:
 
 def _made(lists: Sequence[Any], dtype: DType) -> Column:
     """Return the column of lists of values, of which some may be None."""
-    if lists and all(v is not None and len(v) == 1 for v in lists):  # as in most columns
-        return Column(_ones(len(lists)), _array([v[0] for v in lists], dtype), None, True)
-    lengths = np.array([len(v or ()) for v in lists], np.int64)
+    filled = [() if v is None else v for v in lists]
+    lengths = list(map(len, filled))
+    if _single(lengths):
+        return _column_of_ones(filled, dtype)
     missing = np.array([v is None for v in lists], bool)
-    values = _array(list(itertools.chain.from_iterable(v or () for v in lists)), dtype)
-    return Column(lengths, values, missing if missing.any() else None)
+    values = _array(list(itertools.chain.from_iterable(filled)), dtype)
+    return Column(np.array(lengths, np.int64), values, missing if missing.any() else None)
+
+
+def _single(lengths: list[int]) -> bool:
+    return bool(lengths) and lengths.count(1) == len(lengths)
+
+
+def _column_of_ones(lists: Sequence[Any], dtype: DType) -> Column:
+    """Return the column of lists of a value each, as in most columns."""
+    return Column(_ones(len(lists)), _array([v[0] for v in lists], dtype), None, True)
 
 
 def _list_column(maps: Sequence[Any], key: str, dtype: DType) -> ListColumn:
@@ -162,8 +182,7 @@ def _sequence_columns(
 
 
 def _array(values: Any, dtype: DType) -> Array:
-    out: Array = np.empty(len(values), dtype.numpy)
-    out[:] = values
+    out: Array = np.fromiter(values, dtype.numpy, len(values))
     return out
 
 
