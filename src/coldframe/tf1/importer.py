@@ -25,6 +25,7 @@ from coldframe.tf1.framework.device import merge_devices
 from coldframe.tf1.framework.graph import Graph, get_default_graph
 from coldframe.tf1.framework.importing import copy_nodes
 from coldframe.tf1.framework.tensor import Operation, Tensor
+from coldframe.tf1.symbolic_gradients import expand_gradients
 
 _OPEN_PLACEHOLDERS: Final = 24
 """Graphs of producers before this version write the shape [] where they mean that nothing is known."""
@@ -80,6 +81,7 @@ def _imported(
     with graph.name_scope("import" if name is None else name or None) as scope:
         given = _given(mapping, refs, graph)
     _adopt_functions(source, graph)
+    expand_gradients(source, graph)
     _complete(source)
     rename = _unique_names(graph, scope, source.nodes)
     try:
@@ -193,6 +195,7 @@ def _complete(source: NodeGraph) -> None:
 
 def _adopt_functions(source: NodeGraph, graph: Graph) -> None:
     library = graph.ir.functions
+    added: list[Function] = []
     for name in source.functions:
         function = source.functions[name]
         there = library.get(name)
@@ -204,7 +207,10 @@ def _adopt_functions(source: NodeGraph, graph: Graph) -> None:
             continue
         function.body.functions = library
         library[name] = function
+        added.append(function)
     graph.ir.extra = [*(graph.ir.extra or []), *(source.extra or [])] or None
+    for function in added:
+        expand_gradients(function.body, graph)
 
 
 def _spelled(f: Function) -> Any:

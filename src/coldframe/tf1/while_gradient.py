@@ -321,10 +321,16 @@ def while_gradient(op: Operation, *dys: Any) -> list[Any]:
 
 
 def call_gradient(op: Operation, *dys: Any) -> list[Any]:
-    """Backpropagate through a copy of the called function's body."""
+    """Backpropagate through a copy of the called function's body, or call the function that is to be its gradient."""
     from coldframe.tf1.gradients import gradients
+    from coldframe.tf1.symbolic_gradients import registered
 
     function = op.node.attrs["f"].name if "f" in op.node.attrs else op.type  # type: ignore[union-attr]
+    own = registered(op.graph, function)
+    if own is not None:
+        given = [raw.ZerosLike(y) if dy is None else dy for y, dy in zip(op.outputs, dys, strict=True)]
+        made = raw.PartitionedCall([*op.inputs, *given], Tout=[t.dtype for t in op.inputs], f=FuncRef(own, {}))
+        return list(made) if isinstance(made, (list, tuple)) else [made]
     inputs = [raw.Identity(t) for t in op.inputs]
     outputs, _ = inline_function(get_default_graph(), function, inputs, "again")
     pairs = [(y, dy) for y, dy in zip(outputs, dys, strict=True) if dy is not None]
