@@ -27,6 +27,8 @@ else:
         """Make a dataclass; see `dataclasses.dataclass`."""
         if cls is None:
             return functools.partial(dataclass, frozen=frozen, slots=slots, eq=eq)
+        if not cls.__doc__:
+            cls.__doc__ = cls.__name__  # else the signature is made, to be written here
         cls = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots)(cls)
         own = cls.__dict__
         hashed = "__hash__" in own and not (own["__hash__"] is None and "__eq__" in own)

@@ -183,3 +183,26 @@ def test_damaged_files_are_what_they_are_to_protobuf(
     ours = _opened(lambda: open_source(changed).graph)
     plain = _opened(lambda: from_graph_def(graph_def.read_graph_def(changed), where=f"in {changed}"))
     assert ours == plain
+
+
+def test_small_nodes_between_large_ones_are_read_as_they_are(tmp_path: Path) -> None:
+    """Lengths of one, two and three bytes, runs of nodes longer than what is buffered, and a last one cut off."""
+    proto = tf.compat.v1.GraphDef()
+    sizes = [1, 90, 128, 200, 16_300, 16_384, 40_000, LARGE - 40, LARGE + 9, 5, *[333] * 400, LARGE * 2, 12_000]
+    for k, size in enumerate(sizes):
+        tensor = tf.make_tensor_proto([0], tf.uint8, [size])
+        tensor.ClearField("int_val")
+        tensor.tensor_content = (np.arange(size) % 251).astype(np.uint8).tobytes()
+        node = proto.node.add(name=f"n{k}", op="Const")
+        node.attr["value"].tensor.CopyFrom(tensor)
+        node.attr["dtype"].type = tf.uint8.as_datatype_enum
+    data = proto.SerializeToString(deterministic=True)
+    (tmp_path / "graph.pb").write_bytes(data)
+    apart = read_apart(tmp_path / "graph.pb")
+    assert apart is not None
+    assert [sizes[i] for i, _ in apart[1]] == [s for s in sizes if s >= LARGE]
+    graph = open_source(tmp_path / "graph.pb").graph
+    for k, size in enumerate(sizes):
+        assert graph[f"n{k}"].attrs["value"].array.tolist() == (np.arange(size) % 251).tolist()  # type: ignore[union-attr]
+    (tmp_path / "graph.pb").write_bytes(data[:-7])
+    assert read_apart(tmp_path / "graph.pb") is None

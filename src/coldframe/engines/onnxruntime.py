@@ -254,8 +254,9 @@ class _Trace:
 
     def _refuse(self, bound: BoundNode, mark: tuple[int, int], reason: str) -> None:
         nodes, promises = mark
+        gone = {o for n in self.xp.nodes[nodes:] for o in n.output}
         del self.xp.nodes[nodes:], self.xp.promises[promises:]
-        self.xp.forget_casts()
+        self.xp.forget(gone)
         self.refused[bound.name] = reason
 
     def _value(self, ref: TensorRef) -> Any:

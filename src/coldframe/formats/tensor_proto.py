@@ -135,12 +135,13 @@ def _dtype_of(proto: Any, where: str) -> DType:
 
 
 def _static_shape(proto: Any, where: str) -> tuple[int, ...]:
-    dims = tuple(d.size for d in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or any(d < 0 for d in dims):
+    shape = proto.tensor_shape
+    dims = tuple([d.size for d in shape.dim])
+    if shape.unknown_rank or (dims and min(dims) < 0):
         raise CorruptError("tensor of open shape", where=where, expected="known dimensions", found=list(dims))
     if len(dims) > MAX_RANK:
         raise UnsupportedError("tensor of too many dimensions", where=where, expected=MAX_RANK, found=len(dims))
-    if math.prod(d for d in dims if d) >= 2**63 // 16:  # beyond what an index can count, in the widest dtype
+    if dims and math.prod(filter(None, dims)) >= 2**63 // 16:  # beyond what an index can count, in the widest dtype
         raise CorruptError("tensor of impossible shape", where=where, found=list(dims))
     return dims
 

@@ -7,6 +7,7 @@ enters it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable
 
 from coldframe.graph.ir import Graph, Node
@@ -54,7 +55,6 @@ class Flow:
         where: the places.
         entered: by frame: the place that it was entered from.
         readers: by the node's name: the nodes that read it or wait for it.
-        read: all tensors that are read.
     """
 
     def __init__(self, graph: Graph, fed: Collection[TensorRef], wanted: Iterable[str]) -> None:
@@ -69,19 +69,24 @@ class Flow:
         self.where: dict[str, Where] = {}
         self.entered: dict[Frames, Where] = {}
         self.readers: dict[str, list[Node]] = {}
-        self.read = {r for n in graph for r in n.inputs}
-        sources = {n.name: dict.fromkeys(self.sources(n)) for n in self.order}
-        for n in self.order:
-            for s in sources[n.name]:
-                self.readers.setdefault(s, []).append(n)
         switches = {name for name, control in self._controls.items() if control == "switch"}
-        outside = switches.isdisjoint  # of what a node reads: nothing is on one side of a switch
+        inside: set[str] = set()  # what is in a frame or on a branch, or leads there
         for n in self.order:
-            plain = n.name not in self._controls and outside(sources[n.name])
-            if plain and all(self.where[s] is OUTSIDE for s in sources[n.name]):  # most nodes
+            sources = dict.fromkeys(self.sources(n))
+            for s in sources:
+                self.readers.setdefault(s, []).append(n)
+            if n.name not in self._controls and inside.isdisjoint(sources):  # most nodes
                 self.where[n.name] = OUTSIDE
-            else:
-                self.where[n.name] = self._place(n)
+                continue
+            place = self._place(n)
+            self.where[n.name] = place = OUTSIDE if place == OUTSIDE else place
+            if place is not OUTSIDE or n.name in switches:
+                inside.add(n.name)
+
+    @functools.cached_property
+    def read(self) -> frozenset[TensorRef]:
+        """All tensors that are read."""
+        return frozenset(r for n in self.graph for r in n.inputs)
 
     def row(self, name: str) -> Op | None:
         """Return the op of a node; None for a tensor that is given, and for ops that the table lacks."""
@@ -95,11 +100,13 @@ class Flow:
     def inputs(self, node: Node) -> list[TensorRef]:
         """Return the inputs that are not given from outside."""
         nodes, fed = self.graph.nodes, self.fed
-        return [r for r in node.inputs if r.node in nodes and r not in fed]
+        return [r for r in node.inputs if r[0] in nodes and r not in fed]
 
     def sources(self, node: Node) -> list[str]:
         """Return the nodes that `node` reads or waits for."""
-        return [r.node for r in self.inputs(node)] + [c for c in node.controls if c in self.graph.nodes]
+        nodes, fed = self.graph.nodes, self.fed
+        found = [r[0] for r in node.inputs if r[0] in nodes and r not in fed]
+        return found + [c for c in node.controls if c in nodes] if node.controls else found
 
     def loops(self, switch: str) -> bool:
         """Whether a Switch is one of a loop's."""

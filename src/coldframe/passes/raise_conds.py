@@ -58,8 +58,11 @@ def find_conds(flow: Flow) -> tuple[list[Cond], dict[str, str]]:
     found: dict[tuple[TensorRef, Where], Cond] = {}
     refused: dict[str, str] = {}
     for node in flow.order:
+        control = flow.control(node.name)
+        if control not in ("merge", "trigger"):
+            continue
         waits = _pending(flow, node)
-        if waits is None and (flow.control(node.name) != "merge" or flow.merges_rounds(node)):
+        if waits is None and (control != "merge" or flow.merges_rounds(node)):
             continue
         try:
             pred, joint = _merge(flow, node) if waits is None else (waits, _trigger(flow, node, waits))

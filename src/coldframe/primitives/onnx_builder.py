@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -388,10 +388,9 @@ class Builder:
             self._cast[made.name, x.dtype] = x
         return made
 
-    def forget_casts(self) -> None:
-        """Forget shared casts whose nodes may have been taken back."""
-        made = {o for n in self.nodes for o in n.output}
-        self._cast = {k: v for k, v in self._cast.items() if v.name in made}
+    def forget(self, gone: Collection[str]) -> None:
+        """Forget shared nodes that made the tensors `gone`: they were taken back, or are inside a subgraph."""
+        self._cast = {k: v for k, v in self._cast.items() if v.name not in gone}
 
     # --- the model ----------------------------------------------------------------------------------------------
     def model(self, outputs: Iterable[tuple[str, OnnxValue]]) -> tuple[bytes, dict[str, Weight]]:

@@ -183,9 +183,9 @@ class FlowOnnx(ListsOnnx):
             outputs = list(zip(names, tensors, strict=True))
             graph = graph_of(self.fresh("graph"), given, outputs, live(self.nodes, names))
         finally:
-            self.nodes, self.promises = outer, promises
+            inner, self.nodes, self.promises = self.nodes, outer, promises
             self._nested -= 1
-            self.forget_casts()
+            self.forget({o for n in inner for o in n.output})
         return graph, results
 
 

@@ -67,12 +67,11 @@ class LayoutOnnx(Builder):
         v.name = owner.typed("Transpose", [source], dims=v.dims, perm=list(perm)).name
         return v.name
 
-    def forget_casts(self) -> None:
-        """Forget the shared nodes that were taken back, transposes among them."""
-        super().forget_casts()
-        there = {o for n in self.nodes for o in n.output}
+    def forget(self, gone: Collection[str]) -> None:
+        """Forget shared nodes that made the tensors `gone`, transposes among them."""
+        super().forget(gone)
         for v in self._turns.values():
-            if v.name not in there:
+            if v.name in gone:
                 v.name = ""
 
     def typed(

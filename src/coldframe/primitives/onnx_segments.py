@@ -16,6 +16,7 @@ way, with what they begin with in the places of zeros.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -183,9 +184,8 @@ class SegmentsOnnx(RecurrentOnnx):
         over = self.reshape(more, [-1])
         return _Blocks(self._take(ordered, starts, 0), places, self._take(order, over, 0), self._take(ordered, over, 0))
 
-    def forget_casts(self) -> None:
-        """Forget shared nodes that may have been taken back."""
-        super().forget_casts()
-        made = {o for n in self.nodes for o in n.output}
-        self._spares = {k: v for k, v in self._spares.items() if v.name in made}
-        self._blocks = {k: b for k, b in self._blocks.items() if b.places.name in made}
+    def forget(self, gone: Collection[str]) -> None:
+        """Forget shared nodes that made the tensors `gone`."""
+        super().forget(gone)
+        self._spares = {k: v for k, v in self._spares.items() if v.name not in gone}
+        self._blocks = {k: b for k, b in self._blocks.items() if b.places.name not in gone}

@@ -14,7 +14,7 @@ is negative, is often known; and to look up all rows in order is to have them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -174,11 +174,10 @@ class SizesOnnx(LayoutOnnx):
             self._axes[x.name] = tuple(known)
         return x
 
-    def forget_casts(self) -> None:
-        """Forget the shared nodes that were taken back."""
-        super().forget_casts()
-        there = {o for n in self.nodes for o in n.output}
-        self._sized = {k: v for k, v in self._sized.items() if v.name in there}
+    def forget(self, gone: Collection[str]) -> None:
+        """Forget shared nodes that made the tensors `gone`."""
+        super().forget(gone)
+        self._sized = {k: v for k, v in self._sized.items() if v.name not in gone}
 
     # --- what nodes make of it -------------------------------------------------------------------------------------
     def nodes_out(
