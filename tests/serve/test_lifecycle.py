@@ -13,6 +13,7 @@ import pytest
 
 from coldframe import checkpoint
 from coldframe.errors import CorruptError, MisuseError
+from coldframe.serve import lifecycle, memory
 from coldframe.serve.config import ModelConfig, VersionPolicy
 from coldframe.serve.lifecycle import Catalog, CatalogOptions, Phase
 from coldframe.serve.naming import ModelSpec
@@ -71,6 +72,24 @@ def test_a_new_version_takes_over(tmp_path: Path) -> None:
     turn(catalog)
     assert phases(catalog) == {2: Phase.END, 1: Phase.AVAILABLE}
     catalog.close()
+
+
+def test_memory_goes_back_once_the_last_request_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request gives its version back a moment before it lets go of it."""
+    gone: list[bool] = []
+    monkeypatch.setattr(lifecycle, "give_back", lambda left: gone.append(memory.give_back(left)) or gone[-1])
+    half_plus(tmp_path / "1", 1.0)
+    catalog = Catalog(load)
+    catalog.configure([ModelConfig("m", tmp_path)])
+    with catalog.lease(M) as old:
+        half_plus(tmp_path / "2", 2.0)
+        turn(catalog)
+    until(lambda: bool(gone))
+    assert not gone[0]
+    assert old.version == 1
+    del old
+    assert catalog.wait(20)
+    assert gone[-1]
 
 
 def test_a_broken_version_leaves_the_old_one(tmp_path: Path) -> None:

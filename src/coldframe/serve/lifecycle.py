@@ -18,6 +18,7 @@ import enum
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,7 @@ log = logging.getLogger("coldframe.serve")
 
 Loader = Callable[[ModelConfig, int, Path], Servable]
 _KEPT_ENDED: Final = 20  # versions of a model that are over and still listed
+_PAUSES: Final = (0.0, 0.1, 1.0)  # seconds before each look whether an unloaded version is gone
 _KEPT_GONE: Final = 64  # models that are served no more, whose versions are still told
 
 
@@ -348,7 +350,8 @@ class Catalog:
             self._drop(version)
 
     def _drop(self, version: _Version) -> None:
-        version.servable = None
+        assert version.servable is not None, "it served until now"
+        left, version.servable = weakref.ref(version.servable), None
         self._begin(version, Phase.END)
         log.info("version %d of model `%s` is unloaded", version.number, version.model)
         model = self._models.get(version.model)
@@ -357,7 +360,13 @@ class Catalog:
             for number in ended[:-_KEPT_ENDED]:
                 del model.versions[number]
         if not self._closed.is_set():
-            self._submit(give_back)
+            self._submit(self._tidy, left)
+
+    def _tidy(self, left: weakref.ref[Servable]) -> None:
+        """Give memory back when an unloaded version is gone: the last request with it may be about to end."""
+        for pause in _PAUSES:
+            if self._closed.wait(pause) or give_back(left):
+                return
 
     def _begin(self, version: _Version, phase: Phase) -> None:
         version.phase = phase

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +19,20 @@ _MOST_KEPT: Final = 1 << 26  # bytes
 _ASSUMED: Final = 4 << 30  # bytes, where the system does not tell
 
 
-def give_back() -> None:
-    """Collect garbage, and have the allocator return free pages: glibc's keeps them for later otherwise."""
+def give_back(unused: Callable[[], object] = lambda: None) -> bool:
+    """Collect garbage, and have the allocator return free pages: glibc's keeps them for later otherwise.
+
+    Args:
+        unused: a weak reference to what should be garbage.
+
+    Returns:
+        Whether it was; else something still has it, and what it took will stay with the allocator.
+    """
     gc.collect()
-    try:
+    gone = unused() is None
+    with contextlib.suppress(AttributeError):  # another C library, which has no such call
         ctypes.CDLL(None).malloc_trim(0)
-    except AttributeError:
-        return  # another C library, which has no such call
+    return gone
 
 
 def keep_freed() -> None:
