@@ -121,6 +121,10 @@ def distance(made: dict[Any, Any], truth: dict[Any, Any], kind: Any = np.int64, 
     return Row("EditDistance", inputs, attrs, name=f"{made} {truth} {attrs}")
 
 
+LONG = [
+    sparse({(row,): np.random.default_rng(seed + row).integers(4, size=70 * row) for row in range(4)}, (4, 210), int)
+    for seed in (0, 10)
+]
 MADE = {(0,): [1, 2, 3], (1,): [1, 1, 1, 1], (2,): [5]}
 TRUTH = {(0,): [1, 3, 4], (1,): [2], (3,): [7, 8]}
 
@@ -129,6 +133,7 @@ TRUTH = {(0,): [1, 3, 4], (1,): [2], (3,): [7, 8]}
     distance(MADE, TRUTH),
     distance(MADE, TRUTH, normalize=False),
     distance(MADE, MADE),
+    Row("EditDistance", [*LONG[0], *LONG[1]], name="long"),
     distance({}, TRUTH),
     distance(MADE, {}),
     distance(MADE, {}, normalize=False),

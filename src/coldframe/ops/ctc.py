@@ -328,9 +328,24 @@ def _rows(indices: Array, values: Array, shape: Array, what: str) -> dict[tuple[
 
 
 def _distance(a: list[Any], b: list[Any]) -> int:
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        corner, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
-    return row[-1]
+    """Return the edit distance of two texts, by the algorithm of Myers and Hyyrö.
+
+    A row of the table of distances, a number for each place in the longer text, differs by 1 at most from one place to
+    the next: `more` and `less` have a bit for each place where it does. An element of the shorter text is a few
+    operations on such integers, however long they are.
+    """
+    if len(a) > len(b):
+        a, b = b, a
+    found: dict[Any, int] = {}
+    for j, y in enumerate(b):
+        found[y] = found.get(y, 0) | 1 << j
+    whole, last, distance = (1 << len(b)) - 1, 1 << len(b) >> 1, len(b)
+    more, less = whole, 0
+    for x in a:
+        equal = found.get(x, 0)
+        same = (((equal & more) + more) ^ more) | equal | less  # as up and to the left
+        up, down = less | (whole & ~(same | more)), same & more  # from the row before to this one
+        distance += bool(up & last) - bool(down & last)
+        up, down = up << 1 | 1, down << 1
+        more, less = (down | ~(same | up)) & whole, up & same & whole
+    return distance
