@@ -26,6 +26,9 @@ def how(op: str, inputs: list[Any], kinds: tuple[str, ...] = HOW, **fields: Any)
     return [Row(op, inputs, {"set_operation": k}, name=f"{op} {k} {fields} {len(inputs)}", **fields) for k in kinds]
 
 
+FAR = [np.array([[2**63 - 1, -(2**63)], [5, -(2**62)]]), np.array([[-(2**63), 0, 5], [5, 5, 2**62]])]
+MANY = [sample("int64", 300, 12, low=-20, high=20), sample("int64", 300, 9, low=-20, high=20, seed=1)]
+WIDE = [np.array([[7, 3], [2**40, 0], [2**40, 1]]), np.array([1, 2**62, -(2**62)]), np.array([2**41, 5])]
 CUBES = [sample("int64", 2, 3, 4, low=0, high=4), sample("int64", 2, 3, 2, low=0, high=4, seed=1)]
 TURNED = [p[::-1].copy() for p in sparse(B)[:2]] + [sparse(B)[2]]
 
@@ -36,6 +39,10 @@ TURNED = [p[::-1].copy() for p in sparse(B)[:2]] + [sparse(B)[2]]
     *how("DenseToDenseSetOperation", WORDS),
     *how("DenseToDenseSetOperation", CUBES),
     *how("DenseToDenseSetOperation", [A[:, :0], B[:, :0]]),
+    *how("DenseToDenseSetOperation", FAR),
+    *how("DenseToDenseSetOperation", MANY),
+    *how("SparseToSparseSetOperation", [*sparse(MANY[0]), *sparse(MANY[1])]),
+    *how("SparseToSparseSetOperation", [*WIDE, *WIDE[:1], WIDE[1][::-1].copy(), *WIDE[2:]]),
     *how("DenseToDenseSetOperation", [A, B[:2]], HOW[:1], refused=True),
     *how("DenseToDenseSetOperation", [A[0], B[0]], HOW[:1], refused=True),
     *how("DenseToDenseSetOperation", [A, CUBES[0]], HOW[:1], refused=True),

@@ -34,6 +34,8 @@ def check_sparse(indices: Array, values: Array, shape: Array, what: str = "the s
 
 def check_inside(indices: Array, shape: Array, what: str = "the sparse tensor") -> None:
     """Refuse coordinates outside of the dense shape."""
+    if not len(indices) or all(c.min() >= 0 and c.max() < n for c, n in zip(indices.T, shape, strict=True)):
+        return
     bad = ((indices < 0) | (indices >= shape)).any(axis=1)
     if bad.any():
         k = int(np.argmax(bad))
@@ -49,12 +51,10 @@ def row_major(indices: Array) -> Array:
 
 def compared(a: Array, b: Array) -> Array:
     """Return per row -1, 0 or 1: whether the coordinate in `a` comes before, is, or comes after that in `b`."""
-    differs = a != b
-    first = differs.argmax(axis=1)[:, None] if a.shape[1] else np.zeros((len(a), 1), np.int64)
     out: Array = np.zeros(len(a), np.int64)
-    some = differs.any(axis=1)
-    x, y = np.take_along_axis(a[some], first[some], 1)[:, 0], np.take_along_axis(b[some], first[some], 1)[:, 0]
-    out[some] = np.where(x < y, -1, 1)
+    for x, y in zip(a.T[::-1], b.T[::-1], strict=True):  # what differs earlier counts more
+        out[x < y] = -1
+        out[x > y] = 1
     return out
 
 
