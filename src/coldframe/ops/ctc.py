@@ -22,6 +22,8 @@ from coldframe.primitives.numpy_shape import dims
 Array = npt.NDArray[Any]
 _HOST: Final = "texts differ in length"
 _MARGIN: Final = 1e-12  # more than what a sum is rounded by, relative to its parts
+_LEAST: Final = float(np.finfo(np.float64).min)
+_AT_ONCE: Final = 1 << 16  # numbers of texts whose losses are computed together
 _NEVER: Final = -math.inf  # the logarithm of a probability of 0
 _ONCE: Final = "the loss comes with its gradient; that gradient has none of its own"
 
@@ -207,28 +209,26 @@ def ctc_loss(
     """Minus the log probability of each text, and its gradient with respect to the logits."""
     _, batch, classes = _check(inputs, sequence_length)
     texts = _labels(labels_indices, labels_values, batch, classes, preprocess_collapse_repeated)
+    steps = sequence_length.astype(np.int64)
+    lengths = np.array([len(text) for text in texts])
+    if not ignore_longer_outputs_than_inputs and (lengths > steps).any():
+        b = int(np.argmax(lengths > steps))
+        raise refuse(
+            f"the text of batch {b} is longer than its steps", expected=f"at most {steps[b]}", found=int(lengths[b])
+        )
     loss, gradient = np.zeros(batch, inputs.dtype), np.zeros_like(inputs)
-    for b, n in enumerate(sequence_length.tolist()):
-        if len(texts[b]) > n:
-            if ignore_longer_outputs_than_inputs:
-                continue
-            raise refuse(
-                f"the text of batch {b} is longer than its steps", expected=f"at most {n}", found=len(texts[b])
-            )
-        if not n:
-            continue
-        low = inputs[:n, b] - inputs[:n, b].max(axis=1, keepdims=True)
-        y = np.exp(low) / np.exp(low).sum(axis=1, keepdims=True)
-        logs = np.log(y.astype(np.float64))  # of the rounded ones: what float32 takes for 0 is impossible
-        spaced = np.full(2 * len(texts[b]) + 1, classes - 1)  # a blank around every label
-        spaced[1::2] = texts[b]
-        occupied, total = _occupied(logs[:, spaced], spaced, classes - 1, ctc_merge_repeated)
-        loss[b] = -total
-        if total > _NEVER:
-            share = np.zeros(y.shape)
-            np.add.at(share.T, spaced, np.exp(occupied - total).T)
-            y = y - share
-        gradient[:n, b] = y
+    wanted = np.flatnonzero((lengths <= steps) & (steps > 0))
+    size = max(_AT_ONCE // (int(steps.max()) * (2 * int(lengths.max()) + 1)), 1)
+    for some in (wanted[k : k + size] for k in range(0, len(wanted), size)):
+        n = steps[some]
+        logits = inputs[: n.max(), some]
+        low = logits - logits.max(axis=2, keepdims=True)
+        y = np.exp(low)
+        y /= y.sum(axis=2, keepdims=True)
+        totals, share = _shares(y, n, [texts[b] for b in some.tolist()], ctc_merge_repeated)
+        loss[some] = -totals
+        past = np.arange(len(y))[:, None] >= n
+        gradient[: len(y), some] = np.where(past[..., None], 0, y - share)
     return loss, gradient
 
 
@@ -262,34 +262,66 @@ def _text(labels: list[int], row: int, blank: int, collapse: bool) -> list[int]:
     return [label for k, label in enumerate(kept) if not (collapse and k and kept[k - 1] == label)]
 
 
-def _occupied(logs: Array, spaced: Array, blank: int, merge: bool) -> tuple[Array, float]:
-    """Return log probabilities [time, place] of all paths through a place, and that of the text.
+def _shares(y: Array, steps: Array, texts: list[list[int]], merge: bool) -> tuple[Array, Array]:
+    """Return log probabilities of texts, and how much of them each class has at each step: [time, batch, classes].
 
-    `logs` are of the class at each place. A path stays at its place, goes to the next, or leaves out a blank between
-    two labels; where repeated labels are not merged it cannot stay at a label, but may leave out any blank.
+    A path goes through places, a blank around every label. It stays at its place, goes to the next, or leaves out a
+    blank between two labels; where repeated labels are not merged it cannot stay at a label, but may leave out any
+    blank. Read backwards, from the end of each text, it does the same, so that both ways are taken together.
+
+    Args:
+        y: probabilities of classes [time, batch, classes], of which the last is the blank. Those that are rounded to 0
+            are impossible.
+        steps: how many steps each text has.
+        texts: the labels.
+        merge: whether repeated labels are merged.
     """
-    steps, places = logs.shape
-    skips = np.zeros(places, bool)
-    skips[2:] = (spaced[2:] != blank) & ((spaced[2:] != spaced[:-2]) | (not merge))
-    stays = (spaced == blank) | merge
-    ahead = np.full((steps, places), _NEVER)
-    ahead[0, : min(2, places)] = logs[0, : min(2, places)]
-    for t in range(1, steps):
-        ahead[t] = logs[t] + _moved(ahead[t - 1], stays, skips)
-    behind = np.full((steps, places), _NEVER)
-    behind[-1, -2:] = 0.0
-    back = np.zeros(places, bool)
-    back[2:] = skips[::-1][:-2]  # whether one that comes from two places on may
-    for t in range(steps - 2, -1, -1):
-        behind[t] = _moved((behind[t + 1] + logs[t + 1])[::-1], stays[::-1], back)[::-1]
-    both = ahead + behind
-    return both, float(np.logaddexp.reduce(both[0]))
+    time, batch, classes = y.shape
+    places = np.array([2 * len(text) + 1 for text in texts])
+    spaced = np.full((batch, places.max()), classes - 1)
+    for row, text in zip(spaced, texts, strict=True):
+        row[1 : 2 * len(text) : 2] = text
+    backwards = (
+        np.maximum(steps - 1 - np.arange(time)[:, None], 0)[..., None],
+        np.arange(batch)[:, None],
+        np.maximum(places[:, None] - 1 - np.arange(spaced.shape[1]), 0),
+    )
+    logs = np.log(np.take_along_axis(y, spaced[None], 2).astype(np.float64))
+    classes_of = np.concatenate([spaced, spaced[backwards[1:]]])
+    before = _reached(np.concatenate([logs, logs[backwards]], axis=1), classes_of, classes - 1, merge)
+    both = before[:, :batch] + logs + before[:, batch:][backwards]
+    outside = (np.arange(time)[:, None] >= steps)[..., None] | (np.arange(spaced.shape[1]) >= places[:, None])
+    both[outside] = _NEVER
+    totals = np.logaddexp.reduce(both[0], axis=1)
+    at = np.arange(time * batch).reshape(time, batch, 1) * classes + spaced
+    share = np.exp(both - np.where(totals > _NEVER, totals, 0)[:, None])
+    return totals, np.bincount(at.ravel(), share.ravel(), y.size).reshape(y.shape)
 
 
-def _moved(x: Array, stays: Array, skips: Array) -> Array:
-    out = np.where(stays, x, _NEVER)
-    out[1:] = np.logaddexp(out[1:], x[:-1])
-    out[2:] = np.where(skips[2:], np.logaddexp(out[2:], x[:-2]), out[2:])
+def _reached(logs: Array, classes: Array, blank: int, merge: bool) -> Array:
+    """Return log probabilities [time, row, place] of coming to a place, without that of being there.
+
+    Args:
+        logs: those of the class of each place.
+        classes: of each place [row, place].
+        blank: the class of blanks.
+        merge: whether repeated labels are merged.
+    """
+    stays = np.where((classes == blank) | merge, 0, _NEVER)
+    skips = np.full(classes.shape, _NEVER)
+    skips[:, 2:][(classes[:, 2:] != blank) & ((classes[:, 2:] != classes[:, :-2]) | (not merge))] = 0
+    out = np.full(logs.shape, _NEVER)
+    out[0, :, :2] = 0
+    last = np.full((len(classes), classes.shape[1] + 2), _NEVER)  # two places before the first that nobody is at
+    for t in range(1, len(logs)):
+        np.add(out[t - 1], logs[t - 1], out=last[:, 2:])
+        here, next_, third = last[:, 2:] if merge else last[:, 2:] + stays, last[:, 1:-1], last[:, :-2] + skips
+        most = np.maximum(np.maximum(here, next_), third)
+        np.maximum(most, _LEAST, out=most)  # a difference of infinities were no number
+        total = np.exp(here - most)
+        total += np.exp(next_ - most)
+        total += np.exp(third - most)
+        np.add(most, np.log(total, out=total), out=out[t])
     return out
 
 
