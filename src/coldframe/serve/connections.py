@@ -14,7 +14,8 @@ memory that stays, and a new parser reads the next head::
     READ_WHOLE in a request's scope ──► await it ──► the body, see `incoming`
     who asks as ASGI has it, or answers without ──► what has come goes through the parser after all
 
-The head of a reply leaves together with the first of its body: the client wakes once.
+The head of a reply leaves together with the first of its body: the client wakes once. Where one client asks again at
+once, the loop stays awake, see `Lookout`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from coldframe.serve import json_tensors
 from coldframe.serve.bodies import RAW_FROM, READ_WHOLE
+from coldframe.serve.callers import Lookout
 from coldframe.serve.incoming import LEAST, Incoming
 from coldframe.serve.status import Code, RequestError
 
@@ -47,11 +49,13 @@ class Connection(HttpToolsProtocol):
     Args:
         patience: seconds; see the head of the file.
         max_body: bytes that a body may have; what arrives beyond it, heads and chunks apart, ends the connection.
+        lookout: stays awake for the next request.
         settings: uvicorn's own.
     """
 
-    def __init__(self, *, patience: float, max_body: int, **settings: Any) -> None:
+    def __init__(self, *, patience: float, max_body: int, lookout: Lookout, **settings: Any) -> None:
         super().__init__(**settings)
+        self._lookout = lookout
         self._patience, self._limit = patience, 2 * max_body + 2 * MAX_HEAD  # chunks of one byte take several
         self._since: float | None = None  # when the request that is arriving began
         self._heard = 0.0
@@ -94,6 +98,7 @@ class Connection(HttpToolsProtocol):
         self._heard = self.loop.time()
         if self._since is None:
             self._since, self._in_head, self._received = self._heard, True, 0
+            self._lookout.asked()
         self._chunk = len(data)
         self._received += self._chunk
         self._renew()
@@ -214,6 +219,7 @@ class Connection(HttpToolsProtocol):
     def _answered(self, cycle: Any) -> None:
         """Hear that a request's reply was sent."""
         cycle.transport.flush()
+        self._lookout.answered(self.loop)
         self._renew()  # now that nobody waits
         if cycle is self.cycle and self._incoming is not None:
             self._let_go(self._incoming)

@@ -43,7 +43,7 @@ from coldframe.serve.access import LogInterceptor, TokenInterceptor
 from coldframe.serve.app import application
 from coldframe.serve.batching import BatchRunner
 from coldframe.serve.bodies import Budget
-from coldframe.serve.callers import Callers
+from coldframe.serve.callers import Callers, Lookout
 from coldframe.serve.config import METRICS_PATH, BatchingOptions, ModelConfig, TlsOptions, read_model_configs
 from coldframe.serve.core import Core, DirectRunner, Runner
 from coldframe.serve.lifecycle import Catalog, CatalogOptions, Phase, VersionStatus
@@ -367,7 +367,12 @@ class Server:
 
     def _connection(self) -> Any:
         options = self.options
-        return functools.partial(connections.Reader, patience=options.patience, max_body=options.max_body)
+        return functools.partial(
+            connections.Reader,
+            patience=options.patience,
+            max_body=options.max_body,
+            lookout=Lookout(self._callers),
+        )
 
     async def stop(self) -> None:
         """Take no more requests, answer those in flight, and let the models go."""
