@@ -125,6 +125,28 @@ def test_stateless_doubles() -> None:
     check(build, rtol=1e-14)
 
 
+@pytest.mark.parametrize("counter", [[5, 7], [2**64 - 9, 2**64 - 1]], ids=["first", "last"])
+@pytest.mark.parametrize("count", [18, 70_001])
+def test_more_numbers_than_are_worked_out_at_once(count: int, counter: list[int]) -> None:
+    """As many as begin a second piece, also where the counter goes from its last block to its first."""
+
+    def build() -> Any:
+        stream: dict[str, Any] = {
+            "shape": [count], "key": tf.constant([2**64 - 3], tf.uint64), "counter": tf.constant(counter, tf.uint64),
+            "alg": 1,
+        }  # fmt: skip
+        out = [r.StatelessRandomUniformV2(dtype=d, **stream) for d in (tf.float16, tf.float32, tf.float64)]
+        out += [r.StatelessRandomNormalV2(dtype=tf.float32, **stream)]
+        out += [r.StatelessTruncatedNormalV2(dtype=tf.float32, **stream)]
+        for low, high in ((-5, 1_000_003), (-(2**31), 2**31 - 1)):
+            for i in (tf.int32, tf.int64):
+                limits = {"minval": tf.cast(low, i), "maxval": tf.cast(high, i)}
+                out += [r.StatelessRandomUniformIntV2(**limits, **stream)]
+        return out
+
+    check(build)
+
+
 REFUSALS: dict[str, Any] = {
     "empty range of random integers": lambda r: r.RandomUniformInt(shape=[2], minval=3, maxval=3),
     "shape with a negative dimension": lambda r: r.RandomUniform(

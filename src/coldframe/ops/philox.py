@@ -11,7 +11,9 @@ cosine; numpy's round differently, so those three are here as glibc and musl com
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +32,8 @@ _MULTIPLIERS: Final = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL: Final = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS: Final = 10
 _BLOCK: Final = 1 << 15  # weights of choices that are worked out at once
+_FEW: Final = 4  # blocks that Python works out sooner than numpy
+_PIECE: Final = 1 << 13  # blocks that are worked out together
 _CUT: Final = 2  # standard deviations at which truncated normal values end
 
 
@@ -55,20 +59,59 @@ class Stream:
 
     def at(self, offsets: Array) -> Array:
         """Return the blocks at `offsets` (uint64) from here, uint32[len(offsets), 4]."""
+        if len(offsets) <= _FEW:
+            return np.array([self._block(at) for at in offsets.tolist()], np.uint32).reshape(-1, 4)
+        out: Array = np.empty((len(offsets), 4), np.uint32)
+        keys = [tuple(map(np.uint64, pair)) for pair in self._keys()]
+        for k in range(0, len(out), _PIECE):
+            self._blocks(offsets[k : k + _PIECE], keys, out[k : k + _PIECE])
+        return out
+
+    def _keys(self) -> list[tuple[int, ...]]:
+        """Return the two words of the key of each round."""
+        halves = self.key & 0xFFFFFFFF, self.key >> 32 & 0xFFFFFFFF
+        return [tuple((k + i * w) & 0xFFFFFFFF for k, w in zip(halves, _WEYL, strict=True)) for i in range(_ROUNDS)]
+
+    def _block(self, offset: int) -> tuple[int, int, int, int]:
+        """Return one block, by Python's integers."""
+        counter = self.counter + offset
+        c0, c1, c2, c3 = (counter >> shift & 0xFFFFFFFF for shift in (0, 32, 64, 96))
+        for k0, k1 in self._keys():
+            a, b = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+            c0, c1, c2, c3 = b >> 32 ^ c1 ^ k0, b & 0xFFFFFFFF, a >> 32 ^ c3 ^ k1, a & 0xFFFFFFFF
+        return c0, c1, c2, c3
+
+    def _blocks(self, offsets: Array, keys: list[tuple[np.uint64, ...]], out: Array) -> None:
+        """Write the blocks at `offsets` to `out`."""
         first = np.uint64(self.counter & _MASK)
         position = offsets + first
         upper = np.uint64(self.counter >> 64 & _MASK) + (position < first).astype(np.uint64)
-        c = [position & _LOW, position >> _WORD, upper & _LOW, upper >> _WORD]
-        k = [self.key & 0xFFFFFFFF, self.key >> 32 & 0xFFFFFFFF]
-        for _ in range(_ROUNDS):
-            a, b = c[0] * _MULTIPLIERS[0], c[2] * _MULTIPLIERS[1]
-            c = [(b >> _WORD) ^ c[1] ^ np.uint64(k[0]), b & _LOW, (a >> _WORD) ^ c[3] ^ np.uint64(k[1]), a & _LOW]
-            k = [(k[i] + _WEYL[i]) & 0xFFFFFFFF for i in range(2)]
-        return np.stack(c, axis=1).astype(np.uint32)
+        c0, c1, c2, c3 = position & _LOW, position >> _WORD, upper & _LOW, upper >> _WORD
+        for k0, k1 in keys:
+            a, b = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+            for product, other, key, new in ((b, c1, k0, c0), (a, c3, k1, c2)):
+                np.right_shift(product, _WORD, out=new)
+                np.bitwise_xor(new, other, out=new)
+                np.bitwise_xor(new, key, out=new)
+                np.bitwise_and(product, _LOW, out=other)
+        for word, c in enumerate((c0, c1, c2, c3)):
+            out[:, word] = c
 
 
 def _blocks(count: int, per_block: int) -> int:
     return -(-count // per_block)
+
+
+def _in_pieces(run: Callable[[Array, Any], Array]) -> Callable[[Array, Any], Array]:
+    """Make a function of many rows take some at a time, which the processor keeps in its cache."""
+
+    @functools.wraps(run)
+    def wrapper(rows: Array, kind: Any) -> Array:
+        if len(rows) <= _PIECE:
+            return run(rows, kind)
+        return np.concatenate([run(rows[k : k + _PIECE], kind) for k in range(0, len(rows), _PIECE)])
+
+    return wrapper
 
 
 # --- integers and uniform values --------------------------------------------------------------------------------
@@ -86,8 +129,11 @@ def _doubled(words: Array) -> Array:
 
 def integers(stream: Stream, count: int, low: int, high: int, dtype: DType) -> Array:
     """Return integers of [low, high)."""
-    offsets = bits(stream, count, dtype).astype(np.uint64) % np.uint64(max(1, high - low))
-    return (offsets + np.uint64(low & _MASK)).astype(dtype.numpy)
+    drawn = bits(stream, count, dtype)
+    size, start = (drawn.dtype.type(v & _MASK >> 64 - 8 * drawn.itemsize) for v in (max(1, high - low), low))
+    rest: Array = drawn - drawn // size * size  # as the remainder, which takes numpy longer
+    rest += start
+    return rest.astype(dtype.numpy)
 
 
 def uniform(stream: Stream, count: int, dtype: DType) -> Array:
@@ -95,6 +141,7 @@ def uniform(stream: Stream, count: int, dtype: DType) -> Array:
     return fractions(stream.words(_blocks(count, 2 if dtype is dtypes.float64 else 4)), dtype)[:count]
 
 
+@_in_pieces
 def fractions(words: Array, dtype: DType) -> Array:
     """Return the words' low bits as the mantissa of a number in [1, 2), less one."""
     if dtype is dtypes.float64:
@@ -139,6 +186,7 @@ def truncated(stream: Stream, count: int, dtype: DType) -> Array:
     return out.ravel()[:count].astype(dtype.numpy)
 
 
+@_in_pieces
 def box_muller(words: Array, wide: bool) -> Array:
     """Return as many normal values for each block as it has uniform ones, by Box and Muller's method."""
     if wide:
@@ -173,7 +221,7 @@ _LOG_TABLE: Final = np.array([_hex(row) for row in """
     0x1.9c2d163a1aa2dp-1 0x1.bc2860d22477p-3
     0x1.886e6037841edp-1 0x1.1058bc8a07ee1p-2
     0x1.767dcf5534862p-1 0x1.4043057b6ee09p-2
-""".strip().splitlines()])  # fmt: skip
+""".strip().splitlines()]).T.copy()  # fmt: skip
 _LOG_POLY: Final = _hex("-0x1.00ea348b88334p-2 0x1.5575b0be00b6ap-2 -0x1.ffffef20a4123p-2")
 _COS_POLY: Final = _hex("-0x1.ffffffd0c621cp-2 0x1.55553e1068f19p-5 -0x1.6c087e89a359dp-10 0x1.99343027bf8c3p-16")
 _SIN_POLY: Final = _hex("-0x1.555545995a603p-3 0x1.1107605230bc4p-7 -0x1.994eb3774cf24p-13")
@@ -182,12 +230,12 @@ _SIN_POLY: Final = _hex("-0x1.555545995a603p-3 0x1.1107605230bc4p-7 -0x1.994eb37
 def logf(x: Array) -> Array:
     """Return the logarithm of positive normal floats: x = 2^k z, log x = k log 2 + log c + log(z / c)."""
     top = x.view(np.int32) - np.int32(0x3F330000)
-    row = _LOG_TABLE[(top >> 19) & 15]
+    row = (top >> 19) & 15
     z = (x.view(np.int32) - (top & np.int32(-0x800000))).view(np.float32).astype(np.float64)
-    r = z * row[..., 0] - 1
+    r = z * _LOG_TABLE[0].take(row) - 1
     r2 = r * r
     y = _LOG_POLY[0] * r2 + (_LOG_POLY[1] * r + _LOG_POLY[2])
-    out: Array = (y * r2 + (row[..., 1] + (top >> 23) * math.log(2) + r)).astype(np.float32)
+    out: Array = (y * r2 + (_LOG_TABLE[1].take(row) + (top >> 23) * math.log(2) + r)).astype(np.float32)
     return out
 
 
