@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 FOREIGN = {
     "DescrptSeA", "ProdForceSeA", "ProdVirialSeA", "NormalizeUTF8", "SimpleMLCreateModelResource",
     "SimpleMLInferenceOpWithHandle", "SimpleMLLoadModelFromPathWithHandle", "SomeUnknownOp", "foo", "bar",
-    "CompareAndBitpack", "Dropout",
+    "Dropout",
 }  # fmt: skip
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
-from op_harness import Row, check, rows
+from op_harness import NUMPY, Row, bound, check, rows
 
 AT = np.array([[0, 0], [0, 1], [2, 0]])
 WORDS = np.array([b"red", b"green", "b\u00fcl".encode()], object)
@@ -113,3 +114,61 @@ def ragged(order: str, *, hashed: bool = False, number: bool = False, **more: An
 )
 def test_ragged(row: Row) -> None:
     check(row)
+
+
+FIRST: list[Any] = [
+    [np.array([[0, 0]])] * 3,
+    [np.array([b"batch1-FC%d-F1" % n], object) for n in (1, 2, 3)],
+    [np.array([1, 1])] * 3,
+    [],
+]
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs", "want"),
+    [
+        ("SparseFeatureCross", {"num_buckets": 0}, 3735511728867393167),
+        ("SparseFeatureCross", {"num_buckets": 100}, 74),
+        ("SparseFeatureCrossV2", {"num_buckets": 0, "hash_key": 0xDECAFCAFFE}, 1971693436396284976),
+        ("SparseFeatureCrossV2", {"num_buckets": 100, "hash_key": 0xDECAFCAFFE}, 83),
+    ],
+)
+def test_hashes_of_tensorflow_1(op: str, attrs: dict[str, Any], want: int) -> None:
+    """The numbers are those of TensorFlow 1's own tests of tf.contrib.layers; it has these ops no more."""
+    call, flat = bound(Row(op, FIRST, {"hashed_output": True, "out_type": "int64", "internal_type": "int64"} | attrs))
+    indices, values, shape = call.run(NUMPY, flat)
+    assert (indices.tolist(), values.tolist(), shape.tolist()) == ([[0, 0]], [want], [1, 1])
+
+
+def test_features_of_many_rows_cross_as_in_tensorflow_1() -> None:
+    """One by one, in Python's integers."""
+    call, flat = bound(Row("SparseFeatureCross", [*SEVERAL[:1], [NUMBERS_OF_MANY, PLACES], *SEVERAL[2:]], {
+        "hashed_output": True, "num_buckets": 1000, "out_type": "int64", "internal_type": "int64"}))  # fmt: skip
+    indices, values, _ = call.run(NUMPY, flat)
+    want = [
+        _formerly(int(a), int(PLACES[row]), int(d)) % 1000
+        for row in range(40)
+        for a in NUMBERS_OF_MANY[MANY[:, 0] == row]
+        for d in (2 * row, 2 * row + 1)
+    ]
+    assert values.tolist() == want
+    assert len(indices) == len(want) == 2 * len(MANY)
+
+
+NUMBERS_OF_MANY = np.arange(len(MANY)) * 2**57 - 11
+
+
+def _formerly(*features: int) -> int:
+    word, chained = 2**64 - 1, 0xDECAFCAFFE
+    for feature in features:
+        signed = chained - 2**64 if chained >> 63 else chained
+        chained ^= (feature + 0x9E3779B97F4A7800 + (signed << 10) + (signed >> 4)) & word
+    return chained
+
+
+def test_strings_cross_as_in_tensorflow_1() -> None:
+    attrs = {"hashed_output": False, "num_buckets": 0, "out_type": "string", "internal_type": "string"}
+    call, flat = bound(Row("SparseFeatureCross", COLUMNS[0], attrs))
+    indices, values, shape = call.run(NUMPY, flat)
+    assert values.tolist() == [b"red_X_7", b"red_X_-3", b"green_X_7", b"green_X_-3", b"b\xc3\xbcl_X_1099511627776"]
+    assert (indices.tolist(), shape.tolist()) == ([[0, 0], [0, 1], [0, 2], [0, 3], [2, 0]], [3, 4])

@@ -66,3 +66,13 @@ def test_unknown_modes_are_refused(message: str, fields: dict[str, Any]) -> None
     call, flat = bound(move(X, TURN, size(3, 3), **fields))
     with pytest.raises(ExecutionError, match=message):
         call.run(NUMPY, flat)
+
+
+@pytest.mark.parametrize("how", ["NEAREST", "BILINEAR"])
+def test_the_first_kind_keeps_the_size(how: str) -> None:
+    """ImageProjectiveTransform is of tf.contrib: what the second kind is where nothing else is said."""
+    call, flat = bound(Row("ImageProjectiveTransform", [X, np.array(TURN, F)], {"interpolation": how}))
+    second, inputs = bound(move(X, TURN, size(6, 5), how=how))
+    np.testing.assert_array_equal(call.run(NUMPY, flat)[0], second.run(NUMPY, inputs)[0])
+    with pytest.raises(ExecutionError, match="expected rank 4, found 3"):
+        call.run(NUMPY, [flat[0][0], flat[1]])

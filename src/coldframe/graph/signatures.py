@@ -1,8 +1,9 @@
 """The signatures of all TensorFlow ops: inputs, outputs, attributes and their defaults. An op needs no body to be here.
 
 The facts are TensorFlow's own registry without its prose, in ``signatures.json``, which ``tools/dump_op_signatures.py``
-writes. The file is one JSON object with one op per line, so that a line can be decoded without the others: opening it
-costs about a millisecond, and a signature some ten microseconds on its first use::
+writes. What it had once, in its core or in ``tf.contrib``, and graphs of TensorFlow 1 still have, is in
+``former_signatures.json``, written by hand. Either file is one JSON object with one op per line, so that a line can be
+decoded without the others: opening both costs about a millisecond, and a signature some ten microseconds on its first use::
 
     "Name":[[input, ...], [output, ...], [attribute, ...], "flags", deprecated]     the empty tail is left out
 
@@ -204,8 +205,9 @@ def _checked(arg: ArgDef, attrs: Mapping[str, Any], name: str, kind: type, expec
 @lru_cache(maxsize=1)
 def _lines() -> dict[str, bytes]:
     """The undecoded line of each op, by name."""
-    text = Path(__file__).with_name("signatures.json").read_bytes()
-    lines = text.split(b"\n")[2:-2]  # between the brace with the version's line, and the closing brace
+    files = [Path(__file__).with_name(name).read_bytes() for name in ("signatures.json", "former_signatures.json")]
+    # Between the brace with the version's line, and the closing brace.
+    lines = [line for text in files for line in text.split(b"\n")[2:-2]]
     return {line[1 : line.index(b'"', 1)].decode(): line.rstrip(b",") for line in lines}
 
 

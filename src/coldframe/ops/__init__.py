@@ -80,6 +80,7 @@ FAMILIES = (
     "audio",
     "image",
     "image_gradients",
+    "resampler",
     "resampling",
     "colors",
     "projective",

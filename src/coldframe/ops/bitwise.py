@@ -9,8 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from coldframe.ops.families import binary, unary
+from coldframe.ops.known import Attrs, Dims, Known
+from coldframe.ops.table import op
+from coldframe.primitives.base import refuse
 
 BITWISE = [
     unary("Invert", lambda xp, x: xp.invert(x), "every bit of x turned over", no_gradient=True),
@@ -38,3 +42,20 @@ def _bounded(xp: Any, y: Any) -> Any:
     kind = xp.dtype(y)
     y = xp.minimum(y, kind.type(kind.itemsize * 8 - 1))
     return y if kind.kind == "u" else xp.maximum(y, kind.type(0))
+
+
+def _packed(a: Attrs, x: Known, threshold: Known) -> Dims:
+    if x.dims is None:
+        return None
+    *outer, inner = x.dims
+    return (*outer, None if inner is None else inner // 8)
+
+
+@op("CompareAndBitpack", shape=_packed, host="ONNX packs no bits", no_gradient=True)
+def compare_and_bitpack(xp: Any, x: npt.NDArray[Any], threshold: npt.NDArray[Any]) -> Any:
+    """Whether elements are above a threshold, eight in a byte, the first in its highest bit; of bools, themselves."""
+    if np.ndim(threshold):
+        raise refuse("`threshold`", expected="a scalar", found=f"shape {list(np.shape(threshold))}")
+    if not x.ndim or x.shape[-1] % 8:
+        raise refuse("`input`", expected="rows of a multiple of 8 elements", found=f"shape {list(x.shape)}")
+    return np.packbits(x if x.dtype == np.bool_ else x > threshold, axis=-1)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from coldframe.dtypes import DType, int64, string
 from coldframe.ops.hashing import fingerprint64, fingerprints64, siphashes64
-from coldframe.ops.table import op
+from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
 from coldframe.primitives.numpy_shape import dims
 
@@ -28,6 +28,8 @@ _MUL: Final = 0xC6A4A7935BD1E995
 _WORD: Final = np.uint64(_MUL)
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _MOST: Final = 2**63 - 1
+_SEED: Final = 0xDECAFCAFFE
+_SALT: Final = np.uint64(0x9E3779B97F4A7800)
 _MANY: Final = 16  # rows that are worth numpy's calls
 
 
@@ -111,13 +113,19 @@ def _crossed(columns: list[_Column], join: Callable[[Sequence[Any]], Any]) -> tu
 
 
 def _crossed_hashes(
-    columns: list[_Column], hashes: Sequence[Words], key: int | None, modulus: int
+    columns: list[_Column], hashes: Sequence[Words], together: Callable[[Sequence[Words]], Array]
 ) -> tuple[Array, Array, Array]:
-    """Return all combinations, hashed into buckets; `hashes` are those of each column's features, end to end."""
+    """Return all combinations, hashed into buckets.
+
+    Args:
+        columns: the features.
+        hashes: those of each column's features, end to end.
+        together: returns the buckets of hashes that are crossed.
+    """
     if columns and all(column.lengths is None for column in columns):
         places = np.zeros((len(hashes[0]), 2), np.int64)
         places[:, 0] = np.arange(len(places))
-        return places, _together(hashes, key, modulus), np.array([len(places), 1], np.int64)
+        return places, together(hashes), np.array([len(places), 1], np.int64)
     lengths = [np.ones(len(c.values), np.int64) if c.lengths is None else c.lengths for c in columns]
     dims([int(math.fsum(np.multiply.reduce([n.astype(np.float64) for n in lengths])))] if lengths else [])
     counts = np.multiply.reduce(lengths) if lengths else np.zeros(0, np.int64)
@@ -128,10 +136,10 @@ def _crossed_hashes(
         stride = stride // np.maximum(length, 1)
         chosen.append(hashed[(np.cumsum(length) - length)[row] + place // stride[row] % length[row]])
     most = np.array([len(counts), counts.max(initial=0)], np.int64)
-    return np.stack([row, place], axis=1), _together(chosen, key, modulus), most
+    return np.stack([row, place], axis=1), together(chosen), most
 
 
-def _together(hashes: Sequence[Words], key: int | None, modulus: int) -> Array:
+def _together(hashes: Sequence[Words], *, key: int | None, modulus: int) -> Array:
     """Return the buckets of hashes that are chained, column after column."""
     count = len(hashes[0]) if hashes else 0
     if count < _MANY:
@@ -141,6 +149,15 @@ def _together(hashes: Sequence[Words], key: int | None, modulus: int) -> Array:
     first: Any = hashes[0] if key is None else _chained_words(np.uint64(key), hashes[0])
     buckets: Array = functools.reduce(_chained_words, hashes[1:], first) % np.uint64(modulus)
     return buckets.astype(np.int64)
+
+
+def _together_formerly(hashes: Sequence[Words], *, modulus: int) -> Array:
+    """Return the buckets of hashes, chained as TensorFlow 1 did: in signed arithmetic, but for the sum."""
+    chained = np.full(len(hashes[0]) if hashes else 0, _SEED, np.uint64)
+    for words in hashes:
+        quarter = (chained.view(np.int64) >> 4).view(np.uint64)
+        chained = chained ^ (words + _SALT + (chained << np.uint64(10)) + quarter)
+    return (chained % np.uint64(modulus)).astype(np.int64)
 
 
 def _hash(v: Any) -> int:
@@ -155,21 +172,42 @@ def _text(v: Any) -> bytes:
     return v if isinstance(v, bytes) else str(v).encode()
 
 
+def _crossed_as_told(
+    columns: list[_Column], together: Callable[[Sequence[Words]], Array], hashed_output: bool, out_type: DType
+) -> tuple[Array, Array, Array]:
+    """Return all combinations, hashed or as strings, as attributes say."""
+    wanted = int64 if hashed_output else string
+    if out_type is not wanted:
+        raise refuse("`out_type`", expected=str(wanted), found=str(out_type))
+    if not hashed_output:
+        return _crossed(columns, lambda c: b"_X_".join(map(_text, c)))
+    return _crossed_hashes(columns, [_hashes(c.values) for c in columns], together)
+
+
 @op("SparseCross", shape="* -> [n, 2] [n] [2]", host=_HOST)
 def sparse_cross(
     xp: Any, indices: list[Array], values: list[Array], shapes: list[Array], dense_inputs: list[Array],
     *, hashed_output: bool, num_buckets: int, hash_key: int, out_type: DType, internal_type: DType,
 ) -> Any:  # fmt: skip
     """All combinations of the features in a row's columns, joined with ``_X_`` or hashed into buckets."""
-    wanted = int64 if hashed_output else string
-    if out_type is not wanted:
-        raise refuse("`out_type`", expected=str(wanted), found=str(out_type))
     if internal_type is string and any(v.dtype.kind != "O" for v in (*values, *dense_inputs)):
         raise refuse("`internal_type` is string where a column has numbers", expected="columns of strings")
     columns = _columns(indices, values, shapes, dense_inputs)
-    if not hashed_output:
-        return _crossed(columns, lambda c: b"_X_".join(map(_text, c)))
-    return _crossed_hashes(columns, [_hashes(c.values) for c in columns], hash_key & _MASK, num_buckets or _MOST)
+    together = functools.partial(_together, key=hash_key & _MASK, modulus=num_buckets or _MOST)
+    return _crossed_as_told(columns, together, hashed_output, out_type)
+
+
+SPARSE_FEATURE_CROSS_V2 = alias("SparseFeatureCrossV2", sparse_cross, no_gradient=True)
+
+
+@op("SparseFeatureCross", shape="* -> [n, 2] [n] [2]", host=_HOST, no_gradient=True)
+def sparse_feature_cross(
+    xp: Any, indices: list[Array], values: list[Array], shapes: list[Array], dense: list[Array],
+    *, hashed_output: bool, num_buckets: int, out_type: DType, internal_type: DType,
+) -> Any:  # fmt: skip
+    """All combinations of the features in a row's columns, joined with ``_X_`` or hashed as TensorFlow 1 did."""
+    together = functools.partial(_together_formerly, modulus=num_buckets or _MOST)
+    return _crossed_as_told(_columns(indices, values, shapes, dense), together, hashed_output, out_type)
 
 
 @op("SparseCrossV2", shape="* -> [n, 2] [n] [2]", host=_HOST)
@@ -204,7 +242,7 @@ def sparse_cross_hashed(
         _salted(column.values, salt.tolist(), strong) if strong or k < len(values) else _hashes(column.values)
         for k, column in enumerate(columns)
     ]
-    return _crossed_hashes(columns, hashes, None, modulus)
+    return _crossed_hashes(columns, hashes, functools.partial(_together, key=None, modulus=modulus))
 
 
 @op("RaggedCross", no_gradient=True, host=_HOST)

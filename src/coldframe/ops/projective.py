@@ -143,6 +143,14 @@ def _shape(a: Attrs, images: Known, transforms: Known, size: Known, *fill: Known
     return (batch, None, None, depth)
 
 
+@op("ImageProjectiveTransform", shape="x [n, 8] -> x", host=_HOST)
+def image_projective_transform(xp: Any, images: Any, transforms: Any, *, interpolation: str) -> Any:
+    """Images turned, moved, sheared or projected, of the same size; what lies outside of them is 0."""
+    if images.ndim != 4:
+        raise refuse("`images` is not a batch of images", expected="rank 4", found=images.ndim)
+    return _transformed(images, transforms, np.array(images.shape[1:3]), 0, interpolation, "CONSTANT")
+
+
 @op("ImageProjectiveTransformV2", shape=_shape, host=_HOST)
 def image_projective_transform_v2(
     xp: Any, images: Any, transforms: Any, output_shape: Any, *, interpolation: str, fill_mode: str
@@ -169,6 +177,8 @@ def _turned_back(g: Any, op: Any, dy: Any) -> Any:
     matrices = g.Reshape(g.ConcatV2([transforms, last], 1, name="concat"), [-1, 3, 3])
     flat = g.Reshape(g.MatrixInverse(matrices), [-1, 9])
     inverse = (flat / flat[:, 8:9])[:, :8]
+    if op.type == "ImageProjectiveTransform":
+        return g.ImageProjectiveTransform(dy, inverse, **attrs_of(op, "interpolation")), None
     size = shape_of(g, images)[1:3]
     same = attrs_of(op, "interpolation", "fill_mode")
     if len(op.inputs) == 3:
@@ -176,5 +186,6 @@ def _turned_back(g: Any, op: Any, dy: Any) -> Any:
     return g.ImageProjectiveTransformV3(dy, inverse, size, g.constant(0.0, float32), **same), None, None, None
 
 
+image_projective_transform.gradient(_turned_back)
 image_projective_transform_v2.gradient(_turned_back)
 image_projective_transform_v3.gradient(_turned_back)
