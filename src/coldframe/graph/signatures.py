@@ -3,7 +3,8 @@
 The facts are TensorFlow's own registry without its prose, in ``signatures.json``, which ``tools/dump_op_signatures.py``
 writes. What it had once, in its core or in ``tf.contrib``, and graphs of TensorFlow 1 still have, is in
 ``former_signatures.json``, written by hand. Either file is one JSON object with one op per line, so that a line can be
-decoded without the others: opening both costs about a millisecond, and a signature some ten microseconds on its first use::
+decoded without the others: opening both costs about a millisecond, and a signature some ten microseconds on its first
+use::
 
     "Name":[[input, ...], [output, ...], [attribute, ...], "flags", deprecated]     the empty tail is left out
 
