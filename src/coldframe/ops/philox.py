@@ -259,9 +259,9 @@ def _sincosf(x: Array) -> tuple[Array, Array]:
 def permutation(stream: Stream, count: int) -> Array:
     """Return the numbers below `count` in random order, shuffled from the front."""
     order = list(range(count))
-    drawn = stream.words(_blocks(count, 4)).ravel().tolist()
-    for i in range(count - 1):
-        k = i + drawn[i] % (count - i)
+    rest = np.arange(count, 0, -1, dtype=np.uint32)  # how many are left to choose from
+    others = np.arange(count) + stream.words(_blocks(count, 4)).ravel()[:count] % rest
+    for i, k in enumerate(others.tolist()):
         order[i], order[k] = order[k], order[i]
     return np.array(order, np.int64)
 
