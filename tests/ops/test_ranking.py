@@ -15,6 +15,8 @@ MATRIX = np.array([[3, 1, 3, 2], [5, 5, 5, 1]], "f")
     *[Row("TopKV2", [MATRIX, np.array(k, "int64")]) for k in (0, 1, 4)],
     *[Row("TopKV2", [MATRIX, np.int16(2)], {"index_type": t}) for t in ("int16", "int32", "int64")],
     Row("TopKV2", [sample("float32", 2, 3, 4), np.int32(2)]),
+    *each(FLOATS + INTS, lambda d: Row("TopKV2", [sample(d, 3, 900, low=-50, high=50), np.int32(70)])),
+    *[Row("TopKV2", [sample("float32", *shape), np.int32(k)]) for shape in ((3000,), (40, 2, 60)) for k in (0, 1, 9)],
     *[Row("TopKV2", [MATRIX, k], refused=True) for k in (np.int32(5), np.int32(-1), np.array([2], "int32"))],
     Row("TopKV2", [np.float32(1), np.int32(0)], refused=True),
 )
@@ -27,6 +29,15 @@ def test_top_k_puts_nan_last_and_takes_k_as_attribute() -> None:  # TensorFlow h
     values, indices = call.run(NUMPY, flat)
     assert indices.tolist() == [2, 3, 0, 1]
     assert np.isnan(values[-1])
+
+
+def test_top_k_of_many_numbers_some_of_which_are_none() -> None:
+    for share in (2, 500):  # more or fewer numbers than are asked for
+        x = np.where(np.arange(6000).reshape(2, 3000) % 3000 < share, np.arange(3000) % 7, NAN)
+        values, indices = NUMPY.top_k(x, 30)
+        order = np.argsort(-x, axis=-1, kind="stable")[:, :30]
+        np.testing.assert_array_equal(indices, order)
+        np.testing.assert_array_equal(values, np.take_along_axis(x, order, -1))
 
 
 @rows(
@@ -62,6 +73,10 @@ def test_in_top_k(row: Row) -> None:
     *[Row(n, [["b", "a", "b"]], {"out_idx": "int64"}) for n in ("Unique", "UniqueWithCounts")],
     Row("Unique", [np.array([NAN, 1, NAN, -0.0, 0.0], "f")]),
     Row("Unique", [np.zeros(0, "f")]),
+    *each((*FLOATS, *INTS, "bool"), lambda d: Row("UniqueWithCounts", [sample(d, 3000, low=-50, high=50)])),
+    *[Row("Unique", [np.arange(2000) % 900 * step]) for step in (1, 2**20, 2**53)],
+    Row("UniqueV2", [np.arange(6000).reshape(2000, 3) % 7 - 3, np.array([0])]),
+    Row("UniqueV2", [(np.arange(6000).reshape(3, 2000) % 5 - 2).astype("f") * np.float32(0.5), np.array([1])]),
     Row("Unique", [np.array([[1, 2]])], refused=True),
     *[
         Row(n, [x, np.array(a, t)])

@@ -19,6 +19,8 @@ from coldframe.primitives.numpy_elementwise import widened
 Array = npt.NDArray[Any]
 _SIZES = "the number of distinct elements is in the data"
 _FEW = 300  # numbers
+# Odd numbers whose bits look random: products with them have high bits that hang on all bits of the other factor.
+_FACTORS = tuple((0x9E3779B97F4A7C15 * k + 0x632BE59BD9B4E018) % 2**64 | 1 for k in range(1, 13))
 
 
 @op("TopKV2", gradient=back.top_k, shape=inference_math.top_k_v2, ignores=("sorted",))
@@ -129,10 +131,20 @@ def _numbered(rows: Array) -> tuple[Array, Array, Array]:
     """Number rows by first appearance: where each number first occurs, the number of each row, how often it occurs."""
     if rows.dtype.kind == "O":
         return _numbered_objects(rows)
-    if rows.ndim == 1 and rows.dtype.kind in "iu":
-        return _numbered_integers(rows)
+    if rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) <= _FEW:
+        return _numbered_few(rows)
     flat = widened(rows).reshape(len(rows), -1) if rows.size else np.zeros((len(rows), 1), np.int8)
-    keys = flat[:, 0] if flat.shape[1] == 1 else flat
+    equals = _equals(flat)
+    if equals is None:
+        return _numbered_by_order(flat)
+    fresh = equals == np.arange(len(rows))
+    first = np.flatnonzero(fresh)
+    which = (np.cumsum(fresh) - 1)[equals]
+    return first, which, np.bincount(which, minlength=len(first))
+
+
+def _numbered_by_order(rows: Array) -> tuple[Array, Array, Array]:
+    keys = rows[:, 0] if rows.shape[1] == 1 else rows
     found = np.unique(keys, return_index=True, return_inverse=True, return_counts=True, axis=0, equal_nan=False)
     order = np.argsort(found[1], kind="stable")
     place = np.empty_like(order)
@@ -140,21 +152,47 @@ def _numbered(rows: Array) -> tuple[Array, Array, Array]:
     return found[1][order], place[found[2].ravel()], found[3][order]
 
 
-def _numbered_integers(x: Array) -> tuple[Array, Array, Array]:
-    if len(x) <= _FEW:
-        return _numbered_few(x)
-    order = np.argsort(x, kind="stable")
-    ordered = x[order]
-    fresh = np.ones(len(x), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
-    starts = np.flatnonzero(fresh)
-    first = order[starts]
-    by_appearance = np.argsort(first)
-    place = np.empty_like(by_appearance)
-    place[by_appearance] = np.arange(len(first))
-    which = np.empty_like(order)
-    which[order] = place[np.cumsum(fresh) - 1]
-    return first[by_appearance], which, np.diff(starts, append=len(x))[by_appearance]
+def _equals(rows: Array) -> Array | None:
+    """Return for each row where the first that equals it is, or None where only sorting tells.
+
+    The rows are hashed into a table in which the first one stays, many times over: those that find another one there
+    than themselves have a further turn, with another hash.
+    """
+    keys = _keys(rows)
+    if keys is None:
+        return None
+    equals: Array = np.arange(len(keys))
+    left = equals.copy()
+    bits = (2 * len(keys)).bit_length()
+    slots = np.empty(1 << bits, np.int32 if bits < 32 else np.int64)
+    for factor in _FACTORS:
+        some = keys[left]
+        mixed = some * np.uint64(factor) if keys.ndim == 1 else some @ _powers(factor, keys.shape[1])
+        at = (mixed >> np.uint64(64 - bits)).astype(np.int64)
+        slots[at[::-1]] = left[::-1]
+        found = slots[at]
+        equals[left] = found
+        differs = some != keys[found]
+        left = left[differs if keys.ndim == 1 else differs.any(axis=1)]
+        if not len(left):
+            return equals
+    return None
+
+
+def _keys(rows: Array) -> Array | None:
+    """Return 64 bits for each number of the rows, the same for equal numbers; None where numbers are not themselves."""
+    flat = np.ascontiguousarray(rows).view(rows.real.dtype) if rows.dtype.kind == "c" else rows
+    flat = flat[:, 0] if flat.shape[1] == 1 else flat
+    if flat.dtype.kind != "f":
+        return flat.astype(np.uint64)
+    if np.isnan(flat).any():
+        return None
+    bits: Array = (flat.astype(np.float64) + 0.0).view(np.uint64)  # no negative zero
+    return bits
+
+
+def _powers(factor: int, count: int) -> Array:
+    return np.multiply.accumulate(np.full(count, factor, np.uint64))
 
 
 def _numbered_few(x: Array) -> tuple[Array, Array, Array]:

@@ -15,6 +15,7 @@ from coldframe.primitives.base import refuse
 
 Array = npt.NDArray[Any]
 LIMIT = 2**40  # elements; a shape beyond it is a mistake or an attack, not a tensor
+_FEW = 2048  # numbers that are sorted as quickly as the largest of them are found
 _WIDE = 4096  # numbers of a cell from which on numpy's own way with cells is as fast
 
 
@@ -275,7 +276,13 @@ class ShapeNumpy:
 
     def top_k(self, x: Array, k: int) -> tuple[Any, Any]:
         """The `k` largest of the last dimension in descending order, the lower index first among equals, and where."""
-        order = np.argsort(_descending(x), axis=-1, kind="stable")[..., : int(k)]
+        keys, k = _descending(x), int(k)
+        if x.size < _FEW or not 0 < 4 * k <= x.shape[-1]:
+            order = np.argsort(keys, axis=-1, kind="stable")[..., :k]
+        else:
+            among = _lowest(keys, k)
+            found = np.argsort(np.take_along_axis(keys, among, -1), axis=-1, kind="stable")
+            order = np.take_along_axis(among, found, -1)
         return np.take_along_axis(x, order, -1), order.astype(np.int32)
 
 
@@ -287,7 +294,23 @@ _UFUNCS = {
 
 def _descending(x: Array) -> Array:
     """Keys that grow where `x` falls; no lowest number overflows, and NaN stays last."""
-    return ~x if x.dtype.kind in "iub" else -x.astype(np.float64)
+    if x.dtype.kind in "iub":
+        return ~x
+    wide: Array = x.astype(np.float64 if x.dtype.itemsize > 4 else np.float32)
+    return -wide
+
+
+def _lowest(keys: Array, k: int) -> Array:
+    """Return where the `k` lowest of each row are, the first among equals, in ascending order of place."""
+    last = np.partition(keys, k - 1, axis=-1)[..., k - 1 : k]
+    taken = keys <= last
+    if np.count_nonzero(taken) != k * (keys.size // keys.shape[-1]):  # several equal the last, or it is not a number
+        none = np.isnan(last)
+        below = (keys < last) | none & ~np.isnan(keys)
+        alike = (taken | none) & ~below
+        taken = below | alike & (np.cumsum(alike, axis=-1) <= k - np.count_nonzero(below, -1, keepdims=True))
+    places: Array = np.flatnonzero(taken).reshape(*keys.shape[:-1], k) % keys.shape[-1]
+    return places
 
 
 def combine_cells(ufunc: Any, out: Array, at: tuple[Array, ...], values: Array) -> None:
