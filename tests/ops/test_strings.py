@@ -39,6 +39,11 @@ def test_whole(row: Row) -> None:
 
 @rows(
     *[Row("StringToNumber", [s("1", " -2 ", "+3")], {"out_type": d}) for d in ("int32", "int64", "float32", "float64")],
+    *[
+        Row("StringToNumber", [s("1", str(v), "0")], {"out_type": d}, refused=not -(2**31) <= v < 2**31)
+        for d in ("int32",)
+        for v in (2**31 - 1, 2**31, -(2**31), -(2**31) - 1)
+    ],
     *[Row("StringToNumber", [s("1", "4294967295")], {"out_type": d}) for d in ("uint32", "uint64")],
     Row("StringToNumber", [s("0" * 99 + "1", "+0", "-0", " 7")], {"out_type": "int32"}),
     Row("StringToNumber", [s("0" * 99 + "1", "+0", "-0")], {"out_type": "int32"}),
@@ -71,6 +76,11 @@ def test_to_number(row: Row) -> None:
     *[
         Row("AsString", [np.array([np.nan, -np.nan, np.inf, -np.inf])], {"width": 7, "fill": f})
         for f in ("0", " ", "+", "-", "#")
+    ],
+    *[
+        Row("AsString", [np.array([-0.0, 2.5, -1e30, 7e-9], d)], {"width": 9, "fill": f, "precision": 2})
+        for d in ("float32", "float64")
+        for f in ("", "0", " ", "+", "-", "#")
     ],
     Row("AsString", [s("a", "bc")]),
     Row("AsString", [s("a", "bc")], {"width": 4}),
@@ -115,7 +125,7 @@ def test_substr(row: Row) -> None:
         for m in ("", " ", "<>")
         for n in (-2, -1, 0, 1, 2, 3)
     ],
-    Row("StringSplitV2", [np.zeros(0, "U1"), np.array("")]),
+    *[Row(op, [np.zeros(0, "U1"), np.array(m)]) for op in ("StringSplit", "StringSplitV2") for m in ("", " ")],
     Row("StringSplitV2", [WORDS, np.array("")], refused=True),
     Row("StringSplit", [s("a"), s(",")], refused=True),
     *[Row("EncodeBase64", [s("", "a", "ab", "abc", "??>>~~")], {"pad": p}) for p in (False, True)],

@@ -90,6 +90,11 @@ def test_transcode(row: Row) -> None:
         for m in MODES
     ],
     Row("UnicodeDecode", [TEXTS], {"input_encoding": "UTF-8", "Tsplits": "int32"}),  # with offsets TensorFlow aborts
+    *[  # one character in two strings; none of a string
+        Row("UnicodeDecodeWithOffsets", [np.array(x, object)], {"input_encoding": "UTF-8"} | m)
+        for x in ([b"a\xc3", b"\xa4b"], [b"\xc3\xa4", b"", b"x\xe6\x97\xa5"], [b""], [])
+        for m in MODES
+    ],
     *[Row("UnicodeDecodeWithOffsets", [coded(e)], {"input_encoding": e}) for e in WIDE],
     *[Row("UnicodeDecodeWithOffsets", [x], {"input_encoding": e}) for e in ("UTF-16", "UTF-32") for x in WITH_MARKS],
     Row(

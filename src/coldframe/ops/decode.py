@@ -156,13 +156,10 @@ def decode_csv(
         if d.ndim > 1 or d.size > 1:
             raise refuse(f"default {i}", expected="at most one value", found=f"shape {list(d.shape)}")
     missing = na_value.encode("utf-8", "surrogateescape")
-    rows = _rows(records.ravel().tolist(), field_delim.encode(), use_quote_delim, select_cols)
-    for r, fields in enumerate(rows):
-        if len(fields) != len(OUT_TYPE):
-            raise refuse(f"record {r}", expected=f"{len(OUT_TYPE)} fields", found=len(fields))
+    columns = _columns(records.ravel().tolist(), field_delim.encode(), use_quote_delim, select_cols, len(OUT_TYPE))
     return [
-        _column([fields[c] for fields in rows], c, dtype, missing, default.ravel()).reshape(records.shape)
-        for c, (dtype, default) in enumerate(zip(OUT_TYPE, record_defaults, strict=True))
+        _column(fields, c, dtype, missing, default.ravel()).reshape(records.shape)
+        for c, (fields, dtype, default) in enumerate(zip(columns, OUT_TYPE, record_defaults, strict=True))
     ]
 
 
@@ -180,13 +177,21 @@ def _column(fields: list[bytes], c: int, dtype: DType, missing: bytes, default: 
     return out
 
 
-def _rows(records: list[bytes], delim: bytes, quotes: bool, selected: Any) -> list[list[bytes]]:
-    """Return the fields of each record."""
-    everything = b"".join(records)
-    if b"\n" in everything or b"\r" in everything or (quotes and b'"' in everything):
-        return [_fields(record, delim, quotes, selected) for record in records]
-    rows = [record.split(delim) if record else [] for record in records]
-    return [[row[k] for k in selected if k < len(row)] for row in rows] if selected else rows
+def _columns(records: list[bytes], delim: bytes, quotes: bool, selected: Any, count: int) -> list[list[bytes]]:
+    """Return the fields of each column, `count` of them; records with another number of fields are refused."""
+    everything = delim.join(records)
+    plain = b"\n" not in everything and b"\r" not in everything and not (quotes and b'"' in everything)
+    width = records[0].count(delim) + 1 if records else 0
+    if plain and all(records) and all(record.count(delim) + 1 == width for record in records):
+        places = selected or range(width)
+        if len(places) == count and places[-1] < width:
+            fields = everything.split(delim)
+            return [fields[k::width] for k in places]
+    rows = [_fields(record, delim, quotes, selected) for record in records]
+    for r, found in enumerate(rows):
+        if len(found) != count:
+            raise refuse(f"record {r}", expected=f"{count} fields", found=len(found))
+    return [[row[c] for row in rows] for c in range(count)]
 
 
 def _fields(record: bytes, delim: bytes, quotes: bool, selected: Any) -> list[bytes]:

@@ -7,6 +7,7 @@ import binascii
 import functools
 import itertools
 import math
+import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops import inference_math, inference_text
 from coldframe.ops.table import Op, op
@@ -143,7 +145,8 @@ def numbers(items: Sequence[bytes], dtype: DType) -> list[Any]:
 
 def _held(items: Sequence[bytes], found: Sequence[int], dtype: DType) -> bool:
     info = np.iinfo(dtype.numpy)
-    return max(map(len, items), default=0) <= _LONGEST and all(info.min <= v <= info.max for v in found)
+    short = max(map(len, items), default=0) <= _LONGEST
+    return short and info.min <= min(found, default=0) and max(found, default=0) <= info.max
 
 
 def number(b: bytes, dtype: DType) -> int | float:
@@ -187,6 +190,8 @@ def as_string(
     spell, items = functools.partial(_spelled_float, spec, max(width, 0), fill), input.ravel().tolist()
     if T.is_complex:
         return filled((f"({spell(v.real)},{spell(v.imag)})".encode() for v in items), input.shape)
+    if T in (dtypes.float32, dtypes.float64) and np.isfinite(input).all():
+        return filled(map(spec.encode().__mod__, items), input.shape)
     return filled((spell(float(v)).encode() for v in items), input.shape)
 
 
@@ -205,8 +210,7 @@ def _spelled_plain(x: Array, kind: DType, spec: str) -> Array:
     if kind.name in ("bool", "string"):
         pattern = (spec + "s").encode()
         return filled((pattern % v for v in items), x.shape)
-    pattern = (spec + "d").encode()
-    return filled((pattern % int(v) for v in items), x.shape)
+    return filled(map((spec + "d").encode().__mod__, map(int, items)), x.shape)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------
@@ -245,15 +249,21 @@ def _characters_of(b: bytes, start: int, n: int) -> bytes:
     return b[ends[begin] : ends[min(begin + max(n, 0), size)]]
 
 
-def _ragged(parts: list[list[bytes]]) -> tuple[Array, Array, Array]:
-    """The sparse matrix of `parts`: indices, values and shape."""
-    lengths = np.fromiter(map(len, parts), np.int64, len(parts))
-    total = int(lengths.sum())
-    where = np.empty((total, 2), np.int64)
-    where[:, 0] = np.repeat(np.arange(len(parts)), lengths)
-    where[:, 1] = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    values = filled(itertools.chain.from_iterable(parts), (total,))
-    return where, values, np.array([len(parts), lengths.max(initial=0)], np.int64)
+def _cut(strings: Array, parts_of: Callable[[bytes], Iterable[bytes]]) -> tuple[Array, Array, Array]:
+    """The sparse matrix of the parts of strings: indices, values and shape.
+
+    No list outlives its row: Python would look for garbage among them, time and again.
+    """
+    values: list[bytes] = []
+    ends = [0]
+    for string in strings.tolist():
+        values += parts_of(string)
+        ends.append(len(values))
+    lengths = np.diff(np.array(ends))
+    where = np.empty((len(values), 2), np.int64)
+    where[:, 0] = np.repeat(np.arange(len(lengths)), lengths)
+    where[:, 1] = np.arange(len(values)) - np.repeat(ends[:-1], lengths)
+    return where, filled(values, (len(values),)), np.array([len(lengths), lengths.max(initial=0)], np.int64)
 
 
 def _vector(x: Array) -> None:
@@ -267,15 +277,17 @@ def string_split(xp: Any, input: Array, delimiter: Array, *, skip_empty: bool) -
     _vector(input)
     if delimiter.ndim:
         raise refuse("`delimiter` is not a scalar", found=f"shape {list(delimiter.shape)}")
-    marks: bytes = delimiter.item()
+    return _cut(input, _splitter(delimiter.item(), skip_empty))
+
+
+def _splitter(marks: bytes, skip_empty: bool) -> Callable[[bytes], Iterable[bytes]]:
+    """Return what splits a string at any of the characters of `marks`."""
     if not marks:
-        return _ragged([[bytes([c]) for c in b] for b in input.tolist()])
+        return lambda b: (bytes([c]) for c in b)
     if len(marks) == 1:
-        parts = [b.split(marks) if b else [] for b in input.tolist()]
-    else:
-        at = re.compile(b"[" + re.escape(marks) + b"]")
-        parts = [at.split(b) if b else [] for b in input.tolist()]
-    return _ragged([list(filter(None, row)) for row in parts] if skip_empty else parts)
+        return lambda b: filter(None, b.split(marks)) if skip_empty else b.split(marks) if b else ()
+    split = re.compile(b"[" + re.escape(marks) + b"]").split
+    return lambda b: filter(None, split(b)) if skip_empty else split(b) if b else ()
 
 
 @op("StringSplitV2", shape="[n] -> [?, 2] [?] [2]", host=_HOST)
@@ -286,14 +298,12 @@ def string_split_v2(xp: Any, input: Array, sep: Array, *, maxsplit: int) -> Any:
         raise refuse("`sep` is not a scalar", found=f"shape {list(sep.shape)}")
     mark: bytes = sep.item()
     if mark:
-        return _ragged([b.split(mark, maxsplit) for b in input.tolist()])
-    return _ragged([_words(b, maxsplit) for b in input.tolist()])
+        return _cut(input, operator.methodcaller("split", mark, maxsplit))
+    return _cut(input, bytes.split if maxsplit < 0 else lambda b: _words(b, maxsplit))
 
 
 def _words(b: bytes, maxsplit: int) -> list[bytes]:
     """The words of `b`; after `maxsplit` of them comes what is left, even if nothing is."""
-    if maxsplit < 0:
-        return b.split()
     words, end = [], 0
     for word in itertools.islice(re.finditer(rb"[^ \t\n\v\f\r]+", b), maxsplit):
         words.append(word.group())

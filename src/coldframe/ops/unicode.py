@@ -170,9 +170,23 @@ def decode_with_offsets(
 ) -> Any:  # fmt: skip
     """The code points of strings, as ragged rows, and the byte at which each starts."""
     codec, rule = _codec(input_encoding), _Errors(errors, replacement_char, replace_control_characters)
-    rows = [_with_offsets(b, codec, rule) for b in input.ravel().tolist()]
+    strings = input.ravel().tolist()
+    if codec == "utf-8":
+        texts = [_text(b, codec, rule) for b in strings]
+        if [text.encode() for text in texts] == strings:
+            lengths = [len(text) for text in texts]
+            return _splits(lengths, Tsplits), _codes(texts), _starts(strings, lengths)
+    rows = [_with_offsets(b, codec, rule) for b in strings]
     starts = np.concatenate([np.zeros(0, np.int64), *(at for _, at in rows)])
     return _splits((len(text) for text, _ in rows), Tsplits), _codes(text for text, _ in rows), starts
+
+
+def _starts(strings: list[bytes], lengths: list[int]) -> Array:
+    """Return the byte of its own string at which each character starts, of UTF-8 that is all valid."""
+    sizes = np.array([len(b) for b in strings], np.int64)
+    starts: Array = np.flatnonzero(np.frombuffer(b"".join(strings), np.uint8) & 0xC0 != 0x80)
+    starts -= np.repeat(np.cumsum(sizes) - sizes, lengths)
+    return starts
 
 
 def _with_offsets(data: bytes, codec: str, rule: _Errors) -> tuple[str, Array]:
