@@ -8,17 +8,32 @@ from typing import Any, Final
 import numpy as np
 
 from coldframe import dtypes
+from coldframe.shapes import Shape
+from coldframe.tf1.check_ops import assert_less
 from coldframe.tf1.data.dataset import AUTOTUNE, Dataset, Options, _batch_size, _drop, _inner, _int64
 from coldframe.tf1.data.files import make_batched_features_dataset, make_csv_dataset
 from coldframe.tf1.data.functions import seeds, traced
+from coldframe.tf1.data.optional import Optional, get_next_as_optional
+from coldframe.tf1.data.readers import CsvDataset
+from coldframe.tf1.data.sampling import RandomDataset, choose_from_datasets, sample_from_datasets
 from coldframe.tf1.data.saving import make_saveable_from_iterator
-from coldframe.tf1.data.structure import Leaf, attrs_of, components, mapped, normalized, rebuilt, structure_of
+from coldframe.tf1.data.structure import (
+    Leaf,
+    attrs_of,
+    components,
+    flatten_up_to,
+    mapped,
+    normalized,
+    pack,
+    rebuilt,
+    structure_of,
+)  # fmt: skip
 from coldframe.tf1.framework.build import raw
 from coldframe.tf1.framework.convert import convert_to_tensor
+from coldframe.tf1.framework.graph import control_dependencies
 from coldframe.tf1.framework.shape import TensorShape
 from coldframe.tf1.framework.tensor import Tensor
 from coldframe.tf1.parsing_ops import parse_example
-from coldframe.tf1.random_ops import get_seed
 
 INFINITE_CARDINALITY: Final = -1
 UNKNOWN_CARDINALITY: Final = -2
@@ -41,6 +56,9 @@ def map_and_batch(
         return dataset._next("MapAndBatchDataset", inputs, found, f=f.ref)
 
     return apply
+
+
+map_and_batch_with_legacy_function = map_and_batch
 
 
 def parallel_interleave(
@@ -171,8 +189,6 @@ def bucket_by_sequence_length(
     """
     if len(bucket_batch_sizes) != len(bucket_boundaries) + 1:
         raise ValueError("len(bucket_batch_sizes) must equal len(bucket_boundaries) + 1")
-    if pad_to_bucket_boundary:
-        raise NotImplementedError("pad_to_bucket_boundary is not supported; give padded_shapes instead")
     low = np.array([np.iinfo(np.int32).min, *bucket_boundaries], np.int32)
     high = np.array([*bucket_boundaries, np.iinfo(np.int32).max], np.int32)
     sizes = np.array(bucket_batch_sizes, np.int64)
@@ -186,9 +202,73 @@ def bucket_by_sequence_length(
         size = raw.GatherV2(sizes, k, 0)
         if no_padding:
             return group.batch(size, drop_remainder=drop_remainder)
-        return group.padded_batch(size, padded_shapes, padding_values, drop_remainder=drop_remainder)
+        shapes = group.output_shapes if padded_shapes is None else padded_shapes
+        if pad_to_bucket_boundary:
+            message = "When pad_to_bucket_boundary=True, elements must have length < max(bucket_boundaries)."
+            with control_dependencies([assert_less(k, np.int64(len(sizes) - 1), message=message)]):
+                most = raw.Sub(raw.GatherV2(np.array(bucket_boundaries, np.int64), k, 0), np.int64(1))
+            shapes = pack(group._structure, [_filled(s, most) for s in flatten_up_to(group._structure, shapes)])
+        return group.padded_batch(size, shapes, padding_values, drop_remainder=drop_remainder)
 
     return group_by_window(key, reduce, window_size_func=lambda k: raw.GatherV2(sizes, k, 0))
+
+
+def _filled(shape: Any, size: Tensor) -> Any:
+    """Return a shape with `size` in the places of open dimensions, as a vector."""
+    dims = TensorShape(shape).as_list()
+    return raw.Pack([size if d is None else np.int64(d) for d in dims]) if None in dims else shape
+
+
+def unique() -> Transformation:
+    """Return what leaves out elements, of one component, that were there before."""
+    return lambda dataset: dataset._next("UniqueDataset", [])
+
+
+def dense_to_sparse_batch(batch_size: Any, row_shape: Any) -> Transformation:
+    """Return what makes sparse tensors of `batch_size` dense ones of several sizes, at most `row_shape`."""
+
+    def apply(dataset: Dataset) -> Dataset:
+        shape = TensorShape(row_shape)
+        dims = np.array([-1 if d is None else d for d in shape.as_list()], np.int64)
+        found = Leaf("sparse", dataset._structure.dtype, Shape((None, *shape.as_list())))
+        return dataset._next("DenseToSparseBatchDataset", [_int64(batch_size, "batch_size"), dims], found)
+
+    return apply
+
+
+class Reducer:
+    """How the elements of a group become one: ``init_func(key)``, ``reduce_func(state, element)``,
+    ``finalize_func(state)``.
+    """
+
+    def __init__(
+        self, init_func: Callable[..., Any], reduce_func: Callable[..., Any], finalize_func: Callable[..., Any]
+    ) -> None:
+        self.init_func, self.reduce_func, self.finalize_func = init_func, reduce_func, finalize_func
+
+
+def group_by_reducer(key_func: Callable[..., Any], reducer: Reducer) -> Transformation:
+    """Return what makes one element of all elements with the same key, an int64 scalar, in the order of the keys."""
+
+    def apply(dataset: Dataset) -> Dataset:
+        keys = traced("key", lambda *args: _as_int64(convert_to_tensor(key_func(*args))), dataset._structure)
+        first = traced("init", reducer.init_func, Leaf("tensor", dtypes.int64, TensorShape([]).static))
+        state = first.structure
+        step = traced("reduce", lambda held, *args: reducer.reduce_func(held, *args),
+                      (state, *_arguments(dataset._structure)))  # fmt: skip
+        last = traced("finalize", reducer.finalize_func, state)
+        inputs = [keys.captured, first.captured, step.captured, last.captured]
+        functions: dict[str, Any] = {
+            "key_func": keys.ref, "init_func": first.ref, "reduce_func": step.ref, "finalize_func": last.ref,
+        }  # fmt: skip
+        return dataset._next("GroupByReducerDataset", inputs, last.structure, **functions)
+
+    return apply
+
+
+def _arguments(structure: Any) -> tuple[Any, ...]:
+    """Return the structures of the arguments that a function of an element has."""
+    return structure if type(structure) is tuple else (structure,)
 
 
 def prefetch_to_device(device: str, buffer_size: Any = None) -> Transformation:
@@ -212,30 +292,6 @@ def get_single_element(dataset: Dataset) -> Any:
     return rebuilt(dataset._structure, made)
 
 
-def choose_from_datasets(datasets: Sequence[Dataset], choice_dataset: Dataset) -> Dataset:
-    """Return a dataset of elements of `datasets`, each time of the one that `choice_dataset`, int64 scalars, tells."""
-    found = datasets[0]._structure
-    made = raw.DirectedInterleaveDataset(
-        choice_dataset._variant_tensor, [d._variant_tensor for d in datasets], **attrs_of(found)
-    )
-    return Dataset(made, found)
-
-
-def sample_from_datasets(datasets: Sequence[Dataset], weights: Any = None, seed: Any = None) -> Dataset:
-    """Return a dataset of elements of `datasets`, each time of a random one, with these weights."""
-    n = len(datasets)
-    logits = np.log(np.full(n, 1 / n) if weights is None else np.asarray(weights, np.float64))[None]
-
-    def choose(_: Any) -> Any:
-        first, second = get_seed(seed)
-        drawn = raw.Multinomial(
-            logits.astype(np.float32), 1, seed=first or 0, seed2=second or 0, output_dtype=dtypes.int64
-        )
-        return raw.Squeeze(drawn, squeeze_dims=[0, 1])
-
-    return choose_from_datasets(datasets, Dataset.range(np.iinfo(np.int64).max).map(choose))
-
-
 class Counter(Dataset):
     """Numbers from `start` on, without end."""
 
@@ -255,10 +311,12 @@ def get_structure(dataset_or_iterator: Any) -> Any:
 
 
 __all__ = [
-    "AUTOTUNE", "INFINITE_CARDINALITY", "UNKNOWN_CARDINALITY", "Counter", "Options", "assert_cardinality",
-    "batch_and_drop_remainder", "bucket_by_sequence_length", "cardinality", "choose_from_datasets",
-    "enumerate_dataset", "get_single_element", "get_structure", "group_by_window", "ignore_errors",
+    "AUTOTUNE", "INFINITE_CARDINALITY", "UNKNOWN_CARDINALITY", "Counter", "CsvDataset", "Optional", "Options",
+    "RandomDataset", "Reducer", "assert_cardinality", "batch_and_drop_remainder", "bucket_by_sequence_length",
+    "cardinality", "choose_from_datasets", "dense_to_sparse_batch", "enumerate_dataset", "get_next_as_optional",
+    "get_single_element", "get_structure", "group_by_reducer", "group_by_window", "ignore_errors",
     "make_batched_features_dataset", "make_csv_dataset", "make_saveable_from_iterator", "map_and_batch",
-    "padded_batch_and_drop_remainder", "parallel_interleave", "parse_example_dataset", "prefetch_to_device",
-    "sample_from_datasets", "scan", "shuffle_and_repeat", "take_while", "unbatch",
+    "map_and_batch_with_legacy_function", "padded_batch_and_drop_remainder", "parallel_interleave",
+    "parse_example_dataset", "prefetch_to_device", "sample_from_datasets", "scan", "shuffle_and_repeat", "take_while",
+    "unbatch", "unique",
 ]  # fmt: skip

@@ -81,6 +81,12 @@ class Iterator:
             made = raw.IteratorGetNext(self._resource, name=name, **attrs_of(self._structure))
         return rebuilt(self._structure, made)
 
+    def get_next_as_optional(self) -> Any:
+        """Return the next element as a `tf.data.experimental.Optional`, which has no value at the end."""
+        from coldframe.tf1.data.optional import get_next_as_optional
+
+        return get_next_as_optional(self)
+
     def string_handle(self, name: str | None = None) -> Tensor:
         """Return its name, a string scalar, for `from_string_handle`."""
         if name is None:

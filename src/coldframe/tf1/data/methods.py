@@ -61,16 +61,39 @@ class Applied:
         datasets: Sequence[Dataset], choice_dataset: Dataset, stop_on_empty_dataset: bool = False
     ) -> Dataset:
         """Return elements of `datasets`, each time of the one that `choice_dataset`, int64 scalars, tells."""
-        _refuse_stopping(stop_on_empty_dataset)
-        return _experimental().choose_from_datasets(datasets, choice_dataset)  # type: ignore[no-any-return]
+        make: Callable[..., Dataset] = _experimental().choose_from_datasets
+        return make(datasets, choice_dataset, stop_on_empty_dataset)
 
     @staticmethod
     def sample_from_datasets(
         datasets: Sequence[Dataset], weights: Any = None, seed: Any = None, stop_on_empty_dataset: bool = False
     ) -> Dataset:
         """Return elements of `datasets`, each time of a random one, with these weights."""
-        _refuse_stopping(stop_on_empty_dataset)
-        return _experimental().sample_from_datasets(datasets, weights, seed)  # type: ignore[no-any-return]
+        make: Callable[..., Dataset] = _experimental().sample_from_datasets
+        return make(datasets, weights, seed, stop_on_empty_dataset)
+
+    def unique(self, name: str | None = None) -> Dataset:
+        """Return each element, of one component, once."""
+        return _experimental().unique()(self)  # type: ignore[no-any-return]
+
+    def sparse_batch(self, batch_size: Any, row_shape: Any, name: str | None = None) -> Dataset:
+        """Return sparse tensors of `batch_size` dense ones of several sizes, at most `row_shape`."""
+        return _experimental().dense_to_sparse_batch(batch_size, row_shape)(self)  # type: ignore[no-any-return]
+
+    def map_with_legacy_function(
+        self, map_func: Callable[..., Any], num_parallel_calls: Any = None, deterministic: bool | None = None
+    ) -> Dataset:
+        """Return the dataset that `map` returns."""
+        return self.map(map_func, num_parallel_calls, deterministic)  # type: ignore[attr-defined,no-any-return]
+
+    def filter_with_legacy_function(self, predicate: Callable[..., Any]) -> Dataset:
+        """Return the dataset that `filter` returns."""
+        return self.filter(predicate)  # type: ignore[attr-defined,no-any-return]
+
+    @staticmethod
+    def random(seed: Any = None, rerandomize_each_iteration: bool | None = None, name: str | None = None) -> Dataset:
+        """Return random numbers of 32 bits, int64 scalars, without end."""
+        return _experimental().RandomDataset(seed, rerandomize_each_iteration, name)  # type: ignore[no-any-return]
 
     @staticmethod
     def counter(start: Any = 0, step: Any = 1, dtype: Any = dtypes.int64, name: str | None = None) -> Dataset:
@@ -81,11 +104,6 @@ class Applied:
         """Refuse: elements are tensors of a graph; an iterator's `get_next` is run by a session."""
         raise RuntimeError("as_numpy_iterator() is not supported while tracing functions or building graphs: "
                            "run make_one_shot_iterator(dataset).get_next() in a session")  # fmt: skip
-
-
-def _refuse_stopping(wanted: bool) -> None:
-    if wanted:
-        raise NotImplementedError("stop_on_empty_dataset is not supported: leave it out, and use take()")
 
 
 def _experimental() -> Any:

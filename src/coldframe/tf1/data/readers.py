@@ -12,7 +12,8 @@ from coldframe.shapes import Shape
 from coldframe.tf1.data.dataset import Dataset
 from coldframe.tf1.data.structure import Leaf
 from coldframe.tf1.framework.build import raw
-from coldframe.tf1.framework.convert import convert_to_tensor
+from coldframe.tf1.framework.convert import constant, convert_to_tensor
+from coldframe.tf1.framework.dtype import as_dtype
 from coldframe.tf1.framework.tensor import Tensor
 
 _RECORD = Leaf("tensor", dtypes.string, Shape(()))
@@ -108,4 +109,51 @@ class FixedLengthRecordDataset(Dataset):
         super().__init__(made._variant_tensor, made._structure)
 
 
-__all__ = ["FixedLengthRecordDataset", "TFRecordDataset", "TextLineDataset"]
+class CsvDataset(Dataset):
+    """Rows of CSV files, a tuple of columns each.
+
+    Args:
+        filenames: names, a string tensor.
+        record_defaults: a dtype for each column that must be there; or the value that stands for an empty one.
+        compression_type: ``""``, ``ZLIB`` or ``GZIP``.
+        buffer_size: a hint.
+        header: whether the first line of each file is left out.
+        field_delim: the character between columns.
+        use_quote_delim: whether double quotes hold columns together.
+        na_value: what else stands for an empty column.
+        select_cols: the numbers of the columns, rising; all for None.
+        exclude_cols: the numbers of columns to leave out.
+    """
+
+    def __init__(
+        self, filenames: Any, record_defaults: Any, compression_type: Any = None, buffer_size: Any = None,
+        header: Any = False, field_delim: Any = ",", use_quote_delim: Any = True, na_value: Any = "",
+        select_cols: Any = None, exclude_cols: Any = None,
+    ) -> None:  # fmt: skip
+        defaults = [_default(d) for d in record_defaults]
+        leaves = tuple(Leaf("tensor", d.dtype, Shape(())) for d in defaults)
+        settings = [
+            convert_to_tensor(header, dtypes.bool_, name="header"),
+            convert_to_tensor(field_delim, dtypes.string, name="field_delim"),
+            convert_to_tensor(use_quote_delim, dtypes.bool_, name="use_quote_delim"),
+            convert_to_tensor(na_value, dtypes.string, name="na_value"),
+            convert_to_tensor(select_cols or np.zeros(0, np.int64), dtypes.int64, name="select_cols"),
+        ]  # fmt: skip
+        shapes = [leaf.shape for leaf in leaves]
+        inputs = [_names(filenames), _text(compression_type), _room(buffer_size, 4 * 1024 * 1024), *settings, defaults]
+        if exclude_cols:
+            left_out = convert_to_tensor(exclude_cols, dtypes.int64, name="exclude_cols")
+            made = raw.CSVDatasetV2(*inputs, left_out, output_shapes=shapes)
+        else:
+            made = raw.CSVDataset(*inputs, output_shapes=shapes)
+        super().__init__(made, leaves)
+
+
+def _default(value: Any) -> Tensor:
+    if not isinstance(value, Tensor) and (isinstance(value, (dtypes.DType, type))):
+        return constant([], as_dtype(value))
+    found = convert_to_tensor(value, name="record_defaults")
+    return found if found.get_shape().ndims else raw.Reshape(found, np.array([1], np.int32))
+
+
+__all__ = ["CsvDataset", "FixedLengthRecordDataset", "TFRecordDataset", "TextLineDataset"]
