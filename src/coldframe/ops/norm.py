@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
 
 from coldframe.dtypes import DType, float32, int64
 from coldframe.ops import inference_nn
@@ -302,10 +305,24 @@ def _(xp: Any, input: Any, *, depth_radius: int, bias: float, alpha: float, beta
     if bias <= 0 or alpha < 0:  # ONNX Runtime takes roots of what is negative
         return lrn.body(xp, input, depth_radius=depth_radius, bias=bias, alpha=alpha, beta=beta, T=T)
     check_rank(xp, input, [4], "the input")
-    size = 2 * depth_radius + 1
-    first = to_first(xp, xp.cast(input, float32), "NHWC")
-    y = xp.node("LRN", [first], size=size, alpha=alpha * size, beta=beta, bias=bias)
+    first, channels = to_first(xp, xp.cast(input, float32), "NHWC"), input.dims[3]
+    if beta in _ROOTS and channels is not None and channels <= _MOST:
+        near = np.abs(np.subtract.outer(np.arange(channels), np.arange(channels))) <= depth_radius
+        weights = xp.constant((near * alpha).astype(np.float32)[:, :, None, None])
+        norm = xp.node("Conv", [first * first, weights, xp.constant(np.full(channels, bias, np.float32))])
+        y = first / _ROOTS[beta](xp, norm)
+    else:
+        size = 2 * depth_radius + 1
+        y = xp.node("LRN", [first], size=size, alpha=alpha * size, beta=beta, bias=bias)
     return xp.cast(from_first(xp, y, "NHWC"), T)
+
+
+_MOST = 1024  # channels up to which ONNX Runtime multiplies by a matrix of them in less time than it takes one power
+_ROOTS: Final[dict[float, Callable[[Any, Any], Any]]] = {
+    0.5: lambda xp, x: xp.sqrt(x),
+    0.75: lambda xp, x: xp.sqrt(x) * xp.sqrt(xp.sqrt(x)),
+    1.0: lambda xp, x: x,
+}
 
 
 @lrn.gradient
