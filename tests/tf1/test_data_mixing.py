@@ -237,3 +237,12 @@ def test_a_loop_reads_to_the_end() -> None:
             return list(sess.run(done))
 
     same(program)
+
+
+def test_tensors_are_sliced_together() -> None:
+    for tf in (OURS, v1):
+        with tf.Graph().as_default():
+            fed = tf.placeholder(tf.float32, [None, 2])
+            tf.data.Dataset.from_tensor_slices((np.zeros(3), fed))
+            with pytest.raises(ValueError, match="Dimensions 3 and 4 are not compatible"):
+                tf.data.Dataset.from_tensor_slices((np.zeros(3), fed, np.zeros((4, 2))))
