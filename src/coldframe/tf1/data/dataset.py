@@ -105,8 +105,8 @@ class Dataset(Applied):
         counts = list(dict.fromkeys(leaf.shape.dims[0] for leaf in flatten(whole) if leaf.shape.dims))
         known = [n for n in counts if n is not None]
         if len(known) > 1:
-            raise ValueError(f"Dimensions {known[0]} and {known[1]} are not compatible: tensors that are sliced together "
-                             f"have equally many slices")  # fmt: skip
+            raise ValueError(f"Dimensions {known[0]} and {known[1]} are not compatible: tensors that are sliced "
+                             f"together have equally many slices")  # fmt: skip
         found = mapped(lambda leaf: leaf.unbatched(), whole)
         shapes = attrs_of(found)["output_shapes"]
         return Dataset(raw.TensorSliceDataset(slice_components(element), output_shapes=shapes, name=name), found)
