@@ -54,6 +54,7 @@ FAMILIES = (
     "queues",
     "staging",
     "session_tensors",
+    "debugging",
     "accumulators",
     "barriers",
     "readers",

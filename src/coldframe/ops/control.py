@@ -68,6 +68,12 @@ IDENTITIES = [
     alias("GuaranteeConst", identity),
     # What TensorFlow's debugger puts in: where it would send the tensor, nobody listens.
     *[alias(name, identity, ignores=("tensor_name", "debug_ops_spec")) for name in ("Copy", "CopyHost")],
+    alias(
+        "DebugIdentityV3", identity,
+        ignores=(
+            "device_name", "tensor_name", "io_of_node", "is_input", "io_index", "debug_urls", "gated_grpc",
+        ),
+    ),
     alias("DebugIdentity", identity, ignores=("device_name", "tensor_name", "debug_urls", "gated_grpc")),
     alias(
         "DebugIdentityV2", identity,
@@ -98,6 +104,7 @@ def no_op(xp: Any) -> None:
     """Nothing; others wait for what it waits for."""
 
 
+sync_device = alias("SyncDevice", no_op, role="", effect=True)  # a CPU is never behind
 control_trigger = alias("ControlTrigger", no_op, control="trigger")
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from coldframe.dtypes import DType
 from coldframe.ops.dataset_core import (
     HINTS,
     Dataset,
@@ -42,6 +43,15 @@ def window_dataset(
     of = range(0, reach, every)
     known = source.size if source.size < 0 else -(-max(source.size - (reach - 1) * drop, 0) // by)
     return Dataset(lambda work: _Windows(source.start(work), of, by, n if drop else 1, _columns), known)
+
+
+@op("WindowOp", shape="-> []", ignores=("output_shapes", "Tinputs"), host="a dataset is no array")
+def window_op(xp: Any, inputs: list[Any], *, output_types: tuple[DType, ...]) -> Any:
+    """A dataset of elements that are given, one component after the other."""
+    n = len(output_types)
+    if len(inputs) % n:
+        raise refuse("components of elements", expected=f"a multiple of {n}", found=len(inputs))
+    return given([tuple(inputs[at : at + n]) for at in range(0, len(inputs), n)])
 
 
 def _columns(elements: list[Element]) -> Element:

@@ -173,6 +173,13 @@ def queue_is_closed_v2(xp: Any, state: State, handle: Any) -> Any:
     return np.array(queue_of(handle).closed)
 
 
+@op("FakeQueue", shape="-> [2]", stateful=True)
+def fake_queue(xp: Any, state: State, resource: Any) -> Any:
+    """A queue, as the handle that the ops of old graphs take."""
+    queue_of(resource)
+    return resource
+
+
 OLD: list[Op] = [
     alias(o.name.removesuffix("V2"), o, shape="-> [2]" if o.name.endswith("QueueV2") else o.shape)
     for o in (

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops.state import Handle, State
-from coldframe.ops.table import op
+from coldframe.ops.table import alias, op
 from coldframe.primitives.base import refuse
 from coldframe.shapes import Shape
 
@@ -38,6 +38,9 @@ def get_session_handle(xp: Any, state: State, value: Any) -> Any:
     handle = f"{state.node};{number};{_DEVICE}".encode()
     kept.update({_NEXT: number + 1, handle: np.array(value)})
     return np.array(handle, object)
+
+
+get_session_handle_v2 = alias("GetSessionHandleV2", get_session_handle)
 
 
 def _handle(value: Any) -> bytes:

@@ -207,13 +207,19 @@ def _skip(state: State, resource: Any, alg: Any, delta: Any) -> Any:
     """Return the state of a generator, int64[3] (counter, then key), and move it on."""
     if np.ndim(alg) or int(alg) not in (_PHILOX, _AUTO):
         raise refuse("the random number generator", expected="1 (Philox) or 3 (the usual one)", found=np.ravel(alg))
-    before = state.read(resource)
-    if before.dtype != np.int64 or before.ndim != 1 or len(before) < 3:
-        raise refuse("the state of a generator", expected="int64[3]", found=f"{before.dtype}{list(before.shape)}")
+    return _skip_on(state, resource, int(delta))
+
+
+def _skip_on(state: State, resource: Any, delta: int, at: int = 0) -> Any:
+    """Return the state of a generator, which begins at number `at` of the variable, and move it on."""
+    whole = state.read(resource)
+    if whole.dtype != np.int64 or whole.ndim != 1 or len(whole) < at + 3:
+        raise refuse("the state of a generator", expected=f"int64[{at + 3}]", found=f"{whole.dtype}{list(whole.shape)}")
+    before = whole[at:]
     low, high = (int(v) & _MASK for v in before[:2])
-    moved = Stream(0, low | high << 64).skip(int(delta) * _STEP & _MASK).counter
+    moved = Stream(0, low | high << 64).skip(delta * _STEP & _MASK).counter
     after = np.array([moved & _MASK, moved >> 64], np.uint64).view(np.int64)
-    state.assign(resource, np.concatenate([after, before[2:]]))
+    state.assign(resource, np.concatenate([whole[:at], after, before[2:]]))
     return before
 
 
@@ -253,7 +259,11 @@ def taken(state: State, resource: Any, algorithm: Any, count: int) -> Stream:
     """Return where the generator of a variable is, and move it on by so many numbers."""
     if np.ndim(algorithm) or int(algorithm) != _PHILOX:
         raise refuse("the random number generator", expected="1 (Philox)", found=np.ravel(algorithm))
-    before = _skip(state, resource, algorithm, count)
+    return _at(_skip(state, resource, algorithm, count))
+
+
+def _at(before: Any) -> Stream:
+    """Return the place that the state of a generator tells."""
     low, high, key = (int(v) & _MASK for v in before[:3])
     return Stream(key, low | high << 64)
 
@@ -264,6 +274,21 @@ KEPT = [
     _kept("StatefulStandardNormalV2", philox.normal, "Values of the normal distribution of mean 0 and deviation 1."),
     _kept("StatefulTruncatedNormal", philox.truncated, "Normal values that are less than 2 from the mean."),
 ]
+
+
+@op(
+    "StatefulStandardNormal",
+    no_gradient=True,
+    shape="[?] [r] -> ?",
+    stateful=True,
+    random=True,
+    host=_WHY,
+    role="draw",
+)
+def stateful_standard_normal(xp: Any, state: State, resource: Any, shape: Any, *, dtype: DType) -> Any:
+    """Values of the normal distribution, of a generator whose state begins with the number of its algorithm."""
+    dims, count = sizes(shape)
+    return philox.normal(_at(_skip_on(state, resource, count, 1)), count, dtype).reshape(dims)
 
 
 @op(
