@@ -89,6 +89,7 @@ IMAGE = sample("float32", 2, 6, 5, 3)
         ("uint8", "int8", "int16", "uint16", "int32", "int64", "float16", "float64"),
         lambda d: _crop(sample(d, 2, 6, 5, 3), BOXES, OWNERS, (3, 4), extrapolation_value=-7.5),
     ),
+    *[_crop(sample("float32", 2, 6, 5, 20), BOXES, OWNERS, (3, 4), method=m) for m in ("bilinear", "nearest")],
     _crop(IMAGE, BOXES[:0], OWNERS[:0], (3, 4)),
     _crop(IMAGE, BOXES[:1], [2], (3, 4), refused=True),
     _crop(IMAGE, BOXES[:1], [-1], (3, 4), refused=True),

@@ -271,11 +271,12 @@ def crop_and_resize(
     else:
         top, left = xp.floor(y.at), xp.floor(x.at)
         bottom, right = xp.ceil(y.at), xp.ceil(x.at)
-        dx, dy = xp.expand_dims(xp.subtract(x.at, left), [1, 3]), xp.expand_dims(xp.subtract(y.at, top), [2, 3])
+        dx, dy = pixels.across(xp.subtract(x.at, left)), pixels.down(xp.subtract(y.at, top))
         upper = _lerp(xp, pixels.at(top, left), pixels.at(top, right), dx)
         out = _lerp(xp, upper, _lerp(xp, pixels.at(bottom, left), pixels.at(bottom, right), dx), dy)
-    inside = xp.logical_and(xp.expand_dims(y.inside, [2, 3]), xp.expand_dims(x.inside, [1, 3]))
-    return xp.where(inside, out, xp.asarray(extrapolation_value, dtypes.float32))
+    inside = xp.logical_and(pixels.down(y.inside), pixels.across(x.inside))
+    out = xp.where(inside, out, xp.asarray(extrapolation_value, dtypes.float32))
+    return xp.reshape(out, [xp.dim(boxes, 0), height, width, xp.dim(image, 3)]) if pixels.joined else out
 
 
 @crop_and_resize.gradient
@@ -297,6 +298,9 @@ def _check_crop(xp: Any, image: Any, boxes: Any, box_ind: Any) -> None:
         raise refuse("`boxes` and `box_ind` differ in length", expected=n, found=k)
     if any(isinstance(d, int) and d == 0 for d in (xp.dim(image, 1), xp.dim(image, 2))):
         raise refuse("the images are empty")
+
+
+_JOINED = 16  # channels that numbers of a pixel are repeated for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -322,18 +326,23 @@ def _positions(xp: Any, low: Any, high: Any, n: Any, m: int) -> _Positions:
 
 
 class _Pixels:
-    """Gathers pixels of the image that each box names, as float32 [boxes, height, width, channels]."""
+    """Gathers pixels of the image that each box names, as float32 [boxes, height, width, channels].
+
+    Where channels are few, the last two dimensions are one: ONNX Runtime takes its time over numbers that are the same
+    for a few numbers next to each other.
+    """
 
     def __init__(self, xp: Any, image: Any, box_ind: Any) -> None:
         self.xp = xp
-        batch, self.rows, self.columns, depth = (xp.dim(image, i) for i in range(4))
+        batch, self.rows, self.columns, self.depth = (xp.dim(image, i) for i in range(4))
+        self.joined = isinstance(self.depth, int) and self.depth <= _JOINED
         index = xp.cast(box_ind, dtypes.int64)
         ok = xp.logical_and(
             xp.greater_equal(index, xp.asarray(0, dtypes.int64)), xp.less(index, xp.asarray(batch, dtypes.int64))
         )
         # A gather counts negative indices from the end; one beyond any image is refused, as TensorFlow does.
         self.batch = xp.expand_dims(xp.where(ok, index, xp.asarray(2**40, dtypes.int64)), [1, 2])
-        self.flat = xp.reshape(xp.cast(image, dtypes.float32), [_times(xp, batch, self.rows, self.columns), depth])
+        self.flat = xp.reshape(xp.cast(image, dtypes.float32), [_times(xp, batch, self.rows, self.columns), self.depth])
 
     def at(self, y: Any, x: Any) -> Any:
         """The pixels at whole positions y [boxes, height] and x [boxes, width]."""
@@ -341,7 +350,23 @@ class _Pixels:
         rows, columns = xp.asarray(self.rows, i64), xp.asarray(self.columns, i64)
         row = xp.add(xp.multiply(self.batch, rows), xp.expand_dims(xp.cast(y, i64), [2]))
         where = xp.add(xp.multiply(row, columns), xp.expand_dims(xp.cast(x, i64), [1]))
-        return xp.gather(self.flat, where)
+        pixels = xp.gather(self.flat, where)
+        return self._lines(pixels, xp.dim(y, 1), xp.dim(x, 1)) if self.joined else pixels
+
+    def down(self, y: Any) -> Any:
+        """What is told for each row [boxes, height], to go with the pixels."""
+        return self.xp.expand_dims(y, [2] if self.joined else [2, 3])
+
+    def across(self, x: Any) -> Any:
+        """What is told for each column [boxes, width], to go with the pixels."""
+        xp = self.xp
+        if not self.joined:
+            return xp.expand_dims(x, [1, 3])
+        wide = xp.broadcast_to(xp.expand_dims(x, [2]), [xp.dim(x, 0), xp.dim(x, 1), self.depth])
+        return self._lines(wide, 1, xp.dim(x, 1))
+
+    def _lines(self, x: Any, height: Any, width: Any) -> Any:
+        return self.xp.reshape(x, [self.xp.dim(x, 0), height, _times(self.xp, width, self.depth)])
 
 
 def _times(xp: Any, *sizes: Any) -> Any:
