@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from coldframe.dtypes import float32, int32, int64
 from coldframe.ops import inference_index
@@ -17,6 +18,7 @@ from coldframe.ops.backward import index as back
 from coldframe.ops.shape import axis_of, dtype_of, scalar
 from coldframe.ops.table import Op, op, rules
 from coldframe.primitives.base import Unlowerable, refuse
+from coldframe.primitives.numpy_shape import check_range
 
 
 # --- gather ---
@@ -329,8 +331,11 @@ def sparse_to_dense(
         if len(wrong):
             k = int(wrong[0]) + 1
             raise refuse(f"coordinate {k} is out of order or repeated", found=at[k].tolist())
-    dense = xp.full(output_shape, default_value)
-    return xp.scatter_nd(dense, at, np.broadcast_to(sparse_values, (len(at),)), "update")
+    dense: npt.NDArray[Any] = xp.full(output_shape, default_value)
+    for axis, size in enumerate(dense.shape):
+        check_range(at[:, axis], size, axis)
+    dense[tuple(at.T)] = np.broadcast_to(sparse_values, (len(at),))  # a second array costs more than all the rest
+    return dense
 
 
 @sparse_to_dense.onnx
