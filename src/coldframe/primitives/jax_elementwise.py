@@ -168,7 +168,7 @@ def _truncated(x: Any, target: np.dtype[Any]) -> Any:
     """Floats as integers: by way of int32 or int64, whose lowest value stands for what they cannot hold."""
     if target == np.uint64:  # its upper half has no signed carrier
         low = _truncated(x, np.dtype(np.int64)).astype(target)
-        return jnp.where(x >= np.asarray(2.0**63, x.dtype), x.astype(target), low) if x.dtype.itemsize > 2 else low
+        return low if x.dtype == np.float16 else jnp.where(x >= np.asarray(2.0**63, x.dtype), x.astype(target), low)
     carrier = np.int64 if target in (np.int64, np.uint32) else np.int32
     wide = x.astype(np.float32) if x.dtype.itemsize < 4 else x
     low = np.iinfo(carrier).min
