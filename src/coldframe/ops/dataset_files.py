@@ -6,6 +6,7 @@ Where TensorFlow would keep them in files, they are kept in memory all the same.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -16,7 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coldframe import dtypes
-from coldframe.formats.tf_record import read_records
+from coldframe.errors import NotFoundError
+from coldframe.formats.tf_record import RecordWriter, read_records
 from coldframe.ops.dataset_core import (
     HINTS,
     Dataset,
@@ -91,6 +93,61 @@ class _Records(Elements):
             self._open()
             skipped = sum(1 for _ in itertools.islice(self._now or (), parts["record"]))
             self.record = within(parts["record"], 0, skipped)
+
+
+@op("MatchingFilesDataset", shape="-> []", stateful=True)
+def matching_files_dataset(xp: Any, state: State, patterns: Any) -> Any:
+    """The names of the files that match, pattern by pattern, each pattern's in order."""
+    asked = [bytes(p) for p in np.ravel(patterns).tolist()]
+    return Dataset(lambda work: _Names(work, asked))
+
+
+class _Names(Elements):
+    """Names of files, looked for when the first one is asked for."""
+
+    parts: ClassVar = {"names": (list, type(None)), "at": int}
+
+    def __init__(self, work: Work, patterns: list[bytes]) -> None:
+        self._work, self._patterns = work, patterns
+        self.names: list[str] | None = None
+        self.at = 0
+
+    def __next__(self) -> Element:
+        if self.names is None:
+            found = [path for pattern in self._patterns for path in sorted(self._work.state.match_files(pattern))]
+            self.names = [os.fsdecode(path) for path in found if not os.path.isdir(path)]
+        if not self.names:
+            self.names = None
+            raise NotFoundError("no file matches", found=[os.fsdecode(p) for p in self._patterns])
+        if self.at >= len(self.names):
+            raise StopIteration
+        self.at += 1
+        return (np.array(os.fsencode(self.names[self.at - 1]), object),)
+
+
+@op("DatasetToTFRecord", stateful=True, effect=True)
+def dataset_to_tf_record(xp: Any, state: State, input_dataset: Any, filename: Any, compression_type: Any) -> None:
+    """Write the elements, strings, as records of a file, which appears when it is whole."""
+    path, work = state.writable(bytes(np.asarray(filename, object).item())), Work(state)
+    part = f"{path}.part{os.getpid()}"
+    try:
+        with RecordWriter(part, text(compression_type)) as writer:
+            for element in dataset_of(input_dataset).start(work):
+                writer.write(_record(element))
+        os.replace(part, path)
+    except OSError as e:
+        raise refuse(f"cannot write `{path}`", found=e.strerror) from e
+    finally:
+        work.stop()
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(part)
+
+
+def _record(element: Element) -> bytes:
+    [value, *others] = element
+    if others or np.ndim(value) or not isinstance(np.asarray(value, object).item(), bytes):
+        raise refuse("an element to write", expected="one string", found=f"{len(element)} components")
+    return bytes(np.asarray(value, object).item())
 
 
 def text(value: Any) -> str:
@@ -263,6 +320,23 @@ SAME: list[Op] = [
         "LatencyStatsDataset",
         "BytesProducedStatsDataset", "SetStatsAggregatorDataset", "WrapDatasetVariant", "UnwrapDatasetVariant",
         "ExperimentalNonSerializableDataset", "ExperimentalPrivateThreadPoolDataset",
-        "ExperimentalMaxIntraOpParallelismDataset",
+        "ExperimentalMaxIntraOpParallelismDataset", "ExperimentalBytesProducedStatsDataset",
+        "ExperimentalLatencyStatsDataset", "ExperimentalSetStatsAggregatorDataset",
     )
 ]  # fmt: skip
+
+
+@op("StatsAggregatorHandle", shape="-> []", stateful=True, ignores=("container",))
+def stats_aggregator_handle(xp: Any, state: State, *, shared_name: str) -> Any:
+    """A place for statistics of datasets, which nobody keeps here."""
+    return Handle(shared_name or state.node, "stats", dtypes.resource, Shape(()))
+
+
+OTHERS: list[Op] = [
+    *[
+        alias(name, stats_aggregator_handle)
+        for name in ("StatsAggregatorHandleV2", "ExperimentalStatsAggregatorHandle")
+    ],
+    alias("ExperimentalMatchingFilesDataset", matching_files_dataset),
+    alias("ExperimentalDatasetToTFRecord", dataset_to_tf_record),
+]

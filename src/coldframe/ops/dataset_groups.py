@@ -98,7 +98,8 @@ class _Sample(Elements):
 
 
 # --- windows and batches ---
-def _rows(element: Element) -> int:
+def rows_of(element: Element) -> int:
+    """Return how many rows the components of a batch have."""
     sizes = {np.shape(c)[:1] for c in element}
     if len(sizes) != 1 or () in sizes:
         raise refuse("components of a batch", expected="equally many rows", found=[list(np.shape(c)) for c in element])
@@ -152,7 +153,7 @@ class _Rebatched(Elements):
         return tuple(c[:size] for c in joined)
 
     def _rows(self) -> int:
-        return sum(_rows(p) for p in self.held)
+        return sum(rows_of(p) for p in self.held)
 
 
 @op("DenseToSparseBatchDataset", shape="-> []", stateful=True, ignores=HINTS)

@@ -68,3 +68,16 @@ def parse_example_dataset_v2(
 
 
 parse_example_dataset = alias("ParseExampleDataset", parse_example_dataset_v2)
+
+
+@op("ExperimentalParseExampleDataset", shape="-> []", stateful=True, ignores=(*HINTS, "sloppy"))
+def experimental_parse_example_dataset(
+    xp: Any, state: State, input_dataset: Any, num_parallel_calls: Any, dense_defaults: list[Any],
+    *, sparse_keys: Any, dense_keys: Any, sparse_types: Any, Tdense: Any, dense_shapes: Any,
+) -> Any:  # fmt: skip
+    """The features of Example protos, none of them ragged, a vector of protos at a time."""
+    return parse_example_dataset_v2.body(
+        xp, state, input_dataset, num_parallel_calls, dense_defaults, sparse_keys=sparse_keys, dense_keys=dense_keys,
+        sparse_types=sparse_types, Tdense=Tdense, dense_shapes=dense_shapes, ragged_keys=(), ragged_value_types=(),
+        ragged_split_types=(),
+    )  # fmt: skip

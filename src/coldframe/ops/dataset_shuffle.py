@@ -30,6 +30,7 @@ from coldframe.ops.dataset_core import (
     with_inner,
     within,
 )
+from coldframe.ops.dataset_sources import Random
 from coldframe.ops.queue_core import single_words
 from coldframe.ops.state import Handle, State
 from coldframe.ops.table import op
@@ -238,6 +239,26 @@ def shuffle_and_repeat_dataset_v2(
     """The elements over and over, in another random order each time."""
     own = SeedGenerator(int(seed), int(seed2), fixed=not reshuffle_each_iteration)
     return _shuffled(dataset_of(input_dataset), buffer_size, number("count", count), _given(seed_generator) or own)
+
+
+@op("RandomDatasetV2", shape="-> []", stateful=True, ignores=HINTS)
+def random_dataset_v2(
+    xp: Any, state: State, seed: Any, seed2: Any, seed_generator: Any, *, rerandomize_each_iteration: bool
+) -> Any:
+    """Endless 32-bit random numbers, as int64: the same ones in each pass, or others."""
+    own = SeedGenerator(int(seed), int(seed2), fixed=not rerandomize_each_iteration)
+    seeds = _given(seed_generator) or own
+    return Dataset(lambda work: _Numbers(seeds), INFINITE)
+
+
+class _Numbers(Random):
+    """Random words with the seeds of this pass."""
+
+    parts: ClassVar = {"words": Words, "seeds": SeedGenerator}
+
+    def __init__(self, seeds: SeedGenerator) -> None:
+        super().__init__(Words(*seeds.next()))
+        self.seeds = seeds
 
 
 def _given(handle: Any) -> SeedGenerator | None:

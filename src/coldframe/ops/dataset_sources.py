@@ -118,10 +118,10 @@ class _Numbers:
 @op("RandomDataset", shape="-> []", stateful=True, ignores=HINTS)
 def random_dataset(xp: Any, state: State, seed: Any, seed2: Any) -> Any:
     """Endless 32-bit random numbers, as int64."""
-    return Dataset(lambda work: _Random(Words(int(seed), int(seed2))), INFINITE)
+    return Dataset(lambda work: Random(Words(int(seed), int(seed2))), INFINITE)
 
 
-class _Random(Elements):
+class Random(Elements):
     """Random words as elements."""
 
     parts: ClassVar = {"words": Words}

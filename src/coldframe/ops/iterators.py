@@ -28,7 +28,8 @@ from coldframe.primitives.base import refuse
 from coldframe.records import dataclass
 from coldframe.shapes import Shape
 
-_KINDS: Final = ("output_types", "output_shapes", "container")
+KINDS: Final = ("output_types", "output_shapes", "container")
+_DEVICE: Final = b"/job:localhost/replica:0/task:0/device:CPU:0"
 _POLICIES: Final = (0, 1, 2)  # warn of, ignore or refuse what is drawn in functions: it is saved here
 
 
@@ -150,19 +151,19 @@ def _place(handle: Any) -> Place:
     return handle.place
 
 
-def _held(a: Attrs, *inputs: Any) -> list[Dims]:
+def held(a: Attrs, *inputs: Any) -> list[Dims]:
     """The shapes that the node's attributes tell of elements."""
     return [s.dims for s in a["output_shapes"]]
 
 
 # --- making ---
-@op("IteratorV2", shape="-> []", stateful=True, ignores=_KINDS)
+@op("IteratorV2", shape="-> []", stateful=True, ignores=KINDS)
 def iterator_v2(xp: Any, state: State, *, shared_name: str) -> Any:
     """An iterator."""
     return _handle(state, shared_name or state.node)
 
 
-@op("OneShotIterator", shape="-> []", stateful=True, ignores=_KINDS)
+@op("OneShotIterator", shape="-> []", stateful=True, ignores=KINDS)
 def one_shot_iterator(xp: Any, state: State, *, dataset_factory: Function, shared_name: str) -> Any:
     """An iterator over the dataset that a function makes, from its beginning to its end, once."""
     handle = _handle(state, shared_name or state.node)
@@ -172,13 +173,13 @@ def one_shot_iterator(xp: Any, state: State, *, dataset_factory: Function, share
     return handle
 
 
-@op("AnonymousIteratorV3", shape="-> []", stateful=True, ignores=_KINDS)
+@op("AnonymousIteratorV3", shape="-> []", stateful=True, ignores=KINDS)
 def anonymous_iterator_v3(xp: Any, state: State) -> Any:
     """An iterator that is gone with its handle."""
     return IteratorHandle(state.node, "iterator", dtypes.resource, Shape(()), Place(state.node))
 
 
-@op("AnonymousIteratorV2", shape="-> []", stateful=True, ignores=_KINDS)
+@op("AnonymousIteratorV2", shape="-> []", stateful=True, ignores=KINDS)
 def anonymous_iterator_v2(xp: Any, state: State) -> Any:
     """An iterator that is gone with its handle."""
     return anonymous_iterator_v3.body(xp, state), np.array(0, object)
@@ -191,7 +192,7 @@ def make_iterator(xp: Any, state: State, dataset: Any, iterator: Any) -> None:
 
 
 # --- using ---
-@op("IteratorGetNext", shape=_held, stateful=True, ignores=("output_shapes", "output_types"))
+@op("IteratorGetNext", shape=held, stateful=True, ignores=("output_shapes", "output_types"))
 def iterator_get_next(xp: Any, state: State, iterator: Any) -> list[Any]:
     """The next element."""
     return list(_place(iterator).next())
@@ -248,7 +249,14 @@ def deserialize_iterator(xp: Any, state: State, resource_handle: Any, serialized
 
 
 # --- whole datasets ---
-@op("DatasetToSingleElement", shape=_held, stateful=True, ignores=("output_types", "output_shapes", "metadata"))
+@op("IteratorGetDevice", shape="-> []", stateful=True)
+def iterator_get_device(xp: Any, state: State, resource: Any) -> Any:
+    """Where the iterator is: on the only CPU."""
+    _place(resource)
+    return np.array(_DEVICE, object)
+
+
+@op("DatasetToSingleElement", shape=held, stateful=True, ignores=("output_types", "output_shapes", "metadata"))
 def dataset_to_single_element(xp: Any, state: State, dataset: Any) -> list[Any]:
     """The only element."""
     work = Work(state)
@@ -262,7 +270,7 @@ def dataset_to_single_element(xp: Any, state: State, dataset: Any) -> list[Any]:
     return list(found[0])
 
 
-@op("ReduceDataset", shape=_held, stateful=True, ignores=(
+@op("ReduceDataset", shape=held, stateful=True, ignores=(
     "output_types", "output_shapes", "metadata", "Targuments", "Tstate", "use_inter_op_parallelism"
 ))  # fmt: skip
 def reduce_dataset(
@@ -285,6 +293,7 @@ def dataset_cardinality(xp: Any, state: State, input_dataset: Any) -> Any:
 
 
 OTHERS: list[Op] = [
+    alias("ExperimentalIteratorGetDevice", iterator_get_device),
     alias("Iterator", iterator_v2),
     alias("AnonymousIterator", anonymous_iterator_v3),
     alias("IteratorGetNextSync", iterator_get_next),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from coldframe import dtypes
 from coldframe.dtypes import DType
 from coldframe.ops.decode import parsed_tensor, serialized_tensor
+from coldframe.ops.known import Attrs, Dims, Known
 from coldframe.ops.sparse import check_sparse
 from coldframe.ops.table import op
 from coldframe.primitives.base import refuse
@@ -128,3 +129,34 @@ def joined_parts(parts: list[Parts], outer: tuple[int, ...]) -> Parts:
     ]
     shape = np.concatenate([np.array(outer, np.int64), np.max([s for _, _, s in parts], axis=0)])
     return np.concatenate(moved), np.concatenate([v for _, v, _ in parts]), shape
+
+
+# --- elements of datasets, compressed ---------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class Compressed:
+    """The components of an element. TensorFlow keeps them compressed; here that would only cost time."""
+
+    components: tuple[Array, ...]
+
+
+@op("CompressElement", shape="-> []", ignores=("input_types",), host=_HOST)
+def compress_element(xp: Any, components: list[Any]) -> Any:
+    """The components of an element as one variant."""
+    return Compressed(tuple(components))
+
+
+def _told(a: Attrs, compressed: Known) -> list[Dims]:
+    """The shapes that the node's attributes tell of components."""
+    return [s.dims for s in a["output_shapes"]]
+
+
+@op("UncompressElement", shape=_told, ignores=("output_shapes",), host=_HOST)
+def uncompress_element(xp: Any, compressed: Any, *, output_types: tuple[DType, ...]) -> Any:
+    """The components of an element that is one variant."""
+    found = compressed.item() if isinstance(compressed, np.ndarray) and not compressed.ndim else compressed
+    if not isinstance(found, Compressed):
+        raise refuse("not a compressed element", found=type(found).__name__)
+    held = tuple(dtypes.from_numpy(c.dtype) if c.dtype.kind != "O" else dtypes.string for c in found.components)
+    if held != tuple(output_types):
+        raise refuse("the components of a compressed element", expected=list(output_types), found=list(held))
+    return list(found.components)
