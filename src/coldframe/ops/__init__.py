@@ -56,6 +56,7 @@ FAMILIES = (
     "session_tensors",
     "debugging",
     "accumulators",
+    "boosted_trees",
     "barriers",
     "readers",
     "py_func",

@@ -60,7 +60,8 @@ class Op:
         variable: ``ref`` or ``resource`` where it makes a variable.
         role: what else a pass may need to know: ``identity``, ``read``, ``assign``, ``noop``, ``call``,
             ``waits`` (for other threads), ``draw`` (from a generator that a variable keeps), ``refill`` (all of a
-            table), ``python`` (calls a function of the program, by its token), ...
+            table; ``refill_trees``, ``refill_streams``: of boosted trees), ``python`` (calls a function of the program,
+            by its token), ...
         value_op: of an op on a variable: the op that, with a value in its place, computes what this one reads
             or writes.
         no_gradient: nothing flows back through it, by intent: `tf.gradients` stops here without a word. An op with

@@ -11,7 +11,7 @@ SavedModel, whose variables are the arguments that it was called with.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from coldframe.errors import GraphError
 from coldframe.formats.slices import Box, parse_shape_and_slice
@@ -23,6 +23,8 @@ from coldframe.passes.base import row_of
 from coldframe.passes.inline import inline_calls
 from coldframe.records import dataclass
 from coldframe.shapes import Shape
+
+_REFILLS: Final = ("refill", "refill_trees", "refill_streams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,15 @@ def restored_tables(graph: Graph, restore_op: str) -> Refills | None:
     Raises:
         NotFoundError, GraphError: likewise.
     """
-    if table().kin("refill").isdisjoint({n.op for n in graph}):
+    used = {n.op for n in graph}
+    if all(table().kin(role).isdisjoint(used) for role in _REFILLS):
         return None  # where no table is, as is the rule, nothing is looked through
     inlined = inline_calls(graph, [find_node(restore_op, graph.nodes)]).graph
     bindings: dict[TensorRef, Binding] = {}
     nodes: list[str] = []
     for node in inlined:
         row = row_of(node)
-        if row is None or row.role != "refill":
+        if row is None or row.role not in _REFILLS:
             continue
         for given in node.inputs[1:]:
             ref = source_of(inlined, given)
