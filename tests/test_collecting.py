@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import coldframe as cf
 from coldframe.collecting import RESTING, Resting
+from fixtures_data import fixture
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +21,7 @@ def collecting() -> Iterator[None]:
     """The collector is on in each test, and nothing is frozen."""
     gc.enable()
     gc.unfreeze()
+    gc.collect()  # what tests before left
     yield
     gc.enable()
     gc.unfreeze()
@@ -100,3 +106,50 @@ def test_threads_that_overlap_turn_it_on_when_the_last_one_leaves() -> None:
     leave.set()
     thread.join(10)
     assert gc.isenabled()
+
+
+def test_what_piled_up_is_looked_for_before_the_next_graph() -> None:
+    """Python itself would not: it does not count what was made old."""
+    resting = Resting()
+    resting.look()
+    with resting:
+        for _ in range(20_000):
+            Ring()
+    gc.disable()
+    resting.look()
+    assert rings() == 20_000, "whoever turned the collector off wants none"
+    gc.enable()
+    resting.look()
+    assert not rings()
+
+
+def test_little_is_not_looked_for_nor_what_came_before_the_first_graph() -> None:
+    resting = Resting()
+    with resting:
+        for _ in range(20_000):
+            Ring()
+    resting.look()
+    with resting:
+        for _ in range(100):
+            Ring()
+    resting.look()
+    assert rings() == 20_100
+
+
+def test_models_that_were_dropped_let_go_of_their_files() -> None:
+    """A SavedModel's functions are a ring, which holds all that was made for them, and maps the values of variables."""
+    path = fixture("saved_model_tf2").path
+
+    def files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def use() -> None:
+        model = cf.load(path, engine="reference")
+        with contextlib.suppress(cf.ColdframeError):
+            model.run({k: np.ones([d or 1 for d in v.shape.dims], v.dtype.numpy) for k, v in model.inputs.items()})
+
+    use()
+    before = files()
+    for _ in range(150):
+        use()
+    assert files() < before + 60

@@ -266,6 +266,7 @@ def load(
         WrongFileError: the file is something else; the message says what.
         CorruptError: the file is damaged.
     """
+    RESTING.look()
     with RESTING:
         source = open_source(path, checkpoint=checkpoint, tags=tags, mapped=mapped)
         return Model(source, engine=engine, threads=threads, spin=spin, mapped=mapped, shared=shared)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from coldframe.collecting import RESTING
 from coldframe.engines.base import Engine, EngineOptions
 from coldframe.engines.onnxruntime import OnnxRuntimeEngine
 from coldframe.engines.openvino import OpenVinoEngine, installed
@@ -211,6 +212,7 @@ def _opened(source: Any, checkpoint: str | os.PathLike[str] | None) -> tuple[Gra
         return source, None
     from coldframe.runtime.source import Stored, open_source  # here, since programs make graphs without files
 
+    RESTING.look()
     opened = open_source(source, checkpoint=checkpoint)
     return opened.graph, None if checkpoint is None else Stored(opened)
 

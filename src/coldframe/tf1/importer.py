@@ -61,6 +61,7 @@ def import_graph_def(
         TypeError: an argument is of the wrong type.
     """
     del op_dict
+    RESTING.look()
     with RESTING:
         return _imported(graph_def, input_map, return_elements, name, producer_op_list)
 
