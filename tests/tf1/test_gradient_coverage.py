@@ -29,13 +29,16 @@ _SAID_HERE = {
     "StatefulUniform", "StatefulUniformFullInt", "StatefulUniformInt", "NonDeterministicInts", "RandomPoisson",
     "RandomPoissonV2", "RaggedCross", "DecodeJSONExample", "BoostedTreesBucketize",
     "_ListToArray", "_ArrayToList", "DeviceIndex", "CudnnRNNBackprop", "CudnnRNNBackpropV2", "CudnnRNNBackpropV3",
+    "StatefulStandardNormal",
+    # Ops that TensorFlow has no more.
+    "CompareAndBitpack", "ResamplerGrad", "SparseFeatureCross", "SparseFeatureCrossV2",
 }  # fmt: skip
 # Rules that need more than one node: tested in `test_gradients_flow`, and with loops and arrays.
 _ELSEWHERE = {"PreventGradient", "RaggedTensorFromVariant", "RaggedTensorToVariant", "RefIdentity", "GuaranteeConst"}
 # Other names of Identity and Cast, whose kernels in TensorFlow want a debugger, or are its executor's own.
 _OTHER_NAMES = {
-    "Copy", "CopyHost", "DebugIdentity", "DebugIdentityV2", "DebugGradientIdentity", "DebugGradientRefIdentity",
-    "_HostCast",
+    "Copy", "CopyHost", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3", "DebugGradientIdentity",
+    "DebugGradientRefIdentity", "_HostCast",
 }  # fmt: skip
 # Modules that register gradients when they are imported.
 _MODULES = (

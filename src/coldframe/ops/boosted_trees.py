@@ -62,7 +62,7 @@ def is_boosted_trees_ensemble_initialized(xp: Any, state: State, handle: Any) ->
     return np.bool_(_found(state, handle, _TREES) is not None)
 
 
-@op("BoostedTreesCreateEnsemble", shape="? [] []", stateful=True, effect=True)
+@op("BoostedTreesCreateEnsemble", stateful=True, effect=True)
 def boosted_trees_create_ensemble(
     xp: Any, state: State, handle: Any, stamp_token: Any, tree_ensemble_serialized: Any
 ) -> None:
@@ -72,7 +72,7 @@ def boosted_trees_create_ensemble(
         state.resource(handle)[_KEPT] = made
 
 
-@op("BoostedTreesDeserializeEnsemble", shape="? [] []", stateful=True, effect=True, role="refill_trees")
+@op("BoostedTreesDeserializeEnsemble", stateful=True, effect=True, role="refill_trees")
 def boosted_trees_deserialize_ensemble(
     xp: Any, state: State, handle: Any, stamp_token: Any, tree_ensemble_serialized: Any
 ) -> None:
@@ -175,7 +175,7 @@ def is_boosted_trees_quantile_stream_resource_initialized(xp: Any, state: State,
     return np.bool_(_found(state, handle, _STREAMS) is not None)
 
 
-@op("BoostedTreesCreateQuantileStreamResource", shape="? [] []", stateful=True, effect=True, ignores=("max_elements",))
+@op("BoostedTreesCreateQuantileStreamResource", stateful=True, effect=True, ignores=("max_elements",))
 def boosted_trees_create_quantile_stream_resource(
     xp: Any, state: State, handle: Any, epsilon: Any, num_streams: Any
 ) -> None:
