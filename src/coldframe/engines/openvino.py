@@ -79,7 +79,8 @@ class OpenVinoEngine:
         if self._selective and model.trains:
             return OnnxProgram(model, self.options)
         parsed = messages.onnx.ModelProto.FromString(model.serialized)
-        if self._selective and has_depthwise(parsed.graph.node):
+        # Its threads fall asleep between the runs of a server, and what they gain by depthwise convolutions is lost.
+        if self._selective and not self.options.spin and has_depthwise(parsed.graph.node):
             return OnnxProgram(model, self.options)
         found = _surveyed(model, parsed)
         if self._selective and found.work < WORTH:
