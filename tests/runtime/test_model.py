@@ -76,12 +76,30 @@ def test_signatures_are_called_like_functions() -> None:
         (lambda m: m(no_such=1), cf.NotFoundError, "has no input `no_such`"),
         (lambda m: m(*range(9)), cf.FeedError, r"takes \d inputs?: found 9"),
         (lambda m: m.run({}, ["nothing:0"]), cf.NotFoundError, "no node called `nothing`"),
+        (lambda m: m.run({}, "nothing"), cf.NotFoundError, "no node called `nothing`"),
+        (lambda m: m.run(["y:0"], {"x:0": 1.0}), cf.MisuseError, r"by name: found list\nhint: .*feeds, fetches"),
+        (lambda m: m.run(np.ones(2)), cf.MisuseError, "dict of values by name: found ndarray"),
+        (lambda m: m.run({}, 5), cf.MisuseError, "a list of names of outputs or tensors: found 5"),
+        (lambda m: m.run({}, [["y:0"]]), cf.MisuseError, r"names of outputs or tensors: found \[\['y:0'\]\]"),
+        (lambda m: m.run({5: 1.0}), cf.MisuseError, r"is fed by name: expected \['x'\], found 5"),
     ],
 )
 def test_refusals(call: Any, error: type[Exception], text: str) -> None:
     model = cf.load(fixture("saved_model_tf1").path)
     with pytest.raises(error, match=text):
         call(model)
+
+
+def test_a_single_fetch_needs_no_list() -> None:
+    run = fixture("saved_model_tf1").runs()[0]
+    model = cf.load(fixture("saved_model_tf1").path)
+    name, wanted = next(iter(run.expected.items()))
+    for _ in range(3):  # the later ones go the short way
+        got = model.run(run.feeds, name, signature=run.signature)
+        assert list(got) == [name]
+        same(got.values(), [wanted])
+    with pytest.raises(cf.MisuseError, match="dict of values by name: found list"):
+        model.run(list(run.feeds), [name], signature=run.signature)
 
 
 def test_variables_are_compiled_in_until_somebody_assigns_them() -> None:

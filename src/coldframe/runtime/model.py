@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from coldframe.collecting import RESTING
@@ -15,7 +15,7 @@ from coldframe.graph.ir import Graph
 from coldframe.graph.names import is_tensor_name
 from coldframe.graph.traverse import needed
 from coldframe.runtime.direct import Direct
-from coldframe.runtime.session import Session
+from coldframe.runtime.session import Session, as_feeds
 from coldframe.runtime.source import Signature, Source, Stored, open_source, read_tables
 from coldframe.shapes import TensorSpec
 
@@ -89,7 +89,8 @@ class Model:
 
         Args:
             feeds: values by the signature's input name or by tensor name (``x:0``, ``x``).
-            fetches: the signature's output names, or tensor names; None for all outputs of the signature.
+            fetches: the signature's output names, or tensor names, or a single one; None for all outputs of the
+                signature.
             signature: which signature; None for the default one.
 
         Returns:
@@ -97,17 +98,25 @@ class Model:
 
         Raises:
             NotFoundError, FeedError, UnsupportedOpError, ExecutionError: as `Session.run`.
+            MisuseError: feeds and fetches have changed places, or are of other types.
         """
         last = self._last
         # (First what was asked for the last time: of a tiny model's run, each tuple made takes a hundredth.)
-        if last is not None and type(fetches) is last[0] and fetches == last[1] and signature == last[2] and feeds:
+        if (
+            last is not None
+            and type(fetches) is last[0]
+            and fetches == last[1]
+            and signature == last[2]
+            and type(feeds) is dict
+            and feeds
+        ):
             found = last[3].run(feeds)
             if found is not None:
                 return found
-        feeds = feeds or {}
+        feeds, fetches = as_feeds(feeds), _as_names(fetches)
         asked = (signature, None if fetches is None else tuple(fetches), tuple(feeds))
         known = self._short.get(asked)
-        if known is not None and known is not last:
+        if known is not None and (known is not last or type(feeds) is not dict):
             found = known[3].run(feeds)
             if found is not None:
                 self._last = known
@@ -221,9 +230,24 @@ class Model:
 
     @staticmethod
     def _tensor(specs: Mapping[str, TensorSpec], name: str) -> str:
+        if not isinstance(name, str):
+            raise MisuseError("what a model is given is fed by name", found=repr(name), expected=list(specs) or None)
         if name in specs:
             return specs[name].name
         return name if is_tensor_name(name) else f"{name}:0"
+
+
+def _as_names(fetches: Any) -> Sequence[str] | None:
+    """Return the fetches of a run as names, a single one as a list of it."""
+    if isinstance(fetches, str):
+        return [fetches]
+    if fetches is not None and not (isinstance(fetches, Iterable) and all(isinstance(f, str) for f in fetches)):
+        raise MisuseError(
+            "a model's fetches are a list of names of outputs or tensors",
+            found=repr(fetches),
+            hint="`Session.run` takes nested structures and the names of ops, too",
+        )
+    return fetches  # type: ignore[return-value]
 
 
 def _guess(graph: Graph) -> Signature:

@@ -34,6 +34,23 @@ ENGINES = ("auto", "onnxruntime", "openvino", "xla", "reference")
 _REMEMBERED: Final = 1000  # structures of fetches, and names of feeds, that need not be looked up again
 
 
+def as_feeds(feeds: Mapping[Any, Any] | None) -> Mapping[Any, Any]:
+    """Return the feeds of a run, {} for None.
+
+    Raises:
+        MisuseError: they are no mapping, as where feeds and fetches have changed places.
+    """
+    if feeds is None:
+        return {}
+    if type(feeds) is not dict and not isinstance(feeds, Mapping):  # (to ask for the type is the quicker of the two)
+        raise MisuseError(
+            "feeds are a dict of values by name",
+            found=type(feeds).__name__,
+            hint="a session takes `run(fetches, feeds)`, as TensorFlow's does, a model `run(feeds, fetches)`",
+        )
+    return feeds
+
+
 class _Forget(Exception):  # noqa: N818 - a signal, never seen by users
     """Ends a run whose writes are not to be kept."""
 
@@ -93,11 +110,12 @@ class Session:
         Raises:
             NotFoundError: a name does not exist; near names are suggested.
             FeedError: a value does not fit, or a placeholder is not fed.
+            MisuseError: feeds and fetches have changed places, or are of other types.
             UnsupportedOpError: the fetches need ops that coldframe lacks; all are named.
             ExecutionError: an op refused its inputs. Variables keep the values they had.
         """
         wanted = self._wanted(fetches)
-        return wanted.build(self.execute(wanted.tensors, wanted.targets, self._given(feeds or {})))
+        return wanted.build(self.execute(wanted.tensors, wanted.targets, self._given(feeds)))
 
     def rehearse(self, fetches: Any, feeds: Mapping[Any, Any] | None = None) -> None:
         """Plan and compile what `run` would run, by running it and forgetting what it wrote to variables.
@@ -106,14 +124,14 @@ class Session:
             NotFoundError, FeedError, UnsupportedOpError, ExecutionError: as `run`.
         """
         wanted = self._wanted(fetches)
-        given = self._given(feeds or {})
+        given = self._given(feeds)
         with contextlib.suppress(_Forget), self.state.begin() as run:
             self._program.run(wanted.tensors, wanted.targets, given, run)
             raise _Forget
 
-    def _given(self, feeds: Mapping[Any, Any]) -> dict[TensorRef, Any]:
+    def _given(self, feeds: Mapping[Any, Any] | None) -> dict[TensorRef, Any]:
         given: dict[TensorRef, Any] = {}
-        for name, value in feeds.items():
+        for name, value in as_feeds(feeds).items():
             ref = self._to_feed(name)
             if ref in given:
                 raise FeedError(f"`{ref}` is fed twice")
