@@ -98,6 +98,7 @@ def test_a_single_fetch_needs_no_list() -> None:
         got = model.run(run.feeds, name, signature=run.signature)
         assert list(got) == [name]
         same(got.values(), [wanted])
+        same(model.run(run.feeds, (n for n in [name]), signature=run.signature).values(), [wanted])
     with pytest.raises(cf.MisuseError, match="dict of values by name: found list"):
         model.run(list(run.feeds), [name], signature=run.signature)
 

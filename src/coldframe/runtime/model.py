@@ -81,7 +81,7 @@ class Model:
     def run(
         self,
         feeds: Mapping[str, Any] | None = None,
-        fetches: Sequence[str] | None = None,
+        fetches: Iterable[str] | None = None,
         *,
         signature: str | None = None,
     ) -> dict[str, Any]:
@@ -239,15 +239,20 @@ class Model:
 
 def _as_names(fetches: Any) -> Sequence[str] | None:
     """Return the fetches of a run as names, a single one as a list of it."""
+    if fetches is None:
+        return None
     if isinstance(fetches, str):
         return [fetches]
-    if fetches is not None and not (isinstance(fetches, Iterable) and all(isinstance(f, str) for f in fetches)):
+    names = (
+        fetches if isinstance(fetches, list | tuple) else list(fetches) if isinstance(fetches, Iterable) else [fetches]
+    )
+    if not all(isinstance(name, str) for name in names):
         raise MisuseError(
             "a model's fetches are a list of names of outputs or tensors",
             found=repr(fetches),
             hint="`Session.run` takes nested structures and the names of ops, too",
         )
-    return fetches  # type: ignore[return-value]
+    return names
 
 
 def _guess(graph: Graph) -> Signature:
